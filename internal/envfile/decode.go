@@ -1,0 +1,119 @@
+package envfile
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// A Fault is one setting that cannot be used: its variable, and what is wrong
+// together with the cure. It never holds the value.
+type Fault struct{ Variable, Cure string }
+
+func (f Fault) String() string { return f.Variable + " " + f.Cure }
+
+// Faults is every fault of one source of settings. As an error it prints one
+// line each.
+type Faults []Fault
+
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, fault := range f {
+		lines[i] = fault.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Add appends a fault.
+func (f *Faults) Add(variable, cure string, args ...any) {
+	*f = append(*f, Fault{variable, fmt.Sprintf(cure, args...)})
+}
+
+// Decode fills a T, whose fields carry `env` tags, from values. It returns
+// every fault at once, named by variable and with the given prefix before each
+// name.
+func Decode[T any](values map[string]string, prefix string) (T, Faults) {
+	var into T
+	err := env.ParseWithOptions(&into, env.Options{Environment: values})
+	if err == nil {
+		return into, nil
+	}
+	var faults Faults
+	variables := variablesOf(reflect.TypeFor[T]())
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		all.Errors = []error{err}
+	}
+	for _, e := range all.Errors {
+		var parse env.ParseError
+		if !errors.As(e, &parse) {
+			// Only a mistake in the struct itself gets here; its text names types.
+			faults.Add(prefix, "cannot be read: %v", reflect.TypeOf(e))
+			continue
+		}
+		// ParseError names the Go field and quotes the value, which may be secret.
+		faults.Add(prefix+variables[parse.Name], "%s", cureFor(parse.Type))
+	}
+	return into, faults
+}
+
+// Names returns the variables that a T is filled from, sorted.
+func Names[T any]() []string {
+	var names []string
+	for _, name := range variablesOf(reflect.TypeFor[T]()) {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Unknown returns the names in values that no field of T takes, sorted.
+func Unknown[T any](values map[string]string) []string {
+	known := Names[T]()
+	var unknown []string
+	for name := range values {
+		if _, found := slices.BinarySearch(known, name); !found {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
+}
+
+// variablesOf maps a struct's field names to the variables of their tags.
+// Embedded structs count as their fields.
+func variablesOf(t reflect.Type) map[string]string {
+	names := make(map[string]string)
+	for f := range t.Fields() {
+		if f.Anonymous && f.Type.Kind() == reflect.Struct {
+			for field, name := range variablesOf(f.Type) {
+				names[field] = name
+			}
+			continue
+		}
+		if tag, _, _ := strings.Cut(f.Tag.Get("env"), ","); tag != "" {
+			names[f.Name] = tag
+		}
+	}
+	return names
+}
+
+func cureFor(t reflect.Type) string {
+	if t == reflect.TypeFor[time.Duration]() {
+		return "must be a duration such as 500ms, 30s or 5m"
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return "must be true or false"
+	case reflect.Int, reflect.Int64:
+		return "must be a whole number"
+	case reflect.Float64:
+		return "must be a number"
+	}
+	return "cannot be read as " + t.String()
+}
