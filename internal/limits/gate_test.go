@@ -1,0 +1,156 @@
+package limits
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var contoso = Key{Organization: "contoso.crm.dynamics.com", ClientID: "app"}
+
+// enter admits a call or fails the test.
+func enter(t *testing.T, g *Gate, caller string, b Budget) *Pass {
+	t.Helper()
+	p, err := g.Enter(t.Context(), contoso, caller, 1, b)
+	if err != nil {
+		t.Fatalf("Enter as %s: %v", caller, err)
+	}
+	return p
+}
+
+// refused fails the test unless the call is refused, and returns the refusal.
+func refused(t *testing.T, g *Gate, caller string, b Budget) *Full {
+	t.Helper()
+	p, err := g.Enter(t.Context(), contoso, caller, 1, b)
+	full, ok := errors.AsType[*Full](err)
+	if !ok {
+		t.Fatalf("Enter as %s gives %v, %v; want *Full", caller, p, err)
+	}
+	return full
+}
+
+func TestConcurrencyHoldsThePlaceUntilDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Gate
+		b := Budget{Concurrency: 2, QueueWait: time.Minute}
+		first, _ := enter(t, &g, "a", b), enter(t, &g, "a", b)
+		entered := make(chan time.Duration)
+		start := time.Now()
+		go func() {
+			enter(t, &g, "a", b)
+			entered <- time.Since(start)
+		}()
+		time.Sleep(7 * time.Second)
+		first.Done(Outcome{})
+		if waited := <-entered; waited != 7*time.Second {
+			t.Errorf("third call entered after %v, want 7s", waited)
+		}
+	})
+}
+
+func TestRequestsWindowIsSpentWholeAndNotOverspent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Gate
+		b := Budget{Requests: 100, Window: 10 * time.Second, QueueWait: time.Minute}
+		start := time.Now()
+		for i := range 300 {
+			enter(t, &g, "a", b).Done(Outcome{})
+			want := time.Duration(i/100) * 10 * time.Second
+			if got := time.Since(start); got < want || got > want+want/200+time.Second/10 {
+				t.Fatalf("call %d entered after %v, want %v", i, got, want)
+			}
+		}
+	})
+}
+
+func TestRateAndBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Gate
+		b := Budget{Rate: 10, Burst: 5, QueueWait: time.Second}
+		start := time.Now()
+		for range 15 {
+			enter(t, &g, "a", b).Done(Outcome{})
+		}
+		if got := time.Since(start).Round(time.Millisecond); got != time.Second {
+			t.Errorf("15 calls took %v, want 1s (5 at once, 10 at 10 a second)", got)
+		}
+		b.QueueWait = 0
+		if full := refused(t, &g, "a", b); full.Facet != Requests || full.RetryAfter != time.Second {
+			t.Errorf("refused with %+v, want requests, 1s", full)
+		}
+	})
+}
+
+func TestRefusalComesAtOnceAndItsRetryAfterIsTrue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Gate
+		b := Budget{Requests: 50, Window: time.Minute, QueueWait: 10 * time.Second}
+		for range 50 {
+			enter(t, &g, "a", b).Done(Outcome{})
+		}
+		start := time.Now()
+		full := refused(t, &g, "a", b)
+		if took := time.Since(start); took != 0 {
+			t.Errorf("told after %v what was known at once", took)
+		}
+		if full.Facet != Requests || full.RetryAfter < time.Minute || full.RetryAfter > 61*time.Second {
+			t.Errorf("refused with %+v, want requests, about 1m", full)
+		}
+		time.Sleep(full.RetryAfter)
+		b.QueueWait = 0
+		enter(t, &g, "a", b)
+	})
+}
+
+func TestCancelledCallFreesItsPlaceInTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Gate
+		b := Budget{Concurrency: 1, QueueWait: time.Minute, QueueLength: 1}
+		first := enter(t, &g, "a", b)
+		ctx, cancel := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() {
+			_, err := g.Enter(ctx, contoso, "a", 1, b)
+			left <- err
+		}()
+		synctest.Wait()
+		refused(t, &g, "a", b) // the queue holds one
+		cancel()
+		if err := <-left; !errors.Is(err, context.Canceled) {
+			t.Fatalf("cancelled call got %v", err)
+		}
+		go func() {
+			time.Sleep(time.Second)
+			first.Done(Outcome{})
+		}()
+		enter(t, &g, "a", b).Done(Outcome{})
+		if s := g.Snapshot(contoso); s.Concurrency.Used != 0 || s.Waiting != 0 {
+			t.Errorf("left behind: %v in flight, %d waiting", s.Concurrency.Used, s.Waiting)
+		}
+	})
+}
+
+func TestDropTellsWhoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Gate
+		b := Budget{Concurrency: 1, QueueWait: time.Minute}
+		first := enter(t, &g, "a", b)
+		told := make(chan error)
+		go func() {
+			_, err := g.Enter(t.Context(), contoso, "a", 1, b)
+			told <- err
+		}()
+		synctest.Wait()
+		g.Drop(contoso)
+		if err := <-told; !errors.Is(err, ErrDropped) {
+			t.Errorf("waiting call got %v, want ErrDropped", err)
+		}
+		enter(t, &g, "a", b).Done(Outcome{})
+		first.Done(Outcome{})
+		if s := g.Snapshot(contoso); s.Concurrency.Used != 0 {
+			t.Errorf("%v in flight", s.Concurrency.Used)
+		}
+	})
+}

@@ -1,0 +1,239 @@
+package limits
+
+import (
+	"errors"
+	"math"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// errForgotten sends a call that found a dropped ledger to a new one.
+var errForgotten = errors.New("ledger dropped")
+
+// maxShares bounds the shares of a ledger: callers beyond it share one.
+const maxShares = 1024
+
+// ledger is the account of one key. Its instants are durations since epoch,
+// which the monotonic clock measures.
+//
+// A request counts in the windows from its admission until one span after its
+// answer's end. Whenever in between the organization counted it, the sum is
+// never less than the organization's own, so a budget that is kept here is
+// kept there. The price is small: what is in flight counts a little longer,
+// which is at most Concurrency out of Requests.
+type ledger struct {
+	epoch time.Time
+
+	mu        sync.Mutex // guards what follows
+	gone      bool
+	budget    Budget        // without what belongs to single calls
+	span      time.Duration // of the window: configured, or the organization's word
+	requests  meter
+	execution meter // milliseconds
+	crowd     crowd
+	rate      *rate.Limiter // nil without Rate
+
+	inFlight int
+	metered  int           // of these, counted by the windows
+	starts   time.Duration // sum of the starts of the metered ones
+	busy     float64       // mean execution time, milliseconds
+	held     float64       // mean time from admission to Done, milliseconds
+
+	closure closure
+	shares  map[string]*share
+	kept    float64 // sum of the shares' kept
+	places  int     // sum of the shares' places
+	virtual float64 // start of the share served last
+	waiting []*share
+	queued  int
+
+	timer  *time.Timer
+	wakeAt time.Duration // zero: not armed
+	tally  tally
+}
+
+func (l *ledger) now() time.Duration { return time.Since(l.epoch) }
+
+// enter admits the call at once (a pass), lets it wait (a waiter) or refuses it.
+func (l *ledger) enter(caller string, weight int, b Budget) (*Pass, *waiter, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone {
+		return nil, nil, errForgotten
+	}
+	now := l.now()
+	l.apply(now, b)
+	if b.Mode == Off {
+		l.inFlight++
+		return &Pass{ledger: l, start: now}, nil, nil
+	}
+	l.tick(now)
+	s := l.share(caller, now)
+	s.weight = float64(max(weight, 1))
+	s.last = now
+	if len(l.waiting) == 0 {
+		facet, _ := l.blocked(s, now)
+		if facet != None && b.Mode == Report {
+			l.tally.wouldWait[facet]++
+			facet = None
+		}
+		if facet == None {
+			s.start = math.Max(l.virtual, s.finish)
+			return l.admit(s, now), nil, nil
+		}
+	}
+	return l.line(s, now, b)
+}
+
+// admit takes a place for the next call of s.
+func (l *ledger) admit(s *share, now time.Duration) *Pass {
+	l.virtual = s.start
+	s.spend(now)
+	if s.kept > 0 {
+		less := math.Min(1, s.kept)
+		s.kept -= less
+		l.kept -= less
+	}
+	if l.rate != nil {
+		l.rate.AllowN(l.epoch.Add(now), 1)
+	}
+	l.inFlight++
+	l.metered++
+	l.starts += now
+	return &Pass{
+		ledger:   l,
+		share:    s,
+		start:    now,
+		metered:  true,
+		requests: float64(l.requests.sum) + float64(l.metered),
+		millis:   float64(l.execution.sum) + l.pending(now),
+		inFlight: l.inFlight,
+	}
+}
+
+// pending estimates the execution time of what is in flight: its age, or what
+// calls usually take if that is more.
+func (l *ledger) pending(now time.Duration) float64 {
+	n := time.Duration(l.metered)
+	return math.Max(float64(n)*l.busy, float64(n*now-l.starts)/1e6)
+}
+
+// blocked is the facet that keeps the next call of s out, and the instant at
+// which time alone may change that (zero if only an answer can).
+func (l *ledger) blocked(s *share, now time.Duration) (Facet, time.Duration) {
+	if l.budget.Mode == Off {
+		return None, 0
+	}
+	if facet, until := l.closure.blocks(now, l.metered); facet != None {
+		return facet, until
+	}
+	if l.inFlight > 0 {
+		limit, raise := l.crowd.limit(now)
+		if l.inFlight >= limit-l.placesKept(s, limit) {
+			return Concurrency, raise
+		}
+	}
+	if wait := l.rateWait(now, 1); wait > 0 {
+		return Requests, now + wait
+	}
+	if l.metered == 0 && l.requests.sum == 0 {
+		return None, 0 // with nothing of ours in the window, only a try can tell
+	}
+	requests, millis := l.keptFrom(s)
+	if l.requests.room(now, float64(l.metered))-requests < 1 {
+		return Requests, l.requests.nextTick()
+	}
+	if l.execution.room(now, l.pending(now))-millis < math.Max(l.busy, 1) {
+		return ExecutionTime, l.execution.nextTick()
+	}
+	return None, 0
+}
+
+// rateWait is how long RATE makes the n-th call from now wait.
+func (l *ledger) rateWait(now time.Duration, n float64) time.Duration {
+	if l.rate == nil {
+		return 0
+	}
+	short := n - l.rate.TokensAt(l.epoch.Add(now))
+	if short <= 1e-6 { // the bucket's own rounding
+		return 0
+	}
+	return time.Duration(math.Min(short/float64(l.rate.Limit())*1e9, 1e18)) + 1
+}
+
+// tick moves the windows on and, once a slice, works out anew what is kept
+// back for whom.
+func (l *ledger) tick(now time.Duration) {
+	l.execution.advance(now)
+	if l.requests.advance(now) {
+		l.reserve(now)
+	}
+}
+
+// apply takes a changed budget, of which the callers that wait feel the
+// effect at once.
+func (l *ledger) apply(now time.Duration, b Budget) {
+	b.QueueWait, b.QueueLength = 0, 0
+	if b == l.budget {
+		return
+	}
+	if b.Window != l.budget.Window {
+		l.stretch(now, b.Window)
+	}
+	l.requests.configure(float64(b.Requests))
+	l.execution.configure(float64(b.ExecutionTime) / 1e6)
+	l.crowd.configure(b.Concurrency)
+	l.applyRate(now, b)
+	l.budget = b
+	if len(l.waiting) > 0 {
+		l.tick(now)
+		l.dispatch(now)
+	}
+}
+
+func (l *ledger) applyRate(now time.Duration, b Budget) {
+	switch {
+	case b.Rate <= 0:
+		l.rate = nil
+	case l.rate == nil:
+		l.rate = rate.NewLimiter(rate.Limit(b.Rate), b.Burst)
+	default:
+		l.rate.SetLimitAt(l.epoch.Add(now), rate.Limit(b.Rate))
+		l.rate.SetBurstAt(l.epoch.Add(now), b.Burst)
+	}
+}
+
+// stretch changes the window's span.
+func (l *ledger) stretch(now, span time.Duration) {
+	l.span = span
+	l.requests.stretch(now, span)
+	l.execution.stretch(now, span)
+	for _, s := range l.shares {
+		s.used.stretch(now, span)
+	}
+}
+
+func (l *ledger) adjust(b Budget) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.apply(l.now(), b)
+}
+
+// forget ends the ledger: who waits is told, who is in flight goes on.
+func (l *ledger) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone = true
+	for _, s := range l.waiting {
+		for _, w := range s.queue {
+			w.ready <- verdict{err: ErrDropped}
+		}
+		s.queue = nil
+	}
+	l.waiting, l.queued = nil, 0
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+}

@@ -1,0 +1,170 @@
+package limits
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Lesson is what one answer of the organization says about the budget. The
+// zero Lesson says nothing.
+type Lesson struct {
+	Refused    Facet         // the limit for which the request was refused
+	Limit      float64       // named by the refusal: requests, milliseconds or places; zero: none
+	Window     time.Duration // named by the refusal; zero: none
+	RetryAfter time.Duration // closes the gate, whether or not a facet was named
+
+	HasRequests  bool
+	RequestsLeft float64 // in the window, after this request
+	HasTime      bool
+	TimeLeft     time.Duration // of execution in the window, after this request
+	DOPHint      int           // recommended parallelism; shown, not obeyed
+}
+
+// ReadRefusal reads the refusal of a request (status 429, or the SOAP fault
+// that stands for it): its error code in hexadecimal or decimal, its message,
+// and its Retry-After as seconds, hh:mm:ss or an HTTP date. What it cannot
+// read it leaves out. An error that is no throttling has no facet.
+func ReadRefusal(code, message, retryAfter string, now time.Time) Lesson {
+	lesson := Lesson{
+		Refused:    facetOf(code, message),
+		RetryAfter: parseRetryAfter(retryAfter, now),
+	}
+	if lesson.Refused == None {
+		return lesson
+	}
+	n := numbers(message)
+	if len(n) > 0 && n[0] >= 1 && n[0] <= 1e9 {
+		lesson.Limit = math.Floor(n[0])
+	}
+	if lesson.Refused != Concurrency && len(n) > 1 && n[1] >= 1 && n[1] <= 86400 {
+		lesson.Window = time.Duration(n[1] * float64(time.Second))
+	}
+	return lesson
+}
+
+// WithHeaders adds what the rate-limit headers of an answer say: the remaining
+// requests, the remaining execution time in seconds, the recommended degree of
+// parallelism. Empty or unreadable ones are left out.
+func (l Lesson) WithHeaders(requests, seconds, dop string) Lesson {
+	if n, ok := number(requests); ok && n <= 1e9 {
+		l.HasRequests, l.RequestsLeft = true, math.Floor(n)
+	}
+	if n, ok := number(seconds); ok && n <= 1e6 {
+		l.HasTime, l.TimeLeft = true, time.Duration(n*float64(time.Second))
+	}
+	if n, ok := number(dop); ok && n >= 1 && n <= 1e6 {
+		l.DOPHint = int(n)
+	}
+	return l
+}
+
+// facetOf goes by the code, and by the message only where there is none: SOAP
+// and gateways lose codes.
+func facetOf(code, message string) Facet {
+	code = strings.ToLower(strings.TrimSpace(code))
+	switch code {
+	case "0x80072322", "80072322", "-2147015902", "2147951394":
+		return Requests
+	case "0x80072321", "80072321", "-2147015903", "2147951393":
+		return ExecutionTime
+	case "0x80072326", "80072326", "-2147015898", "2147951398":
+		return Concurrency
+	case "":
+	default:
+		return None
+	}
+	message = strings.ToLower(message)
+	switch {
+	case !strings.Contains(message, "exceeded"):
+		return None
+	case strings.Contains(message, "number of concurrent requests"):
+		return Concurrency
+	case strings.Contains(message, "combined execution time"):
+		return ExecutionTime
+	case strings.Contains(message, "number of requests"):
+		return Requests
+	}
+	return None
+}
+
+// parseRetryAfter returns zero for what is absent, past or unreadable.
+func parseRetryAfter(s string, now time.Time) time.Duration {
+	s = strings.TrimSpace(s)
+	if n, ok := number(s); ok {
+		return time.Duration(math.Min(n, longestClosure.Seconds()) * float64(time.Second))
+	}
+	if parts := strings.Split(s, ":"); len(parts) == 3 && len(s) <= 16 {
+		h, errH := strconv.Atoi(parts[0])
+		m, errM := strconv.Atoi(parts[1])
+		seconds, ok := number(parts[2])
+		if errH == nil && errM == nil && ok && h >= 0 && m >= 0 {
+			n := math.Min(float64(h)*3600+float64(m)*60+seconds, longestClosure.Seconds())
+			return time.Duration(n * float64(time.Second))
+		}
+	}
+	if at, err := time.Parse(time.RFC1123, s); err == nil {
+		return min(max(at.Sub(now), 0), longestClosure)
+	}
+	return 0
+}
+
+// numbers finds the numbers of a sentence.
+func numbers(s string) []float64 {
+	var found []float64
+	for len(s) > 0 && len(found) < 4 {
+		i := strings.IndexFunc(s, isDigit)
+		if i < 0 {
+			break
+		}
+		s = s[i:]
+		end := strings.IndexFunc(s, func(r rune) bool { return !isDigit(r) && r != ',' && r != '.' })
+		if end < 0 {
+			end = len(s)
+		}
+		if n, ok := number(strings.TrimRight(s[:end], ".,")); ok {
+			found = append(found, n)
+		}
+		s = s[end:]
+	}
+	return found
+}
+
+func isDigit(r rune) bool { return r >= '0' && r <= '9' }
+
+// number reads 6000, 6,000, 1,200.00, 1.200,00 and 1.200.000. Of two kinds of
+// separator the last is the decimal one; a separator that stands alone is
+// decimal unless it is a comma before three digits, since organizations write
+// in English.
+func number(s string) (float64, bool) {
+	s = strings.TrimSpace(s)
+	if s == "" || len(s) > 32 || strings.IndexFunc(s, func(r rune) bool { return !isDigit(r) && r != ',' && r != '.' }) >= 0 {
+		return 0, false
+	}
+	decimal := decimalSeparator(s)
+	clean := make([]byte, 0, len(s))
+	for i := range len(s) {
+		switch {
+		case i == decimal:
+			clean = append(clean, '.')
+		case s[i] != ',' && s[i] != '.':
+			clean = append(clean, s[i])
+		}
+	}
+	n, err := strconv.ParseFloat(string(clean), 64)
+	return n, err == nil
+}
+
+// decimalSeparator is the index of it, or -1.
+func decimalSeparator(s string) int {
+	last := strings.LastIndexAny(s, ".,")
+	if last < 0 || strings.Count(s, s[last:last+1]) > 1 {
+		return -1
+	}
+	alone := strings.IndexAny(s, ".,") == last
+	if alone && s[last] == ',' && len(s)-last-1 == 3 {
+		return -1
+	}
+	return last
+}

@@ -1,0 +1,106 @@
+package limits
+
+import (
+	"math"
+	"time"
+)
+
+// windowSlices is the resolution of a budget's window: what leaves it is held for
+// at most 1/256 of the window too long, and a meter fits in about a kilobyte.
+const windowSlices = 256
+
+// meter holds one budget that is counted over the window: requests, or
+// milliseconds of execution time.
+type meter struct {
+	window
+	configured float64 // zero: no limit
+	learned    float64 // by the organization's own word; zero: none
+
+	// shift corrects the room that our own count leaves by what the
+	// organization last said remains. It is negative while others spend the
+	// same budget. It fades to nothing over shiftFor, since what it was
+	// learned from slides out of the window.
+	shift          float64
+	shiftAt        time.Duration
+	shiftFor       time.Duration
+	raiseNotBefore time.Duration
+}
+
+// limit is the ceiling, or +Inf.
+func (m *meter) limit() float64 {
+	switch {
+	case m.learned > 0:
+		return m.learned
+	case m.configured > 0:
+		return m.configured
+	}
+	return math.Inf(1)
+}
+
+// shifted is the present value of shift.
+func (m *meter) shifted(now time.Duration) float64 {
+	age := now - m.shiftAt
+	if m.shift == 0 || age >= m.shiftFor {
+		return 0
+	}
+	return m.shift * (1 - float64(age)/float64(m.shiftFor))
+}
+
+// room is what may still be spent when pending is in flight.
+func (m *meter) room(now time.Duration, pending float64) float64 {
+	return m.limit() - float64(m.sum) - pending + m.shifted(now)
+}
+
+// configure takes a new configured limit. It replaces what was learned: the
+// operator knows something new, and the organization can say it again.
+func (m *meter) configure(limit float64) {
+	if limit != m.configured {
+		m.configured, m.learned, m.shift = limit, 0, 0
+	}
+}
+
+// refused takes the organization's word that nothing remained for a request
+// before which it had counted at most own. A limit of zero was not named.
+// Without rate-limit headers the next refusal is the next news, so the shift
+// fades slowly.
+func (m *meter) refused(now time.Duration, own, limit float64, span time.Duration) {
+	if limit > 0 {
+		m.learned = limit
+	}
+	ceiling := m.limit()
+	if math.IsInf(ceiling, 1) {
+		return
+	}
+	m.shift = math.Min(own-ceiling, 0)
+	m.shiftAt, m.shiftFor = now, 4*span
+	m.raiseNotBefore = now + 4*span
+}
+
+// reading is what an answer said about a meter, beside our own count.
+type reading struct {
+	remaining float64
+	most      float64 // that the organization can have counted of ours
+	least     float64 // that it must have counted of ours
+}
+
+// remains takes the organization's word on what remains. Between least and
+// most our own count is as good as its word and nothing changes.
+func (m *meter) remains(now time.Duration, r reading, span time.Duration) {
+	limit := m.limit()
+	if math.IsInf(limit, 1) {
+		return
+	}
+	over, under := r.remaining+r.least-limit, r.remaining+r.most-limit
+	slack := math.Max(2, limit/100)
+	switch {
+	case r.remaining > limit && now >= m.raiseNotBefore:
+		m.learned = r.remaining
+		m.shift = 0
+	case over > 0 && now >= m.raiseNotBefore:
+		m.shift, m.shiftAt, m.shiftFor = over, now, span
+	case under < -slack:
+		m.shift, m.shiftAt, m.shiftFor = over, now, span
+	case m.shift != 0:
+		m.shift = 0
+	}
+}

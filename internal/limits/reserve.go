@@ -1,0 +1,104 @@
+package limits
+
+import (
+	"math"
+	"time"
+)
+
+// share finds or opens the caller's share.
+func (l *ledger) share(caller string, now time.Duration) *share {
+	s := l.shares[caller]
+	if s != nil {
+		return s
+	}
+	if len(l.shares) >= maxShares {
+		if caller = ""; l.shares[caller] != nil {
+			return l.shares[caller]
+		}
+	}
+	if l.shares == nil {
+		l.shares = make(map[string]*share)
+	}
+	s = newShare(l, caller, now)
+	l.shares[caller] = s
+	return s
+}
+
+// tidy drops a share that holds nothing: a refused stranger leaves no trace.
+func (l *ledger) tidy(s *share, now time.Duration) {
+	if s.inFlight == 0 && len(s.queue) == 0 && s.used.sum == 0 && s.first == now {
+		delete(l.shares, s.name)
+	}
+}
+
+// reserve works out what is kept back for each caller that was here recently,
+// so that the others do not spend the last of the window on it. A lone caller
+// may spend all.
+func (l *ledger) reserve(now time.Duration) {
+	weights, recent := 0.0, 0
+	for name, s := range l.shares {
+		s.used.advance(now)
+		s.kept, s.places = 0, 0
+		if s.recent(now, l.span) {
+			weights += s.weight
+			recent++
+			continue
+		}
+		if s.used.sum == 0 {
+			delete(l.shares, name)
+		}
+	}
+	l.kept, l.places = 0, 0
+	if recent < 2 {
+		return
+	}
+	limit := l.requests.limit()
+	for _, s := range l.shares {
+		if s.recent(now, l.span) {
+			s.keep(now, l.span, limit*s.weight/weights)
+			l.kept += s.kept
+			l.places += s.places
+		}
+	}
+}
+
+// keptFrom is what s must leave to others, in requests and in milliseconds.
+// Callers that wait need nothing kept: their turn comes anyway.
+func (l *ledger) keptFrom(s *share) (requests, millis float64) {
+	if l.kept == 0 {
+		return 0, 0
+	}
+	requests = l.kept - s.kept
+	for _, other := range l.waiting {
+		if other != s {
+			requests -= other.kept
+		}
+	}
+	requests = math.Max(0, requests)
+	limit := l.execution.limit()
+	if math.IsInf(limit, 1) {
+		return requests, 0
+	}
+	for _, other := range l.shares {
+		if other != s && len(other.queue) == 0 {
+			millis += other.kept * other.busy
+		}
+	}
+	return requests, math.Min(millis, limit/2)
+}
+
+// placesKept is how many places s must leave to others of the limit: one for
+// each who was here recently, or as many as it uses, but never more than a
+// quarter of all.
+func (l *ledger) placesKept(s *share, limit int) int {
+	if l.places == 0 || l.inFlight+l.places < limit || limit < 2 {
+		return 0
+	}
+	kept := 0
+	for _, other := range l.shares {
+		if other != s && len(other.queue) == 0 {
+			kept += max(0, other.places-other.inFlight)
+		}
+	}
+	return min(kept, max(1, limit/4))
+}

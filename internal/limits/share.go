@@ -1,0 +1,72 @@
+package limits
+
+import (
+	"math"
+	"time"
+)
+
+// share is one caller's part of a key's budget. Calls of one caller are
+// served in the order in which they came; between callers the share with the
+// earliest virtual start is next (start-time fair queueing).
+type share struct {
+	ledger *ledger
+	name   string
+	weight float64
+	queue  []*waiter
+
+	start  float64 // virtual time at which the next call is due
+	finish float64 // virtual time at which the last admitted call is paid off
+
+	inFlight int
+	first    time.Duration // first seen
+	last     time.Duration // last seen
+	used     window        // admissions
+	busy     float64       // mean execution time, milliseconds
+
+	kept   float64 // requests that others leave to it
+	places int     // places that others leave to it, with those it has
+}
+
+// shareSlices is the resolution at which a caller's own use is known.
+const shareSlices = 16
+
+func newShare(l *ledger, name string, now time.Duration) *share {
+	s := &share{ledger: l, name: name, weight: 1, first: now, last: now, used: newWindow(l.span, shareSlices)}
+	s.used.advance(now)
+	return s
+}
+
+// spend counts one admission.
+func (s *share) spend(now time.Duration) {
+	s.used.add(now, 1)
+	s.last = now
+	s.finish = s.start + 1/s.weight
+	s.inFlight++
+}
+
+// predicted is how many requests the caller will make in a whole window if it
+// goes on as it did.
+func (s *share) predicted(now, span time.Duration) float64 {
+	age := min(max(now-s.first, span/4), span)
+	return math.Max(1, float64(s.used.sum)*float64(span)/float64(age))
+}
+
+// recent reports whether the caller is likely to come back: it has not been
+// silent for many times its usual pause.
+func (s *share) recent(now, span time.Duration) bool {
+	pause := time.Duration(float64(span) / s.predicted(now, span))
+	hold := min(max(8*pause, span/10), 4*span)
+	return s.inFlight > 0 || len(s.queue) > 0 || now-s.last <= hold
+}
+
+// keep works out what others leave to the caller: what it will need beyond
+// what it has used, but not more than its fair part of the whole.
+func (s *share) keep(now, span time.Duration, fair float64) {
+	need := s.predicted(now, span)
+	s.places = int(math.Min(math.Ceil(need/span.Seconds()*s.busy/1e3), 1<<20))
+	s.places = max(1, s.places)
+	// Arrivals scatter around their mean, and the caller's own use is known
+	// only to a sixteenth of the window.
+	need += 2*math.Sqrt(need) + need/shareSlices + 1
+	s.kept = math.Max(0, math.Min(need, fair)-float64(s.used.sum))
+}

@@ -1,0 +1,145 @@
+package limits
+
+import (
+	"math"
+	"time"
+)
+
+// window sums amounts over a sliding time span, in slices. An amount is never
+// forgotten before the span is over, and at most one slice later. The ring is
+// allocated by the first amount and given back by reset.
+type window struct {
+	slice time.Duration // width of a slice
+	last  int64         // number of the newest slice, counted from the epoch
+	sum   uint64
+	n     int      // slices in the span
+	ring  []uint32 // n+1 slices, by number modulo its length
+}
+
+func newWindow(span time.Duration, n int) window {
+	slice := max((span+time.Duration(n)-1)/time.Duration(n), 1)
+	return window{slice: slice, n: n}
+}
+
+// number is the slice that holds the instant.
+func (w *window) number(at time.Duration) int64 { return int64(at / w.slice) }
+
+// nextTick is the next instant at which amounts may leave.
+func (w *window) nextTick() time.Duration { return time.Duration(w.last+1) * w.slice }
+
+func (w *window) slot(number int64) *uint32 {
+	return &w.ring[uint64(number)%uint64(len(w.ring))]
+}
+
+// advance forgets what lies further back than the span. It reports whether a
+// new slice began.
+func (w *window) advance(now time.Duration) bool {
+	number := w.number(now)
+	if number <= w.last {
+		return false
+	}
+	if w.sum == 0 {
+		w.last = number
+		return true
+	}
+	if number-w.last > int64(w.n) {
+		clear(w.ring)
+		w.sum, w.last = 0, number
+		return true
+	}
+	for w.last < number {
+		w.last++
+		s := w.slot(w.last)
+		w.sum -= uint64(*s)
+		*s = 0
+	}
+	return true
+}
+
+// add counts an amount now.
+func (w *window) add(now time.Duration, amount uint64) {
+	w.advance(now)
+	w.put(w.last, amount)
+}
+
+func (w *window) put(number int64, amount uint64) {
+	if amount == 0 {
+		return
+	}
+	if w.ring == nil {
+		w.ring = make([]uint32, w.n+1)
+	}
+	s := w.slot(number)
+	amount = min(amount, math.MaxUint32-uint64(*s))
+	*s += uint32(amount)
+	w.sum += amount
+}
+
+// freed is the instant at which amount will have left. Beyond what the window
+// holds it counts on as if the window were filled and emptied once per span.
+func (w *window) freed(amount float64) time.Duration {
+	span := time.Duration(w.n) * w.slice
+	if w.sum == 0 {
+		return w.nextTick()
+	}
+	rounds := math.Floor(math.Max(amount-1, 0) / float64(w.sum))
+	amount -= rounds * float64(w.sum)
+	extra := time.Duration(math.Min(rounds, 1e3)) * (span + w.slice)
+	left := 0.0
+	for number := w.last - int64(w.n); number <= w.last; number++ {
+		if left += float64(*w.slot(number)); left >= amount {
+			return time.Duration(number+1)*w.slice + span + extra
+		}
+	}
+	return w.nextTick() + span + extra
+}
+
+// newest sums the slices since the instant, including the one that holds it.
+func (w *window) newest(since time.Duration) uint64 {
+	if w.sum == 0 {
+		return 0
+	}
+	sum := uint64(0)
+	for number := max(w.number(since), w.last-int64(w.n)); number <= w.last; number++ {
+		sum += uint64(*w.slot(number))
+	}
+	return sum
+}
+
+// oldest sums what will leave within d.
+func (w *window) oldest(d time.Duration) uint64 {
+	if w.sum == 0 {
+		return 0
+	}
+	sum := uint64(0)
+	first := w.last - int64(w.n)
+	for number := first; number <= min(first+int64(d/w.slice)+1, w.last); number++ {
+		sum += uint64(*w.slot(number))
+	}
+	return sum
+}
+
+// stretch changes the span and keeps each amount at the time it was added.
+func (w *window) stretch(now, span time.Duration) {
+	if w.slice == 0 {
+		*w = newWindow(span, windowSlices)
+		w.advance(now)
+		return
+	}
+	w.advance(now)
+	old := *w
+	*w = newWindow(span, old.n)
+	w.last = w.number(now)
+	if old.sum == 0 {
+		return
+	}
+	for number := max(old.last-int64(old.n), 0); number <= old.last; number++ {
+		to := w.number(min(time.Duration(number+1)*old.slice, now))
+		if to >= w.last-int64(w.n) {
+			w.put(to, uint64(*old.slot(number)))
+		}
+	}
+}
+
+// reset forgets everything and gives the memory back.
+func (w *window) reset() { w.sum, w.ring = 0, nil }
