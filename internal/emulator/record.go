@@ -1,0 +1,143 @@
+package emulator
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// keptRequests is how many of the last requests an organization remembers.
+	keptRequests = 512
+	// keptBody is how much of a body is remembered, in bytes.
+	keptBody = 64 << 10
+	// drained is how much of the body of a refused request is read, so that it
+	// can be remembered too, in bytes.
+	drained = 1 << 20
+)
+
+// Request is what an organization received, and what it answered.
+type Request struct {
+	At     time.Time   `json:"at"`
+	Method string      `json:"method"`
+	Host   string      `json:"host"`
+	Target string      `json:"target"` // the request target as it was sent
+	Proto  string      `json:"proto"`
+	Header http.Header `json:"header"`
+	Client string      `json:"client"` // of the token, "" without a good one
+	Server int         `json:"server"` // the web server that took it
+	Status int         `json:"status"` // 0 while unanswered, or torn
+	// Size and SHA256 are those of the body as far as it was read; Body is its
+	// beginning, at most 64 KiB.
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+	Body   []byte `json:"body"`
+}
+
+// journal keeps the last requests. The zero value is empty.
+type journal struct {
+	mu    sync.Mutex // guards what follows, and the entries
+	total int
+	by    map[int]int // answers by status
+	last  []*entry
+}
+
+// entry is a request whose body is still being read.
+type entry struct {
+	Request
+	journal *journal
+	body    io.ReadCloser
+	sum     hash.Hash
+}
+
+// begin writes a request down and listens to its body.
+func (j *journal) begin(r *http.Request) *entry {
+	n := &entry{
+		Request: Request{At: time.Now(), Method: r.Method, Host: r.Host, Target: r.RequestURI, Proto: r.Proto, Header: r.Header.Clone()},
+		journal: j,
+		body:    r.Body,
+		sum:     sha256.New(),
+	}
+	r.Body = n
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.total++
+	if len(j.last) == keptRequests {
+		copy(j.last, j.last[1:])
+		j.last = j.last[:keptRequests-1]
+	}
+	j.last = append(j.last, n)
+	return n
+}
+
+// Read passes the body on and remembers it.
+func (n *entry) Read(p []byte) (int, error) {
+	count, err := n.body.Read(p)
+	n.journal.mu.Lock()
+	defer n.journal.mu.Unlock()
+	n.Size += int64(count)
+	n.sum.Write(p[:count])
+	n.Body = append(n.Body, p[:min(count, keptBody-len(n.Body))]...)
+	return count, err
+}
+
+func (n *entry) Close() error { return n.body.Close() }
+
+// drain reads the body of a request that is refused, unless the client waits
+// for leave to send it.
+func (n *entry) drain() {
+	if n.Header.Get("Expect") == "" {
+		// A body that breaks off changes nothing in the refusal.
+		_, _ = io.CopyN(io.Discard, n, drained)
+	}
+}
+
+// caller notes who sent the request and which server took it.
+func (n *entry) caller(client string, server int) {
+	n.journal.mu.Lock()
+	defer n.journal.mu.Unlock()
+	n.Client, n.Server = client, server
+}
+
+// answered notes the status.
+func (n *entry) answered(status int) {
+	n.journal.mu.Lock()
+	defer n.journal.mu.Unlock()
+	n.Status = status
+	if n.journal.by == nil {
+		n.journal.by = map[int]int{}
+	}
+	n.journal.by[status]++
+}
+
+// Requests returns the last requests that the organization received, at most
+// 512, oldest first.
+func (o *Organization) Requests() []Request {
+	o.journal.mu.Lock()
+	defer o.journal.mu.Unlock()
+	list := make([]Request, 0, len(o.journal.last))
+	for _, n := range o.journal.last {
+		r := n.Request
+		r.SHA256 = hex.EncodeToString(n.sum.Sum(nil))
+		list = append(list, r)
+	}
+	return list
+}
+
+// Received returns how many requests have reached the organization.
+func (o *Organization) Received() int {
+	o.journal.mu.Lock()
+	defer o.journal.mu.Unlock()
+	return o.journal.total
+}
+
+// Answered returns how many were answered with that status.
+func (o *Organization) Answered(status int) int {
+	o.journal.mu.Lock()
+	defer o.journal.mu.Unlock()
+	return o.journal.by[status]
+}
