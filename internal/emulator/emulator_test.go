@@ -1,8 +1,10 @@
 package emulator_test
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -253,3 +255,15 @@ func TestAccessTokenClaims(t *testing.T) {
 		}
 	}
 }
+
+// place is where faults can be injected.
+type place interface{ Inject(emulator.Fault) error }
+
+func inject(t *testing.T, p place, f emulator.Fault) {
+	t.Helper()
+	if err := p.Inject(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func hash(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
