@@ -62,7 +62,9 @@ func tooMany(o *overuse) http.HandlerFunc {
 			o.writeFault(w)
 			return
 		}
-		w.Header().Set("Retry-After", seconds(o.retryAfter))
+		if o.retryAfter > 0 {
+			w.Header().Set("Retry-After", seconds(o.retryAfter))
+		}
 		dataverse.WriteError(w, http.StatusTooManyRequests, o.code, o.message)
 	}
 }
