@@ -79,10 +79,10 @@ func facetOf(code, message string) Facet {
 	switch {
 	case !strings.Contains(message, "exceeded"):
 		return None
+	case strings.Contains(message, "combined execution time"):
+		return ExecutionTime // its advice speaks of concurrent requests too
 	case strings.Contains(message, "number of concurrent requests"):
 		return Concurrency
-	case strings.Contains(message, "combined execution time"):
-		return ExecutionTime
 	case strings.Contains(message, "number of requests"):
 		return Requests
 	}

@@ -27,8 +27,10 @@ func (w *window) number(at time.Duration) int64 { return int64(at / w.slice) }
 // nextTick is the next instant at which amounts may leave.
 func (w *window) nextTick() time.Duration { return time.Duration(w.last+1) * w.slice }
 
+// slot holds a slice's amount; slices before the epoch have negative numbers.
 func (w *window) slot(number int64) *uint32 {
-	return &w.ring[uint64(number)%uint64(len(w.ring))]
+	n := int64(len(w.ring))
+	return &w.ring[(number%n+n)%n]
 }
 
 // advance forgets what lies further back than the span. It reports whether a

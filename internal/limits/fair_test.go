@@ -1,0 +1,181 @@
+package limits
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// interactive sends one request every pause until stop is closed, and returns
+// how long each took.
+func (l load) interactive(t *testing.T, caller string, pause time.Duration, stop <-chan struct{}) []time.Duration {
+	var took []time.Duration
+	ticker := time.NewTicker(pause)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-stop:
+			return took
+		case <-ticker.C:
+			start := time.Now()
+			if err := l.call(t.Context(), caller); err != nil {
+				t.Errorf("%s: %v", caller, err)
+				return took
+			}
+			took = append(took, time.Since(start))
+		}
+	}
+}
+
+func p95(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)*95/100]
+}
+
+func TestInteractiveCallerKeepsItsPaceBesideAnImport(t *testing.T) {
+	full := &organization{requests: 6000, window: 5 * time.Minute, execution: 20 * time.Minute, concurrency: 52}
+	for _, c := range []struct {
+		name  string
+		org   *organization
+		pause time.Duration
+		total int
+		slow  time.Duration
+	}{
+		{"scaled", scaled(), time.Second, 6000, 12 * time.Millisecond},
+		{"scaled and busy", scaled(), 100 * time.Millisecond, 6000, 12 * time.Millisecond},
+		{"documented limits", full, time.Second, 24_000, 120 * time.Millisecond},
+		{"bound by execution time", full, time.Second, 8_000, 2 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := load{&Gate{}, c.org, c.org.budget(), between(1, 0, 4*time.Millisecond), between(1, c.slow/4, c.slow)}
+				stop := make(chan struct{})
+				var wg sync.WaitGroup
+				var took []time.Duration
+				wg.Go(func() { took = l.interactive(t, "form", c.pause, stop) })
+				time.Sleep(20 * c.pause)
+				spent := l.run(t, "import", 64, c.total)
+				close(stop)
+				wg.Wait()
+				unloaded := c.slow + 2*4*time.Millisecond
+				ideal := time.Duration(c.total/c.org.requests) * c.org.window
+				t.Logf("p95 %v of %d calls, unloaded at most %v; import %v, at least %v alone; refused %v", p95(took), len(took), unloaded, spent, ideal, c.org.refused)
+				if p95(took) > 3*unloaded {
+					t.Errorf("p95 is %v, unloaded %v", p95(took), unloaded)
+				}
+				if c.org.refusals() > c.total/1000 {
+					t.Errorf("refused %v", c.org.refused)
+				}
+			})
+		})
+	}
+}
+
+func TestCallersShareByWeight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Gate
+		b := Budget{Concurrency: 1, QueueWait: time.Hour}
+		served := map[string]int{}
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for caller, weight := range map[string]int{"a": 1, "b": 3} {
+			for range 10 {
+				wg.Go(func() {
+					for range 100 {
+						p, err := g.Enter(t.Context(), contoso, caller, weight, b)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						time.Sleep(time.Second)
+						mu.Lock()
+						served[caller]++
+						if served["a"]+served["b"] == 800 && (served["a"] < 195 || served["a"] > 205) {
+							t.Errorf("after 800 calls %v, want 200 and 600", served)
+						}
+						mu.Unlock()
+						p.Done(Outcome{})
+					}
+				})
+			}
+		}
+		wg.Wait()
+	})
+}
+
+func TestOneCallersCallsAreServedInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Gate
+		b := Budget{Concurrency: 1, QueueWait: time.Hour}
+		first := enter(t, &g, "a", b)
+		var order []int
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				p := enter(t, &g, "a", b)
+				order = append(order, i) // one at a time: Concurrency is 1
+				p.Done(Outcome{})
+			})
+			synctest.Wait()
+		}
+		first.Done(Outcome{})
+		wg.Wait()
+		if !slices.IsSorted(order) || len(order) != 20 {
+			t.Errorf("served in the order %v", order)
+		}
+	})
+}
+
+func TestFullQueueLosesTheLongestLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Gate
+		b := Budget{Concurrency: 1, QueueWait: time.Hour, QueueLength: 10}
+		first := enter(t, &g, "import", b)
+		var wg sync.WaitGroup
+		var refusals int
+		var mu sync.Mutex
+		join := func(caller string) {
+			wg.Go(func() {
+				p, err := g.Enter(t.Context(), contoso, caller, 1, b)
+				if err != nil {
+					mu.Lock()
+					refusals++
+					mu.Unlock()
+					return
+				}
+				p.Done(Outcome{})
+			})
+			synctest.Wait()
+		}
+		for range 15 {
+			join("import")
+		}
+		join("form")
+		s := g.Snapshot(contoso)
+		if s.Waiting != 10 || refusals != 6 {
+			t.Errorf("%d wait and %d were refused, want 10 and 6", s.Waiting, refusals)
+		}
+		for _, c := range s.Callers {
+			if c.Name == "form" && c.Waiting != 1 {
+				t.Errorf("the form's call is not in the queue: %+v", s.Callers)
+			}
+		}
+		first.Done(Outcome{})
+		wg.Wait()
+	})
+}
+
+func TestWhatWasKeptBackIsSpentWhenTheOthersAreGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		org := scaled()
+		l := load{&Gate{}, org, org.budget(), between(1, 0, 2*time.Millisecond), between(1, time.Millisecond, 12*time.Millisecond)}
+		l.run(t, "form", 1, 30)
+		time.Sleep(2 * org.window)
+		took := l.run(t, "import", 64, 6000)
+		if ideal := time.Duration(6000/org.requests-1)*org.window + time.Second; took > ideal*105/100 {
+			t.Errorf("took %v, ideal is %v", took, ideal)
+		}
+	})
+}

@@ -1,0 +1,175 @@
+package limits
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+)
+
+// organization counts as a real one does: arrivals and execution time in an
+// exact sliding window, and what is in flight. It never looks at the Gate.
+type organization struct {
+	requests    int
+	window      time.Duration
+	execution   time.Duration
+	concurrency int
+	headers     bool // tell what remains
+	silent      bool // refuse without numbers and without Retry-After
+
+	mu       sync.Mutex
+	arrived  []time.Time // accepted
+	finished []spell
+	inFlight int
+	refused  [facets]int
+	peak     int // most in flight
+}
+
+type spell struct {
+	at   time.Time
+	took time.Duration
+}
+
+// serve is one request: a way there, work, a way back.
+func (o *organization) serve(network, work time.Duration) Lesson {
+	time.Sleep(network)
+	if l := o.admit(); l.Refused != None {
+		time.Sleep(network)
+		return l
+	}
+	time.Sleep(work)
+	l := o.finish(work)
+	time.Sleep(network)
+	return l
+}
+
+func (o *organization) admit() Lesson {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.slide()
+	facet, message := None, ""
+	switch {
+	case o.concurrency > 0 && o.inFlight >= o.concurrency:
+		facet, message = Concurrency, fmt.Sprintf("limit of %d.", o.concurrency)
+	case o.requests > 0 && len(o.arrived) >= o.requests:
+		facet, message = Requests, fmt.Sprintf("limit of %d over time window of %v seconds.", o.requests, o.window.Seconds())
+	case o.execution > 0 && o.busy() >= o.execution:
+		facet, message = ExecutionTime, fmt.Sprintf("limit of %d milliseconds over time window of %v seconds.", o.execution.Milliseconds(), o.window.Seconds())
+	}
+	if facet != None {
+		o.refused[facet]++
+		if o.silent {
+			return Lesson{Refused: facet}
+		}
+		return ReadRefusal(facet.Code(), message, "1", time.Now())
+	}
+	o.arrived = append(o.arrived, time.Now())
+	o.inFlight++
+	o.peak = max(o.peak, o.inFlight)
+	return Lesson{}
+}
+
+func (o *organization) finish(work time.Duration) Lesson {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.inFlight--
+	o.finished = append(o.finished, spell{time.Now(), work})
+	o.slide()
+	if !o.headers {
+		return Lesson{}
+	}
+	return Lesson{}.WithHeaders(
+		fmt.Sprint(max(0, o.requests-len(o.arrived))),
+		fmt.Sprintf("%.3f", max(0, (o.execution-o.busy()).Seconds())), "4")
+}
+
+// slide forgets what left the window.
+func (o *organization) slide() {
+	gone := time.Now().Add(-o.window)
+	for len(o.arrived) > 0 && !o.arrived[0].After(gone) {
+		o.arrived = o.arrived[1:]
+	}
+	for len(o.finished) > 0 && !o.finished[0].at.After(gone) {
+		o.finished = o.finished[1:]
+	}
+}
+
+func (o *organization) busy() time.Duration {
+	var sum time.Duration
+	for _, s := range o.finished {
+		sum += s.took
+	}
+	return sum
+}
+
+func (o *organization) refusals() int {
+	return o.refused[Requests] + o.refused[ExecutionTime] + o.refused[Concurrency]
+}
+
+// load is many callers that send requests through a gate, and again when the
+// organization or the gate refuses them.
+type load struct {
+	gate    *Gate
+	org     *organization
+	budget  Budget
+	network func() time.Duration
+	work    func() time.Duration
+}
+
+// call sends one request until it is served.
+func (l load) call(ctx context.Context, caller string) error {
+	for {
+		p, err := l.gate.Enter(ctx, contoso, caller, 1, l.budget)
+		if full, ok := errors.AsType[*Full](err); ok {
+			time.Sleep(full.RetryAfter)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		lesson := l.org.serve(l.network(), l.work())
+		p.Done(Outcome{Lesson: lesson})
+		if lesson.Refused == None {
+			return nil
+		}
+	}
+}
+
+// run sends total requests over so many connections and returns how long that
+// took.
+func (l load) run(t *testing.T, caller string, connections, total int) time.Duration {
+	t.Helper()
+	start := time.Now()
+	var wg sync.WaitGroup
+	for i := range connections {
+		n := total / connections
+		if i < total%connections {
+			n++
+		}
+		wg.Go(func() {
+			for range n {
+				if err := l.call(t.Context(), caller); err != nil {
+					t.Errorf("%s: %v", caller, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(start)
+}
+
+// between draws durations from a generator of its own, so that a run can be
+// repeated.
+func between(seed uint64, low, high time.Duration) func() time.Duration {
+	var mu sync.Mutex
+	r := rand.New(rand.NewPCG(seed, 2))
+	return func() time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		return low + time.Duration(r.Int64N(int64(high-low)+1))
+	}
+}
