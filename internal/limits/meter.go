@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// windowSlices is the resolution of a budget's window: what leaves it is held for
-// at most 1/256 of the window too long, and a meter fits in about a kilobyte.
-const windowSlices = 256
+// windowSlices is the resolution of a budget's window: what leaves it is held
+// for at most 1/255 of the window too long, and its ring fills a kilobyte.
+const windowSlices = 255
 
 // meter holds one budget that is counted over the window: requests, or
 // milliseconds of execution time.

@@ -47,7 +47,7 @@ func (s *share) spend(now time.Duration) {
 // predicted is how many requests the caller will make in a whole window if it
 // goes on as it did.
 func (s *share) predicted(now, span time.Duration) float64 {
-	age := min(max(now-s.first, span/4), span)
+	age := min(max(now-s.first, span/shareSlices), span)
 	return math.Max(1, float64(s.used.sum)*float64(span)/float64(age))
 }
 
