@@ -217,17 +217,20 @@ func (d *store) sortRows(rows []*row, order []ordering) {
 	if len(order) == 0 {
 		return
 	}
-	slices.SortStableFunc(rows, func(a, b *row) int {
-		for _, o := range order {
-			if by := compareOrder(d.sortValue(o, a), d.sortValue(o, b)); by != 0 {
-				if o.descending {
-					return -by
-				}
-				return by
+	slices.SortStableFunc(rows, func(a, b *row) int { return d.compareRows(order, a, b) })
+}
+
+// compareRows orders two rows; 0 means that their order of creation decides.
+func (d *store) compareRows(order []ordering, a, b *row) int {
+	for _, o := range order {
+		if by := compareOrder(d.sortValue(o, a), d.sortValue(o, b)); by != 0 {
+			if o.descending {
+				return -by
 			}
+			return by
 		}
-		return 0
-	})
+	}
+	return 0
 }
 
 // sortValue is what a row is ordered by: the label of a choice and the name of

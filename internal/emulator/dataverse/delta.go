@@ -57,8 +57,8 @@ func (q *request) changes(at *target, token string, opts options, prefer *prefer
 		}
 	}
 	for _, gone := range held.gone {
-		if gone.version > since && held.byID[gone.id] == nil {
-			value = append(value, object{{"@odata.context", q.root + "$metadata#" + at.table.set + "/$deletedEntity"}, {"id", gone.id}, {"reason", "deleted"}})
+		if gone.version > since && held.byID[gone.row.id] == nil {
+			value = append(value, object{{"@odata.context", q.root + "$metadata#" + at.table.set + "/$deletedEntity"}, {"id", gone.row.id}, {"reason", "deleted"}})
 		}
 	}
 	return prefer.json(http.StatusOK, object{

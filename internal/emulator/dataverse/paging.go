@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -100,15 +101,21 @@ func readCookie(cookie string) (b bookmark, check string, ok bool) {
 	return b, m[3], true
 }
 
-// after gives the rows that follow a bookmark. Where its last row is gone the
-// number of the page tells.
-func (b bookmark) after(rows []*row, size int) []*row {
-	for i, r := range rows {
-		if r.id == b.last {
-			return rows[i+1:]
-		}
+// after gives the rows that follow a bookmark in an order. The bookmark's last
+// row may have been deleted meanwhile: its place is known all the same.
+func (b bookmark) after(d *store, t *table, rows []*row, order []ordering) []*row {
+	last := d.recall(t, b.last)
+	if last == nil {
+		return nil
 	}
-	return rows[min(len(rows), (b.page-1)*size):]
+	at := slices.IndexFunc(rows, func(r *row) bool {
+		by := d.compareRows(order, r, last)
+		return by > 0 || by == 0 && r.seq > last.seq
+	})
+	if at < 0 {
+		return nil
+	}
+	return rows[at:]
 }
 
 // escapeLower percent-encodes everything but letters, digits and "-_.", in

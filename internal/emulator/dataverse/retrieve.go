@@ -77,7 +77,7 @@ func (q *request) listRows(at *target, ask *query, prefer *preferences, ref bool
 		if mark, err = q.readSkipToken(token, ask.given); err != nil {
 			return nil, err
 		}
-		rows = mark.after(rows, prefer.page())
+		rows = mark.after(q.org.data, at.table, rows, ask.order)
 	}
 	// A preferred page size takes the place of $top.
 	if ask.top >= 0 && prefer.pageSize == 0 {

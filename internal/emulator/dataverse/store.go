@@ -32,7 +32,7 @@ type rows struct {
 }
 
 type tombstone struct {
-	id      string
+	row     *row // as it last was
 	version int64
 }
 
@@ -102,6 +102,20 @@ func guidOf(text string) string {
 }
 
 func (d *store) find(t *table, id string) *row { return d.rows[t.name].byID[id] }
+
+// recall finds a record, or what it last was before it was deleted.
+func (d *store) recall(t *table, id string) *row {
+	held := d.rows[t.name]
+	if r := held.byID[id]; r != nil {
+		return r
+	}
+	for _, gone := range held.gone {
+		if gone.row.id == id {
+			return gone.row
+		}
+	}
+	return nil
+}
 
 // all gives the rows of a table in order of creation.
 func (d *store) all(t *table) []*row {
@@ -179,7 +193,7 @@ func (d *store) remove(t *table, id string) {
 	d.version++
 	delete(held.byID, id)
 	held.order = slices.Delete(held.order, at, at+1)
-	held.gone = append(held.gone, tombstone{id, d.version})
+	held.gone = append(held.gone, tombstone{old, d.version})
 	d.note(func() {
 		held.byID[id] = old
 		held.order = slices.Insert(held.order, at, id)
