@@ -79,6 +79,7 @@ func searchTables(raw json.RawMessage) ([]string, error) {
 		if err := json.Unmarshal(raw, &named); err != nil {
 			return nil, faultf(http.StatusBadRequest, codeArgument, "The value of 'entities' could not be understood.")
 		}
+		names = nil // what could be read of the wrong form
 		for _, n := range named {
 			names = append(names, n.Name)
 		}
