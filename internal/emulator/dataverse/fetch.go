@@ -76,7 +76,7 @@ func (q *request) fetch(t *table, text string, opts options, prefer *preferences
 		out = append(out, member{"@Microsoft.Dynamics.CRM.totalrecordcount", min(len(found), maxPage)},
 			member{"@Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded", len(found) > maxPage})
 	}
-	rest := f.skip(found)
+	rest := f.skip(q.org.data, found)
 	shown := rest[:min(f.size, len(rest))]
 	more := len(shown) < len(rest) && !f.limited
 	if more {
@@ -94,16 +94,17 @@ func (q *request) fetch(t *table, text string, opts options, prefer *preferences
 	return prefer.json(http.StatusOK, append(out, member{"value", value})), nil
 }
 
-// skip gives the rows from the page that is asked for onwards.
-func (f *fetched) skip(found []joinedRow) []joinedRow {
-	if f.mark != nil && len(f.root.links) == 0 {
-		for i, j := range found {
-			if j.row.id == f.mark.last {
-				return found[i+1:]
-			}
-		}
+// skip gives the rows from the page that is asked for onwards. The cookie
+// names the last row before it; joined rows are counted, since they repeat.
+func (f *fetched) skip(d *store, found []joinedRow) []joinedRow {
+	if f.mark == nil || len(f.root.links) > 0 {
+		return found[min(len(found), (f.page-1)*f.size):]
 	}
-	return found[min(len(found), (f.page-1)*f.size):]
+	rows := make([]*row, len(found))
+	for i, j := range found {
+		rows[i] = j.row
+	}
+	return found[len(found)-len(f.mark.after(d, f.root.table, rows, f.order)):]
 }
 
 func (q *request) readFetch(t *table, text string) (*fetched, error) {

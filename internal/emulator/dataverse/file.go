@@ -81,7 +81,7 @@ func (q *request) upload(at *target, opts options) (*answer, error) {
 		return nil, err
 	}
 	if q.header.Get("x-ms-transfer-mode") == "chunked" {
-		return q.beginUpload(at, name), nil
+		return q.beginUpload(at, name)
 	}
 	if q.content == nil && len(q.body) > 0 {
 		return nil, faultf(http.StatusUnsupportedMediaType, codePayload, "A file is uploaded with the content type 'application/octet-stream'.")
@@ -116,8 +116,14 @@ type uploadSession struct {
 	bytes  int64
 }
 
-func (q *request) beginUpload(at *target, name string) *answer {
+// maxSessions bounds the uploads under way, and so what unfinished ones hold.
+const maxSessions = 32
+
+func (q *request) beginUpload(at *target, name string) (*answer, error) {
 	o := q.org
+	if len(o.sessions) >= maxSessions {
+		return nil, faultf(http.StatusBadRequest, codeArgument, "More than %d uploads are under way.", maxSessions)
+	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d %s", o.id, o.data.version, len(o.sessions), at.id))
 	token := hex.EncodeToString(sum[:16])
 	o.sessions[token] = &uploadSession{record: reference{at.table.name, at.id}, column: at.column.name, name: name}
@@ -126,7 +132,7 @@ func (q *request) beginUpload(at *target, name string) *answer {
 	a.set("Location", q.root+q.path+"?sessiontoken="+token)
 	a.set("x-ms-chunk-size", strconv.Itoa(chunkSize))
 	a.set("Accept-Ranges", "bytes")
-	return a
+	return a, nil
 }
 
 var contentRange = regexp.MustCompile(`^bytes (\d{1,12})-(\d{1,12})/(\d{1,12})$`)

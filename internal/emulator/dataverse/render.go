@@ -13,12 +13,15 @@ const (
 
 // view turns rows into JSON as one request asked for them.
 type view struct {
-	org    *Organization
-	root   string
-	prefer *preferences
+	org      *Organization
+	root     string
+	prefer   *preferences
+	children map[*collection]map[string][]*row // of collections that were expanded, by the parent's id
 }
 
-func (q *request) view(p *preferences) *view { return &view{q.org, q.root, p} }
+func (q *request) view(p *preferences) *view {
+	return &view{q.org, q.root, p, map[*collection]map[string][]*row{}}
+}
 
 // link is the address of a record.
 func (v *view) link(t *table, id string) string { return v.root + t.set + "(" + id + ")" }
@@ -135,7 +138,7 @@ func (v *view) appendExpansion(o object, t *table, e *expansion, r *row) object 
 
 func (v *view) appendCollection(o object, t *table, e *expansion, r *row) object {
 	d, name := v.org.data, e.set.name
-	rows := e.query.pick(d, d.related(t, r.id, e.set))
+	rows := e.query.pick(d, v.related(t, e.set, r))
 	if e.query.count {
 		o = append(o, member{name + "@odata.count", min(len(rows), maxPage)})
 	}
@@ -153,6 +156,20 @@ func (v *view) appendCollection(o object, t *table, e *expansion, r *row) object
 	}
 	mark := bookmark{page: 2, last: shown[len(shown)-1].id, first: shown[0].id}
 	return append(o, member{name + "@odata.nextLink", v.root + path + "?" + encodeOptions(e.query.given) + v.org.skipToken(v.root, path, e.query.given, e.query.table, mark)})
+}
+
+// related is the store's related for a view of many rows: the collection is
+// looked through once and not once a row.
+func (v *view) related(t *table, set *collection, r *row) []*row {
+	if set.link != "" {
+		return v.org.data.related(t, r.id, set)
+	}
+	index, ok := v.children[set]
+	if !ok {
+		index = v.org.data.byParent(t, set)
+		v.children[set] = index
+	}
+	return index[r.id]
 }
 
 // list gives rows, or only links to them.

@@ -1,7 +1,6 @@
 package dataverse
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"slices"
@@ -35,8 +34,6 @@ type tombstone struct {
 	row     *row // as it last was
 	version int64
 }
-
-type link struct{ name, left, right string }
 
 // store is the data of one organization. Its owner guards it. Each change
 // notes how it is undone, so that a change set can be taken back.
@@ -222,69 +219,6 @@ func (d *store) release(target reference) {
 			}
 		}
 	}
-}
-
-// link joins two records many-to-many; a link that is there stays.
-func (d *store) link(l link) {
-	if _, ok := d.links[l]; ok {
-		return
-	}
-	d.version++
-	d.links[l] = d.version
-	d.note(func() { delete(d.links, l) })
-}
-
-// unlink ends a link and reports whether there was one.
-func (d *store) unlink(l link) bool {
-	at, ok := d.links[l]
-	if ok {
-		delete(d.links, l)
-		d.note(func() { d.links[l] = at })
-	}
-	return ok
-}
-
-// related gives the rows that a collection of one record leads to, in order of
-// creation.
-func (d *store) related(t *table, id string, c *collection) []*row {
-	target := d.schema.table(c.target)
-	var out []*row
-	if c.link == "" {
-		from := reference{t.name, id}
-		for _, r := range d.all(target) {
-			if r.values[c.column] == from {
-				out = append(out, r)
-			}
-		}
-		return out
-	}
-	for l := range d.links {
-		if other, ok := l.from(c, t, id); ok {
-			out = append(out, d.find(target, other))
-		}
-	}
-	slices.SortFunc(out, func(a, b *row) int { return cmp.Compare(a.seq, b.seq) })
-	return out
-}
-
-// newLink joins record id of table t with other by collection c. A link's left
-// side is the table whose name sorts first, so that both sides name one link.
-func newLink(c *collection, t *table, id, other string) link {
-	if t.name < c.target {
-		return link{c.link, id, other}
-	}
-	return link{c.link, other, id}
-}
-
-// from gives the far side of the link seen from record id of table t.
-func (l link) from(c *collection, t *table, id string) (other string, ok bool) {
-	if l == newLink(c, t, id, l.right) {
-		return l.right, true
-	}
-	if l == newLink(c, t, id, l.left) {
-		return l.left, true
-	}
-	return "", false
 }
 
 // author is who writes: the user that a record is stamped with and, under
