@@ -17,6 +17,7 @@ const (
 	codeArgument     = "0x80040203" // invalid argument
 	codePrivilege    = "0x80040220" // a privilege is missing
 	codeNoMember     = "0x80072560" // the user is not of this organization
+	codeDisabled     = "0x80040225" // the user is disabled
 	codeFileTooLarge = "0x80044a02"
 )
 

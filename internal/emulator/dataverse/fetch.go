@@ -61,6 +61,20 @@ type joinedSource struct {
 	outer    bool
 }
 
+// repeated gives an alias that more than one link-entity below s has, or "".
+func (s *source) repeated(seen map[string]bool) string {
+	for _, l := range s.links {
+		if seen[l.alias] {
+			return l.alias
+		}
+		seen[l.alias] = true
+		if again := l.repeated(seen); again != "" {
+			return again
+		}
+	}
+	return ""
+}
+
 // fetch answers a FetchXML query.
 func (q *request) fetch(t *table, text string, opts options, prefer *preferences) (*answer, error) {
 	if err := opts.only("fetchXml"); err != nil {
@@ -69,6 +83,9 @@ func (q *request) fetch(t *table, text string, opts options, prefer *preferences
 	f, err := q.readFetch(t, text)
 	if err != nil {
 		return nil, err
+	}
+	if alias := f.root.repeated(map[string]bool{}); alias != "" {
+		return nil, badQuery("The alias '%s' is used for more than one link-entity.", alias)
 	}
 	found := q.join(f)
 	out := object{{"@odata.context", q.root + "$metadata#" + t.set + (&query{table: t, shown: f.root.shown}).shape()}}
@@ -169,13 +186,13 @@ func (f *fetched) readPaging(root *node) error {
 func (q *request) readSource(n *node, t *table, s *source, f *fetched) error {
 	s.table = t
 	s.shown = []*column{}
-	all := f != nil
+	all, some := false, false
 	var err error
 	for i := range n.Nodes {
 		inner := &n.Nodes[i]
 		switch inner.XMLName.Local {
 		case "attribute":
-			all = false
+			some = true
 			err = s.readAttribute(inner)
 		case "all-attributes":
 			all = true
@@ -192,7 +209,8 @@ func (q *request) readSource(n *node, t *table, s *source, f *fetched) error {
 			return err
 		}
 	}
-	if all {
+	// An entity that names no columns shows all; a link-entity shows none.
+	if all || f != nil && !some {
 		s.shown = nil
 	}
 	return nil
@@ -203,7 +221,9 @@ func (s *source) readAttribute(n *node) error {
 		return err
 	}
 	c, err := fetchColumn(s.table, n.attr("name"))
-	s.shown = append(s.shown, c)
+	if err == nil && !slices.Contains(s.shown, c) {
+		s.shown = append(s.shown, c)
+	}
 	return err
 }
 

@@ -126,7 +126,8 @@ func TestFetchRefused(t *testing.T) {
 		`<fetch><entity name="account"><filter><condition attribute="createdon" operator="last-x-days" value="3"/></filter></entity></fetch>`:    501,
 		`<fetch><entity name="account"><filter><condition attribute="statecode" operator="eq" value="null"/></filter></entity></fetch>`:          400,
 		`<fetch><entity name="account"><link-entity name="contact" from="contactid" to="primarycontactid" link-type="exists"/></entity></fetch>`: 501,
-		`<fetch><entity name="account"><link-entity name="nope" from="a" to="b"/></entity></fetch>`:                                              400,
+		`<fetch><entity name="account"><link-entity name="contact" from="contactid" to="primarycontactid" alias="a"/><link-entity name="account" from="accountid" to="parentaccountid" alias="a"/></entity></fetch>`: 400,
+		`<fetch><entity name="account"><link-entity name="nope" from="a" to="b"/></entity></fetch>`:                                                                                                                  400,
 	} {
 		if got := s.fetch(status, "accounts", query); got.errorCode(t) == "" {
 			t.Errorf("%s: no error code", query)

@@ -128,9 +128,19 @@ func TestPrivileges(t *testing.T) {
 		t.Errorf("without a role: %s", got.body)
 	}
 	s.api(200, "GET", "WhoAmI", "")
+	s.api(403, "PATCH", "systemusers("+user+")", `{"isdisabled":true}`)
 	s.org.RemoveApplicationUser(applicationID)
 	if got := s.api(403, "GET", "WhoAmI", ""); got.errorCode(t) != "0x80072560" {
 		t.Errorf("without a user: %s", got.body)
+	}
+}
+
+func TestDisabledUser(t *testing.T) {
+	s := newSite(t)
+	user, _, _ := s.org.ApplicationUser(applicationID)
+	s.api(204, "PATCH", "systemusers("+user+")", `{"isdisabled":true}`)
+	if got := s.api(403, "GET", "WhoAmI", ""); got.errorCode(t) != "0x80040225" {
+		t.Errorf("a disabled user: %s", got.body)
 	}
 }
 

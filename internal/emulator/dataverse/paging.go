@@ -133,13 +133,24 @@ func escapeLower(s string) string {
 	return out.String()
 }
 
-// encodeOptions gives options as a query string that ends in '&', or "".
+// encodeOptions gives options as a query string that ends in '&', or "". It
+// escapes as little as a query allows, so that links stay legible.
 func encodeOptions(given options) string {
 	var out strings.Builder
 	for _, option := range given {
-		if option.name != "$skiptoken" {
-			out.WriteString(option.name + "=" + strings.ReplaceAll(url.QueryEscape(option.value), "+", "%20") + "&")
+		if option.name == "$skiptoken" {
+			continue
 		}
+		out.WriteString(option.name + "=")
+		for i := range len(option.value) {
+			c := option.value[i]
+			if c <= ' ' || c > '~' || strings.IndexByte(`%&#+"<>`, c) >= 0 {
+				fmt.Fprintf(&out, "%%%02X", c)
+				continue
+			}
+			out.WriteByte(c)
+		}
+		out.WriteByte('&')
 	}
 	return out.String()
 }

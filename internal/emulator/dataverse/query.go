@@ -1,6 +1,7 @@
 package dataverse
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -56,7 +57,9 @@ func parseSelect(t *table, text string) ([]*column, error) {
 		if c == nil {
 			return nil, noProperty(t, name)
 		}
-		shown = append(shown, c)
+		if !slices.Contains(shown, c) {
+			shown = append(shown, c)
+		}
 	}
 	return shown, nil
 }
@@ -109,6 +112,9 @@ func (q *request) parseExpand(t *table, text string, params options) ([]*expansi
 		e, err := q.parseExpansion(t, strings.TrimSpace(item), params)
 		if err != nil {
 			return nil, err
+		}
+		if slices.ContainsFunc(out, func(other *expansion) bool { return other.name() == e.name() }) {
+			return nil, badQuery("The navigation property '%s' is expanded more than once.", e.name())
 		}
 		out = append(out, e)
 	}

@@ -106,6 +106,7 @@ func TestQueryRefused(t *testing.T) {
 		{"$foo=1", 400, "0x80060888"},
 		{"api-version=1", 400, "0x80060888"},
 		{"$select=name&$select=name", 400, "0x80060888"},
+		{"$expand=primarycontactid,primarycontactid", 400, "0x80060888"},
 		{"$expand=nope", 400, "0x80060888"},
 		{"$expand=primarycontactid($select=nope)", 400, "0x80060888"},
 		{"$expand=primarycontactid($top=1)", 400, "0x80060888"},
@@ -173,9 +174,21 @@ func TestExpand(t *testing.T) {
 	}
 }
 
+func TestColumnsAreShownOnce(t *testing.T) {
+	s := newSite(t)
+	got := s.api(200, "GET", "accounts?$select=name,name,accountid&$top=1", "")
+	if strings.Count(got.body, `"name"`) != 1 || strings.Count(got.body, `"accountid"`) != 1 {
+		t.Errorf("a column stands twice: %s", got.body)
+	}
+	fetched := s.fetch(200, "accounts", `<fetch top="1"><entity name="account"><attribute name="name"/><attribute name="name"/><attribute name="accountid"/></entity></fetch>`)
+	if strings.Count(fetched.body, `"name"`) != 1 || strings.Count(fetched.body, `"accountid"`) != 1 {
+		t.Errorf("a column stands twice: %s", fetched.body)
+	}
+}
+
 func TestExpandedListIsPaged(t *testing.T) {
 	s := newSite(t)
-	first := rows(t, s.get("accounts?$select=name&$expand=Account_Tasks($select=subject;$orderby=subject)", "Prefer: odata.maxpagesize=2"))[0]
+	first := rows(t, s.get("accounts?$select=name&$expand=Account_Tasks($select=subject,description;$orderby=subject%20asc;$filter=subject%20ne%20'a%2526b')", "Prefer: odata.maxpagesize=2"))[0]
 	seen := names(t, map[string]any{"value": first["Account_Tasks"]}, "subject")
 	next, _ := first["Account_Tasks@odata.nextLink"].(string)
 	for next != "" {

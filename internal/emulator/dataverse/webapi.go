@@ -176,6 +176,9 @@ func (q *request) identify() error {
 	if caller == nil {
 		return faultf(http.StatusForbidden, codeNoMember, "The user is not a member of the organization.")
 	}
+	if off, _ := caller.values["isdisabled"].(bool); off {
+		return faultf(http.StatusForbidden, codeDisabled, "The specified user(Id = %s) is disabled. Consider enabling this user.", caller.id)
+	}
 	q.by = author{user: caller.id}
 	if id := q.header.Get("MSCRMCallerID"); id != "" {
 		return q.impersonate("systemuserid", id)
