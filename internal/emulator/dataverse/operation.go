@@ -134,67 +134,12 @@ func (q *request) boundOperation(at *target, opts options, prefer *preferences) 
 		return q.createMultiple(at.table, prefer)
 	case at.action == "UpdateMultiple" && onSet && q.method == http.MethodPost:
 		return q.updateMultiple(at.table)
+	case at.action == "UpsertMultiple" && onSet && q.method == http.MethodPost:
+		return q.upsertMultiple(at.table)
 	case at.action == "RetrievePrincipalAccess" && at.id != "" && at.table.name == "systemuser" && q.reads():
 		return q.principalAccess(at, opts, prefer)
 	}
 	return nil, noSegment("Microsoft.Dynamics.CRM." + at.action)
-}
-
-// targets reads {"Targets":[...]}.
-func (q *request) targets(t *table) ([]map[string]any, error) {
-	body, err := q.decode()
-	if err != nil {
-		return nil, err
-	}
-	items, ok := body["Targets"].([]any)
-	if !ok || len(items) == 0 {
-		return nil, badPayload(t, "The parameter 'Targets' is missing or empty.")
-	}
-	var out []map[string]any
-	for _, item := range items {
-		target, ok := item.(map[string]any)
-		if !ok || target["@odata.type"] == nil {
-			return nil, badPayload(t, "Each of 'Targets' must be an object with '@odata.type'.")
-		}
-		out = append(out, target)
-	}
-	return out, nil
-}
-
-// createMultiple makes all records or none.
-func (q *request) createMultiple(t *table, prefer *preferences) (*answer, error) {
-	targets, err := q.targets(t)
-	if err != nil {
-		return nil, err
-	}
-	ids := list{}
-	for _, target := range targets {
-		id, err := q.insert(t, keyPart{}, target)
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return prefer.json(http.StatusOK, q.response("CreateMultiple", object{{"Ids", ids}})), nil
-}
-
-// updateMultiple changes all records or none.
-func (q *request) updateMultiple(t *table) (*answer, error) {
-	targets, err := q.targets(t)
-	if err != nil {
-		return nil, err
-	}
-	for _, target := range targets {
-		text, _ := target[t.id].(string)
-		id, _ := parseGUID(text)
-		if q.org.data.find(t, id) == nil {
-			return nil, noRecord(t, text)
-		}
-		if err := q.change(t, id, target); err != nil {
-			return nil, err
-		}
-	}
-	return q.noContent(), nil
 }
 
 // principalAccess says what a user may do with the record in Target, which is

@@ -63,6 +63,12 @@ func TestBulk(t *testing.T) {
 	if got := s.get("accounts(" + ids[0].(string) + ")"); got["name"] != "u1" {
 		t.Errorf("a failed UpdateMultiple left %v", got["name"])
 	}
+	s.api(204, "POST", "accounts/Microsoft.Dynamics.CRM.UpsertMultiple", `{"Targets":[{"@odata.type":"Microsoft.Dynamics.CRM.account","@odata.id":"accounts(accountnumber='A/1')","name":"by key"},`+
+		`{"@odata.type":"Microsoft.Dynamics.CRM.account","@odata.id":"accounts(accountnumber='new')","name":"made"},`+target(ids[1], "by id")+`]}`)
+	if got := rows(t, s.get("accounts?$select=accountnumber&$filter=name%20eq%20'by%20key'%20or%20name%20eq%20'made'%20or%20name%20eq%20'by%20id'")); len(got) != 3 || got[0]["accountnumber"] != "A/1" || got[2]["accountnumber"] != "new" {
+		t.Errorf("after UpsertMultiple: %v", got)
+	}
+	s.api(400, "POST", "accounts/Microsoft.Dynamics.CRM.UpsertMultiple", `{"Targets":[{"@odata.type":"Microsoft.Dynamics.CRM.account","@odata.id":"https://fabrikam.crm.dynamics.com/api/data/v9.2/accounts(accountnumber='A/1')"}]}`)
 	s.api(404, "POST", "accounts/Microsoft.Dynamics.CRM.DeleteMultiple", `{"Targets":[]}`)
 	s.api(400, "POST", "accounts/Microsoft.Dynamics.CRM.CreateMultiple", `{"Targets":[{"name":"untyped"}]}`)
 }
@@ -197,7 +203,7 @@ func TestConcurrentUse(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			for range 10 {
+			for range 4 {
 				for _, call := range []struct{ method, path, body string }{
 					{"POST", "accounts", `{"name":"c"}`}, {"GET", "accounts?$expand=Account_Tasks&$orderby=name", ""},
 					{"GET", "contacts?fetchXml=" + escape(`<fetch><entity name="contact"/></fetch>`), ""}, {"POST", "$batch", multipart("batch_1", changeSet(item("POST contacts HTTP/1.1\n\n{\"lastname\":\"c\"}", "1")))},
@@ -223,7 +229,7 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if got := s.api(200, "GET", "accounts/$count", ""); got.body != "\ufeff116" {
-		t.Errorf("%s accounts, want 116", got.body)
+	if got := s.api(200, "GET", "accounts/$count", ""); got.body != "\ufeff68" {
+		t.Errorf("%s accounts, want 68", got.body)
 	}
 }

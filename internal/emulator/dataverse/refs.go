@@ -113,21 +113,9 @@ func (q *request) parseLink(v any, want string) (reference, error) {
 	if !ok || text == "" {
 		return reference{}, faultf(http.StatusBadRequest, codePayload, "Error identified in Payload provided by the user: a link to a record is required.")
 	}
-	if strings.Contains(strings.SplitN(text, "(", 2)[0], "://") {
-		if text, ok = strings.CutPrefix(text, q.root); !ok {
-			return reference{}, badQuery("AbsoluteUri should contain ServiceRouteUri")
-		}
-	}
-	segments, err := splitPath(strings.TrimPrefix(text, "/"))
+	at, err := q.locateLink(text)
 	if err != nil {
 		return reference{}, err
-	}
-	at, err := q.resolve(segments)
-	if err != nil {
-		return reference{}, err
-	}
-	if !at.oneMeant || at.parent != nil || at.column != nil || at.action != "" {
-		return reference{}, badQuery("The link '%s' does not lead to a record.", text)
 	}
 	if at.id == "" {
 		return reference{}, q.absent(at)
@@ -136,4 +124,26 @@ func (q *request) parseLink(v any, want string) (reference, error) {
 		return reference{}, badQuery("The link '%s' leads to a record of type '%s', not '%s'.", text, at.table.name, want)
 	}
 	return reference{at.table.name, at.id}, nil
+}
+
+// locateLink finds what a link names, which need not exist.
+func (q *request) locateLink(text string) (*target, error) {
+	if strings.Contains(strings.SplitN(text, "(", 2)[0], "://") {
+		var ok bool
+		if text, ok = strings.CutPrefix(text, q.root); !ok {
+			return nil, badQuery("AbsoluteUri should contain ServiceRouteUri")
+		}
+	}
+	segments, err := splitPath(strings.TrimPrefix(text, "/"))
+	if err != nil {
+		return nil, err
+	}
+	at, err := q.resolve(segments)
+	if err != nil {
+		return nil, err
+	}
+	if !at.oneMeant || at.parent != nil || at.column != nil || at.action != "" {
+		return nil, badQuery("The link '%s' does not lead to a record.", text)
+	}
+	return at, nil
 }

@@ -249,11 +249,8 @@ func (a *answer) write(w http.ResponseWriter) {
 	for _, f := range a.header {
 		h[f.name] = []string{f.value}
 	}
-	switch {
-	case a.file != nil:
+	if a.file != nil {
 		h["Content-Length"] = []string{strconv.FormatInt(a.file.size(), 10)}
-	case a.status != http.StatusNoContent && a.status != http.StatusNotModified:
-		h["Content-Length"] = []string{strconv.Itoa(len(a.body))}
 	}
 	w.WriteHeader(a.status)
 	if a.file != nil {
