@@ -2,8 +2,10 @@ package dataverse
 
 import (
 	"cmp"
+	"fmt"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -100,7 +102,11 @@ func comparer(c *column, literal string) (against func(v any) int, ordered, ok b
 		s, ok := unquote(literal)
 		folded := strings.ToLower(s)
 		return func(v any) int { return cmp.Compare(strings.ToLower(v.(string)), folded) }, true, ok
-	case kindWhole, kindChoice, kindMoney, kindDouble, kindRowNumber:
+	case kindDouble:
+		// A double is compared as one: 0.1 is not the tenth that the literal says.
+		n, err := strconv.ParseFloat(literal, 64)
+		return func(v any) int { return cmp.Compare(v.(float64), n) }, true, err == nil && decimalForm.MatchString(literal)
+	case kindWhole, kindChoice, kindMoney, kindRowNumber:
 		n, ok := number(literal)
 		return func(v any) int { return rational(v).Cmp(n) }, true, ok
 	case kindBoolean:
@@ -144,10 +150,8 @@ func rational(v any) *big.Rat {
 		return new(big.Rat).SetInt64(v)
 	case money:
 		return big.NewRat(int64(v), 10000)
-	case float64:
-		return new(big.Rat).SetFloat64(v)
 	}
-	panic("dataverse: not a number")
+	panic(fmt.Sprintf("dataverse: %T is not an exact number", v))
 }
 
 // matches builds a LIKE: '%' stands for any text, '_' for any character, as

@@ -22,6 +22,7 @@ func TestFilter(t *testing.T) {
 	s := newSite(t)
 	first := s.get("contacts?$select=fullname&$top=1")
 	contact := rows(t, first)[0]["contactid"].(string)
+	s.make("contacts", `{"lastname":"unrelated","creditlimit":0.1}`)
 	tests := []struct {
 		filter string
 		want   int
@@ -123,6 +124,19 @@ func TestQueryRefused(t *testing.T) {
 		if got.status != tt.status || got.errorCode(t) != tt.code {
 			t.Errorf("%.60s: %d %s, want %d %s", tt.query, got.status, got.body, tt.status, tt.code)
 		}
+	}
+}
+
+func TestFilterOnNumbers(t *testing.T) {
+	s := newSite(t)
+	s.make("accounts", `{"name":"tenth","address1_latitude":0.1,"revenue":0.1}`)
+	for _, filter := range []string{"address1_latitude eq 0.1", "address1_latitude lt 0.2", "revenue eq 0.1", "revenue eq 0.1000", "revenue lt 0.10001", "revenue eq 1e-1"} {
+		if got := names(t, s.get("accounts?$select=name&$filter="+escape(filter)), "name"); len(got) != 1 || got[0] != "tenth" {
+			t.Errorf("%s: %q", filter, got)
+		}
+	}
+	for _, filter := range []string{"address1_latitude eq NaN", "address1_latitude lt INF", "revenue eq 0x10", "revenue eq 1_0", "address1_latitude eq 1_0", "address1_latitude eq 0x1p1"} {
+		s.api(400, "GET", "accounts?$filter="+escape(filter), "")
 	}
 }
 

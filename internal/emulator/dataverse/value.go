@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -157,11 +158,13 @@ func parseMoney(s string) (m money, ok bool) {
 	return money(r.Num().Int64()), true
 }
 
+var decimalForm = regexp.MustCompile(`^-?\d+(\.\d+)?([eE][+-]?\d+)?$`)
+
 // number reads a decimal literal exactly. Exponents are bounded: a short text
 // must not become a number of a million digits.
 func number(s string) (*big.Rat, bool) {
 	f, err := strconv.ParseFloat(s, 64)
-	if err != nil || math.Abs(f) > 1e30 || len(s) > 64 {
+	if err != nil || math.Abs(f) > 1e30 || len(s) > 64 || !decimalForm.MatchString(s) {
 		return nil, false
 	}
 	if _, exp, ok := strings.Cut(strings.ToLower(s), "e"); ok {
