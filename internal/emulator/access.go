@@ -36,7 +36,9 @@ func (o *Organization) identify(r *http.Request) (caller, http.HandlerFunc) {
 	c.who.ApplicationID = c.app
 	c.who.UserID, _, _ = o.data.ApplicationUser(c.app)
 	if c.user {
-		c.who = dataverse.Caller{UserID: guid("administrator", o.name)}
+		// The data know application users only; the administrator is one of
+		// them, made when first seen.
+		c.who = dataverse.Caller{UserID: o.data.AddApplicationUser(guid("administrator", o.tenantID))}
 	}
 	return c, nil
 }

@@ -75,10 +75,10 @@ func (a *answer) Write(p []byte) (int, error) {
 	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
 	}
-	switch a.tear {
-	case ResetAfter:
+	switch {
+	case len(p) == 0, a.tear == ResetAfter:
 		return len(p), nil
-	case ResetMiddle:
+	case a.tear == ResetMiddle:
 		a.send(p[:len(p)/2])
 		a.tearNow()
 	}

@@ -28,7 +28,7 @@ func credentialName(form url.Values) string {
 		case err != nil:
 			return "malformed"
 		case strings.EqualFold(t.Claims.Issuer, form.Get("client_id")):
-			return "certificate:" + t.Header.Thumbprint
+			return "certificate:" + urlForm(t.Header.Thumbprint)
 		}
 		return "federated:" + t.Claims.Subject
 	}
@@ -88,7 +88,7 @@ func (e *Entra) checkSelfSigned(a *app, r *http.Request, t *tenant, q TokenReque
 	var key *rsa.PublicKey
 	for _, c := range a.Certificates {
 		sum := sha256.Sum256(c.Raw)
-		if base64url(sum[:]) == assertion.Header.Thumbprint {
+		if base64url(sum[:]) == urlForm(assertion.Header.Thumbprint) {
 			key, _ = c.PublicKey.(*rsa.PublicKey)
 		}
 	}
@@ -108,6 +108,13 @@ func (e *Entra) checkSelfSigned(a *app, r *http.Request, t *tenant, q TokenReque
 		return refuse(50027, q, "")
 	}
 	return nil
+}
+
+// urlForm writes base64 of any alphabet and padding as RFC 7515 wants it.
+// Microsoft's own library sends the thumbprint in the standard alphabet, and
+// Entra ID takes it.
+func urlForm(base64 string) string {
+	return strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(base64)
 }
 
 // isTokenEndpoint reports whether an audience means the endpoint that is

@@ -46,6 +46,11 @@ func (i identity) thumbprint() string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
+func (i identity) standardThumbprint() string {
+	sum := sha256.Sum256(i.cert.Raw)
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
 // sign makes a token with PS256 or, if alg says so, RS256.
 func (i identity) sign(t *testing.T, alg, thumbprint string, claims map[string]any) string {
 	t.Helper()
@@ -107,6 +112,7 @@ func TestCertificateCredential(t *testing.T) {
 		{"not yet valid", own, "PS256", own.thumbprint(), "nbf", now + 900, 700024},
 		{"no jti", own, "PS256", own.thumbprint(), "jti", "", 50027},
 		{"good", own, "PS256", own.thumbprint(), "jti", "4", 0},
+		{"thumbprint as MSAL writes it", own, "PS256", own.standardThumbprint(), "jti", "5", 0},
 		{"replayed", own, "PS256", own.thumbprint(), "jti", "4", 50027},
 		{"audience in a list", own, "PS256", own.thumbprint(), "aud", []string{login + "/" + tenantID + "/v2.0"}, 0},
 	} {
@@ -120,7 +126,7 @@ func TestCertificateCredential(t *testing.T) {
 			t.Errorf("%s: want %d: %s", c.name, c.code, got.body)
 		}
 	}
-	if n := h.Entra().TokenRequests(emulator.TokenRequest{Credential: "certificate:" + own.thumbprint()}); n != 11 {
+	if n := h.Entra().TokenRequests(emulator.TokenRequest{Credential: "certificate:" + own.thumbprint()}); n != 12 {
 		t.Errorf("%d requests by the certificate", n)
 	}
 }

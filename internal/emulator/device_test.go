@@ -2,6 +2,7 @@ package emulator_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"testing"
 	"testing/synctest"
@@ -31,6 +32,18 @@ func (h *house) beginDevice(t *testing.T, tenant, scope string) deviceCode {
 func (h *house) pollDevice(t *testing.T, tenant string, d deviceCode) reply {
 	t.Helper()
 	return h.ask(t, login, tenant, url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "client_id": {clientID}, "device_code": {d.DeviceCode}})
+}
+
+// newUser is a request to create the application user of an app, in the
+// business unit of the caller.
+func (h *house) newUser(t *testing.T, base, tok, client string) *http.Request {
+	t.Helper()
+	var me struct{ BusinessUnitId string }
+	if err := json.Unmarshal([]byte(h.call(t, base+"/api/data/v9.2/WhoAmI", tok).body), &me); err != nil || me.BusinessUnitId == "" {
+		t.Fatalf("who am I: %v %+v", err, me)
+	}
+	body := `{"applicationid":"` + client + `","businessunitid@odata.bind":"/businessunits(` + me.BusinessUnitId + `)"}`
+	return request(t, "POST", base+"/api/data/v9.2/systemusers", body, "Authorization", "Bearer "+tok, "Content-Type", "application/json")
 }
 
 // TestAdministratorCreatesApplicationUser is the whole of onboarding by device
@@ -75,8 +88,7 @@ func TestAdministratorCreatesApplicationUser(t *testing.T) {
 	if got := h.call(t, who, app); got.errorCode() != "0x80072560" {
 		t.Fatalf("before: %d %s", got.StatusCode, got.body)
 	}
-	got := h.do(t, request(t, "POST", org.URL()+"/api/data/v9.2/systemusers", `{"applicationid":"`+clientID+`"}`,
-		"Authorization", "Bearer "+user, "Content-Type", "application/json"))
+	got := h.do(t, h.newUser(t, org.URL(), user, clientID))
 	if got.StatusCode != 204 {
 		t.Fatalf("create: %d %s", got.StatusCode, got.body)
 	}

@@ -84,15 +84,13 @@ func TestCarriedOutButTorn(t *testing.T) {
 	org := h.Organization("contoso")
 	tok := h.token(t, login, tenantID, contoso)
 	const guest = "77777777-7777-4777-8777-777777777777"
-	create := func() *http.Request {
-		return request(t, "POST", contoso+"/api/data/v9.2/systemusers", `{"applicationid":"`+guest+`"}`, "Authorization", "Bearer "+tok)
-	}
-	for _, c := range []struct {
+	creates := []*http.Request{h.newUser(t, contoso, tok, guest), h.newUser(t, contoso, tok, guest)}
+	for i, c := range []struct {
 		kind emulator.FaultKind
 		want bool
 	}{{emulator.ResetBefore, false}, {emulator.ResetAfter, true}} {
 		inject(t, org, emulator.Fault{Kind: c.kind, Times: 1})
-		h.torn(t, create())
+		h.torn(t, creates[i])
 		if _, _, ok := org.Data().ApplicationUser(guest); ok != c.want {
 			t.Errorf("%s: created %v", c.kind, ok)
 		}

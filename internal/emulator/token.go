@@ -11,7 +11,12 @@ import (
 // maxForm bounds the body of a request to Entra ID, in bytes.
 const maxForm = 1 << 20
 
-const deviceCodeGrant = "urn:ietf:params:oauth:grant-type:device_code"
+// The grant types of a device that asks for its token: RFC 8628's, and the one
+// that Microsoft's own libraries send.
+const (
+	deviceCodeGrant      = "urn:ietf:params:oauth:grant-type:device_code"
+	deviceCodeGrantShort = "device_code"
+)
 
 // TokenRequest tells one kind of token request from another.
 type TokenRequest struct {
@@ -104,7 +109,7 @@ func (e *Entra) writeToken(w http.ResponseWriter, q TokenRequest, answer map[str
 
 // grant judges a token request.
 func (e *Entra) grant(r *http.Request, q TokenRequest, form url.Values) (map[string]any, *refusal) {
-	if q.Grant == deviceCodeGrant {
+	if q.Grant == deviceCodeGrant || q.Grant == deviceCodeGrantShort {
 		return e.grantDevice(q, form)
 	}
 	t, refused := e.directory(r, q)
