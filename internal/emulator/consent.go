@@ -88,7 +88,7 @@ func (e *Entra) readConsent(r *http.Request, tenantName, path string) (*consentQ
 		return nil, refuse(90002, about, "")
 	}
 	var refused *refusal
-	if q.redirect, refused = q.app.redirect(query.Get("redirect_uri"), q.form, about); refused != nil {
+	if q.redirect, refused = e.redirect(q.app, query.Get("redirect_uri"), q.form, about); refused != nil {
 		return nil, refused
 	}
 	if q.form == consentV2 {
@@ -122,18 +122,18 @@ func (e *Entra) administrators(name string) []*tenant {
 
 // redirect finds where to send the browser. Only the 2017 form may leave it
 // out.
-func (a *app) redirect(asked string, form consentForm, about TokenRequest) (*url.URL, *refusal) {
-	if len(a.RedirectURIs) == 0 {
+func (e *Entra) redirect(a *app, asked string, form consentForm, about TokenRequest) (*url.URL, *refusal) {
+	e.mu.Lock()
+	registered := a.redirects
+	e.mu.Unlock()
+	if len(registered) == 0 {
 		return nil, refuse(500113, about, "")
 	}
 	if asked == "" && form == consent2017 {
-		asked = a.RedirectURIs[0]
-	}
-	if !slices.Contains(a.RedirectURIs, asked) {
-		return nil, refuse(50011, about, asked)
+		asked = registered[0]
 	}
 	to, err := url.Parse(asked)
-	if err != nil {
+	if err != nil || !slices.Contains(registered, asked) {
 		return nil, refuse(50011, about, asked)
 	}
 	return to, nil

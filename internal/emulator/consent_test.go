@@ -106,3 +106,18 @@ func TestConsentIsRefused(t *testing.T) {
 		t.Errorf("foreign resource: %d %s", got.StatusCode, got.body)
 	}
 }
+
+func TestRedirectURIAdded(t *testing.T) {
+	h := open(t, seed())
+	const more = "http://127.0.0.1:8081/consent/callback"
+	link := login + "/" + tenantID + "/adminconsent?" + url.Values{"client_id": {clientID}, "redirect_uri": {more}}.Encode()
+	if got := h.get(t, link); got.StatusCode != 400 {
+		t.Errorf("before: %d", got.StatusCode)
+	}
+	if h.Entra().AddRedirectURI("nobody", more) || !h.Entra().AddRedirectURI(clientID, more) {
+		t.Error("the wrong app")
+	}
+	if got := h.decide(t, link, tenantID, "accept"); !strings.HasPrefix(got.Header.Get("Location"), more+"?") {
+		t.Errorf("sent to %s", got.Header.Get("Location"))
+	}
+}

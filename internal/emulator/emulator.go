@@ -86,7 +86,8 @@ type OrganizationSeed struct {
 type Emulator struct {
 	ca            *authority
 	entra         *Entra
-	organizations []*Organization // in seed order
+	organizations []*Organization          // in seed order
+	byName        map[string]*Organization // in lower case
 	byHost        map[string]*Organization
 	network       network
 	controls      http.Handler
@@ -102,12 +103,12 @@ func New(seed Seed) (*Emulator, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Emulator{ca: ca, byHost: map[string]*Organization{}}
+	e := &Emulator{ca: ca, byName: map[string]*Organization{}, byHost: map[string]*Organization{}}
 	e.network.handler = e
 	e.entra = newEntra(seed, keys)
 	e.controls = e.newControls()
 	for _, app := range seed.Apps {
-		if err := e.entra.addApp(app); err != nil {
+		if err := e.entra.AddApp(app); err != nil {
 			return nil, err
 		}
 	}
@@ -149,6 +150,7 @@ func (e *Emulator) addOrganization(s OrganizationSeed, limits Limits) error {
 		o.hosts = append(o.hosts, host)
 	}
 	e.organizations = append(e.organizations, o)
+	e.byName[strings.ToLower(o.name)] = o
 	e.entra.addTenant(tenantID, o)
 	for _, client := range s.Consented {
 		e.entra.Consent(tenantID, client)
@@ -194,12 +196,7 @@ func (e *Emulator) Entra() *Entra { return e.entra }
 
 // Organization returns the organization of that name, nil if there is none.
 func (e *Emulator) Organization(name string) *Organization {
-	for _, o := range e.organizations {
-		if strings.EqualFold(o.name, name) {
-			return o
-		}
-	}
-	return nil
+	return e.byName[strings.ToLower(name)]
 }
 
 // CA returns the certificate of the authority that signs for every host, in

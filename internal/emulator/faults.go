@@ -18,6 +18,7 @@ const (
 	Down   FaultKind = "down"   // connections are dropped
 	Slow   FaultKind = "slow"   // the answer begins after Delay
 	Status FaultKind = "status" // Status with RetryAfter, and a body of HTML
+	Skew   FaultKind = "skew"   // the Date of answers is wrong by Delay, which may be negative
 )
 
 // Faults of Entra ID. All but Redirect strike the token endpoint only.
@@ -60,7 +61,7 @@ type Fault struct {
 	Location   string        // for Redirect
 	Claims     string        // for Claims: what a token must have been asked with, as JSON
 	RetryAfter time.Duration // rounded up to seconds
-	Delay      time.Duration // for Slow
+	Delay      time.Duration // for Slow and Skew
 }
 
 // wireFault is a Fault in JSON.
@@ -130,7 +131,7 @@ func (l *faults) add(f Fault, known ...FaultKind) error {
 	switch {
 	case !slices.Contains(known, f.Kind):
 		return fmt.Errorf("no fault %q here: there are %q", f.Kind, known)
-	case f.Times < 0 || f.Delay < 0 || f.RetryAfter < 0:
+	case f.Times < 0 || f.Delay < 0 && f.Kind != Skew || f.RetryAfter < 0:
 		return fmt.Errorf("fault %s: times, delay and retry_after are not negative", f.Kind)
 	case f.Kind == Status && (f.Status < 200 || f.Status > 599):
 		return fmt.Errorf("fault status: %d is no status of an answer", f.Status)
@@ -162,6 +163,13 @@ func (l *faults) take(kind FaultKind, at moment) (Fault, bool) {
 	return Fault{}, false
 }
 
+// skew sets a wrong Date if a fault says so.
+func (l *faults) skew(w http.ResponseWriter, at moment) {
+	if f, ok := l.take(Skew, at); ok {
+		w.Header().Set("Date", time.Now().Add(f.Delay).UTC().Format(http.TimeFormat))
+	}
+}
+
 // has reports whether there is a fault of that kind that strikes everything,
 // without counting it.
 func (l *faults) has(kind FaultKind) bool {
@@ -188,7 +196,7 @@ func (l *faults) all() []Fault {
 
 // Inject makes Entra ID fail.
 func (e *Entra) Inject(f Fault) error {
-	return e.faults.add(f, Down, Slow, Status, HTML, Empty, Truncated, WrongTokenType, Redirect, AADSTS)
+	return e.faults.add(f, Down, Slow, Status, Skew, HTML, Empty, Truncated, WrongTokenType, Redirect, AADSTS)
 }
 
 // Heal ends all faults of Entra ID.
@@ -196,74 +204,9 @@ func (e *Entra) Heal() { e.faults.heal() }
 
 // Inject makes the organization fail.
 func (o *Organization) Inject(f Fault) error {
-	return o.faults.add(f, Down, Slow, Status, ResetBefore, ResetAfter, ResetMiddle, Throttle,
+	return o.faults.add(f, Down, Slow, Status, Skew, ResetBefore, ResetAfter, ResetMiddle, Throttle,
 		SignInPage, SignInRedirect, SOAPSignIn, Claims, Firewall, AccessControl)
 }
 
 // Heal ends all faults of the organization.
 func (o *Organization) Heal() { o.faults.heal() }
-
-// strike lets the faults of Entra ID act on a request, and reports whether one
-// of them has answered it.
-func (e *Entra) strike(w http.ResponseWriter, r *http.Request, q TokenRequest) bool {
-	at := moment{r.Method, r.URL.Path, q.Tenant, q.Client}
-	if _, ok := e.faults.take(Down, at); ok {
-		panic(http.ErrAbortHandler)
-	}
-	if f, ok := e.faults.take(Slow, at); ok && !wait(r, f.Delay) {
-		panic(http.ErrAbortHandler)
-	}
-	if f, ok := e.faults.take(Status, at); ok {
-		writeGatewayError(w, f)
-		return true
-	}
-	if f, ok := e.faults.take(Redirect, at); ok {
-		http.Redirect(w, r, f.Location, http.StatusTemporaryRedirect)
-		return true
-	}
-	if !strings.HasSuffix(r.URL.Path, "/token") {
-		return false
-	}
-	if _, ok := e.faults.take(HTML, at); ok {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		fmt.Fprint(w, "<!DOCTYPE html><html><head><title>Access to this site is monitored</title></head><body><p>Please accept the terms of use.</p></body></html>")
-		return true
-	}
-	if _, ok := e.faults.take(Empty, at); ok {
-		w.WriteHeader(http.StatusOK)
-		return true
-	}
-	if f, ok := e.faults.take(AADSTS, at); ok {
-		refused := refuse(f.Number, q, "")
-		if f.RetryAfter > 0 {
-			refused.retryAfter = f.RetryAfter
-		}
-		e.writeRefusal(w, r, refused)
-		return true
-	}
-	return false
-}
-
-// writeGatewayError answers as a front end does that never asked the service
-// behind it.
-func writeGatewayError(w http.ResponseWriter, f Fault) {
-	if f.RetryAfter > 0 {
-		w.Header().Set("Retry-After", seconds(f.RetryAfter))
-	}
-	w.Header().Set("Content-Type", "text/html; charset=us-ascii")
-	w.WriteHeader(f.Status)
-	fmt.Fprintf(w, "<html><head><title>%s</title></head><body><h2>%[1]s</h2><hr><p>HTTP Error %d.</p></body></html>\r\n",
-		http.StatusText(f.Status), f.Status)
-}
-
-// wait lets d pass. It reports false if the client went away first.
-func wait(r *http.Request, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-r.Context().Done():
-		return false
-	}
-}

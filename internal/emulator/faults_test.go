@@ -265,3 +265,21 @@ func TestSlowEntra(t *testing.T) {
 		}
 	})
 }
+
+func TestSkewedClocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, seed())
+		inject(t, h.Organization("contoso"), emulator.Fault{Kind: emulator.Skew, Delay: -10 * time.Minute})
+		inject(t, h.Entra(), emulator.Fault{Kind: emulator.Skew, Delay: time.Hour})
+		for target, want := range map[string]time.Duration{whoAmI: -10 * time.Minute, login + "/common/discovery/keys": time.Hour} {
+			got, err := http.ParseTime(h.get(t, target).Header.Get("Date"))
+			if err != nil || !got.Equal(time.Now().Add(want).Truncate(time.Second)) {
+				t.Errorf("%s: %v, %v", target, got, err)
+			}
+		}
+		h.client.CloseIdleConnections()
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

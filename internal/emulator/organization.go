@@ -137,6 +137,7 @@ func (o *Organization) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	where := place{c.who.UserID, server}
 	o.writeHeaders(a, server)
+	o.faults.skew(a, at)
 	if refusal = o.frontDoor(at, refusal); refusal == nil {
 		refusal = o.admit(c, at)
 	}

@@ -14,7 +14,7 @@ const (
 	// keptRequests is how many of the last requests an organization remembers.
 	keptRequests = 512
 	// keptBody is how much of a body is remembered, in bytes.
-	keptBody = 64 << 10
+	keptBody = 16 << 10
 	// drained is how much of the body of a refused request is read, so that it
 	// can be remembered too, in bytes.
 	drained = 1 << 20
@@ -32,7 +32,7 @@ type Request struct {
 	Server int         `json:"server"` // the web server that took it
 	Status int         `json:"status"` // 0 while unanswered, or torn
 	// Size and SHA256 are those of the body as far as it was read; Body is its
-	// beginning, at most 64 KiB.
+	// beginning, at most 16 KiB.
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256"`
 	Body   []byte `json:"body"`
@@ -40,7 +40,7 @@ type Request struct {
 
 // journal keeps the last requests. The zero value is empty.
 type journal struct {
-	mu    sync.Mutex // guards what follows, and the entries
+	mu    sync.Mutex // guards what follows
 	total int
 	by    map[int]int // answers by status
 	last  []*entry
@@ -48,18 +48,22 @@ type journal struct {
 
 // entry is a request whose body is still being read.
 type entry struct {
-	Request
 	journal *journal
 	body    io.ReadCloser
+	expects bool // the client waits for leave to send the body
+
+	mu      sync.Mutex // guards what follows
+	request Request
 	sum     hash.Hash
 }
 
 // begin writes a request down and listens to its body.
 func (j *journal) begin(r *http.Request) *entry {
 	n := &entry{
-		Request: Request{At: time.Now(), Method: r.Method, Host: r.Host, Target: r.RequestURI, Proto: r.Proto, Header: r.Header.Clone()},
+		request: Request{At: time.Now(), Method: r.Method, Host: r.Host, Target: r.RequestURI, Proto: r.Proto, Header: r.Header.Clone()},
 		journal: j,
 		body:    r.Body,
+		expects: r.Header.Get("Expect") != "",
 		sum:     sha256.New(),
 	}
 	r.Body = n
@@ -77,11 +81,11 @@ func (j *journal) begin(r *http.Request) *entry {
 // Read passes the body on and remembers it.
 func (n *entry) Read(p []byte) (int, error) {
 	count, err := n.body.Read(p)
-	n.journal.mu.Lock()
-	defer n.journal.mu.Unlock()
-	n.Size += int64(count)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.request.Size += int64(count)
 	n.sum.Write(p[:count])
-	n.Body = append(n.Body, p[:min(count, keptBody-len(n.Body))]...)
+	n.request.Body = append(n.request.Body, p[:min(count, keptBody-len(n.request.Body))]...)
 	return count, err
 }
 
@@ -90,7 +94,7 @@ func (n *entry) Close() error { return n.body.Close() }
 // drain reads the body of a request that is refused, unless the client waits
 // for leave to send it.
 func (n *entry) drain() {
-	if n.Header.Get("Expect") == "" {
+	if !n.expects {
 		// A body that breaks off changes nothing in the refusal.
 		_, _ = io.CopyN(io.Discard, n, drained)
 	}
@@ -98,16 +102,18 @@ func (n *entry) drain() {
 
 // caller notes who sent the request and which server took it.
 func (n *entry) caller(client string, server int) {
-	n.journal.mu.Lock()
-	defer n.journal.mu.Unlock()
-	n.Client, n.Server = client, server
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.request.Client, n.request.Server = client, server
 }
 
 // answered notes the status.
 func (n *entry) answered(status int) {
+	n.mu.Lock()
+	n.request.Status = status
+	n.mu.Unlock()
 	n.journal.mu.Lock()
 	defer n.journal.mu.Unlock()
-	n.Status = status
 	if n.journal.by == nil {
 		n.journal.by = map[int]int{}
 	}
@@ -121,8 +127,10 @@ func (o *Organization) Requests() []Request {
 	defer o.journal.mu.Unlock()
 	list := make([]Request, 0, len(o.journal.last))
 	for _, n := range o.journal.last {
-		r := n.Request
+		n.mu.Lock()
+		r := n.request
 		r.SHA256 = hex.EncodeToString(n.sum.Sum(nil))
+		n.mu.Unlock()
 		list = append(list, r)
 	}
 	return list
