@@ -1,13 +1,9 @@
 package emulator
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"sort"
-	"strings"
 	"time"
 )
 
@@ -28,6 +24,8 @@ func (e *Emulator) newControls() http.Handler {
 	mux.HandleFunc("DELETE /_emulator/consent/{tenant}/{client}", func(w http.ResponseWriter, r *http.Request) {
 		done(w, e.entra.RevokeConsent(r.PathValue("tenant"), r.PathValue("client")), "tenant")
 	})
+	mux.HandleFunc("POST /_emulator/apps", e.addApp)
+	mux.HandleFunc("POST /_emulator/apps/{client}/redirect-uris", e.addRedirectURI)
 	mux.HandleFunc("POST /_emulator/apps/{client}/secrets", e.changeSecret)
 	mux.HandleFunc("DELETE /_emulator/apps/{client}/secrets", e.changeSecret)
 	serveFaults(mux, "/_emulator/faults", func(http.ResponseWriter, *http.Request) faultPlace { return e.entra })
@@ -175,6 +173,34 @@ func (e *Emulator) setTokens(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+func (e *Emulator) addApp(w http.ResponseWriter, r *http.Request) {
+	var v struct {
+		ClientID     string   `json:"client_id"`
+		Name         string   `json:"name"`
+		Secrets      []string `json:"secrets"`
+		RedirectURIs []string `json:"redirect_uris"`
+		Public       bool     `json:"public"`
+	}
+	if !readJSON(w, r, &v) {
+		return
+	}
+	err := e.entra.AddApp(App{ClientID: v.ClientID, Name: v.Name, Secrets: v.Secrets, RedirectURIs: v.RedirectURIs, Public: v.Public})
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (e *Emulator) addRedirectURI(w http.ResponseWriter, r *http.Request) {
+	var v struct {
+		URI string `json:"uri"`
+	}
+	if readJSON(w, r, &v) {
+		done(w, e.entra.AddRedirectURI(r.PathValue("client"), v.URI), "app")
+	}
+}
+
 func (e *Emulator) changeSecret(w http.ResponseWriter, r *http.Request) {
 	var v struct {
 		Secret  string `json:"secret"`
@@ -190,45 +216,3 @@ func (e *Emulator) changeSecret(w http.ResponseWriter, r *http.Request) {
 	}
 	done(w, e.entra.SetSecret(client, v.Secret, v.Expired), "app")
 }
-
-// done answers a change of something that may not exist.
-func done(w http.ResponseWriter, ok bool, what string) {
-	if !ok {
-		fail(w, http.StatusNotFound, "there is no such "+what)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
-}
-
-func fail(w http.ResponseWriter, status int, message string) {
-	writeJSON(w, status, map[string]string{"error": message})
-}
-
-// readJSON reads a body into v and answers for itself if it cannot.
-func readJSON(w http.ResponseWriter, r *http.Request, v any) bool {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
-	if err == nil {
-		err = strictJSON(body, v)
-	}
-	if err != nil {
-		fail(w, http.StatusBadRequest, "read the body: "+err.Error())
-		return false
-	}
-	return true
-}
-
-// strictJSON refuses fields that v does not have and anything after the value.
-func strictJSON(data []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("there is more after the JSON value")
-	}
-	return nil
-}
-
-// wantsPage reports whether a browser is asking.
-func wantsPage(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }

@@ -113,3 +113,6 @@ func showRequests(w http.ResponseWriter, _ *http.Request, o *Organization) {
 	}
 	writeJSON(w, http.StatusOK, list)
 }
+
+// wantsPage reports whether a browser is asking.
+func wantsPage(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }

@@ -133,6 +133,25 @@ func TestControlRefuses(t *testing.T) {
 	}
 }
 
+func TestControlAddsApps(t *testing.T) {
+	h := open(t, seed())
+	const own = "88888888-8888-4888-8888-888888888888"
+	h.control(t, 204, "POST", "apps", `{"client_id":"`+own+`","secrets":["s"]}`)
+	h.control(t, 400, "POST", "apps", `{"client_id":"`+own+`"}`)
+	h.control(t, 404, "POST", "apps/nobody/redirect-uris", `{"uri":"`+callback+`"}`)
+	h.control(t, 204, "POST", "apps/"+own+"/redirect-uris", `{"uri":"`+callback+`"}`)
+	link := login + "/" + tenantID + "/adminconsent?" + url.Values{"client_id": {own}, "redirect_uri": {callback}}.Encode()
+	if got := h.decide(t, link, tenantID, "accept"); got.StatusCode != 302 {
+		t.Errorf("consent: %d %s", got.StatusCode, got.body)
+	}
+	form := appForm(contoso)
+	form.Set("client_id", own)
+	form.Set("client_secret", "s")
+	if got := h.ask(t, login, tenantID, form); got.StatusCode != 200 {
+		t.Errorf("token: %s", got.body)
+	}
+}
+
 // TestApplicationUserPage does what a browser does on the page of an
 // organization.
 func TestApplicationUserPage(t *testing.T) {

@@ -28,6 +28,8 @@
 //	DELETE /_emulator/faults                                   heals Entra ID
 //	POST   /_emulator/tokens                                   {"life":"1h","refresh_in":"30m"} for tokens from now on
 //	PUT    /_emulator/consent/{tenant}/{client}                grants an app access to a tenant; DELETE withdraws it
+//	POST   /_emulator/apps                                     {"client_id":"...","name":"...","secrets":[],"redirect_uris":[],"public":false} registers an app
+//	POST   /_emulator/apps/{client}/redirect-uris              {"uri":"..."} registers an address for consent to return to
 //	POST   /_emulator/apps/{client}/secrets                    {"secret":"...","expired":false} adds or changes a secret
 //	DELETE /_emulator/apps/{client}/secrets                    {"secret":"..."} removes one
 //	GET    /_emulator/organizations/{name}                     a page (or JSON by Accept) with its application users
