@@ -4,7 +4,12 @@ import (
 	"compress/gzip"
 	"net/http"
 	"strings"
+	"sync"
 )
+
+// heldBack is how many bytes are held back at most: one would do, and a large
+// file must not be copied.
+const heldBack = 512
 
 // answer is the response of an organization on its way out: compressed when
 // asked for, torn when a fault says so, and its last bytes held back until the
@@ -17,6 +22,7 @@ type answer struct {
 	leave   func() // counts the request out; nil if it was not counted in
 	tear    FaultKind
 	status  int
+	zips    *sync.Pool // of *gzip.Writer, each of which is near a megabyte
 	zip     *gzip.Writer
 	pending []byte
 }
@@ -42,7 +48,11 @@ func (a *answer) WriteHeader(status int) {
 		h.Set("Content-Encoding", "gzip")
 		h.Set("Vary", "Accept-Encoding")
 		h.Del("Content-Length")
-		a.zip = gzip.NewWriter(a.w)
+		var ok bool
+		if a.zip, ok = a.zips.Get().(*gzip.Writer); !ok {
+			a.zip = gzip.NewWriter(a.w)
+		}
+		a.zip.Reset(a.w)
 	}
 	a.entry.answered(status)
 	a.w.WriteHeader(status)
@@ -70,7 +80,7 @@ func acceptsGzip(values []string) bool {
 	return false
 }
 
-// Write sends what was held back and holds back p.
+// Write sends what was held back before, and holds back the end of p.
 func (a *answer) Write(p []byte) (int, error) {
 	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
@@ -85,7 +95,11 @@ func (a *answer) Write(p []byte) (int, error) {
 	if err := a.send(a.pending); err != nil {
 		return 0, err
 	}
-	a.pending = append(a.pending[:0], p...)
+	held := max(0, len(p)-heldBack)
+	if err := a.send(p[:held]); err != nil {
+		return 0, err
+	}
+	a.pending = append(a.pending[:0], p[held:]...)
 	return len(p), nil
 }
 
@@ -133,6 +147,8 @@ func (a *answer) finish() {
 	_ = a.send(a.pending)
 	if a.zip != nil {
 		_ = a.zip.Close()
+		a.zips.Put(a.zip)
+		a.zip = nil
 	}
 }
 

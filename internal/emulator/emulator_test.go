@@ -44,7 +44,7 @@ type house struct {
 	client *http.Client
 }
 
-func open(t *testing.T, s emulator.Seed) *house {
+func open(t testing.TB, s emulator.Seed) *house {
 	t.Helper()
 	e, err := emulator.New(s)
 	if err != nil {
@@ -69,7 +69,7 @@ type reply struct {
 	body string
 }
 
-func (h *house) do(t *testing.T, r *http.Request) reply {
+func (h *house) do(t testing.TB, r *http.Request) reply {
 	t.Helper()
 	resp, err := h.client.Do(r)
 	if err != nil {
@@ -83,7 +83,7 @@ func (h *house) do(t *testing.T, r *http.Request) reply {
 	return reply{resp, string(body)}
 }
 
-func request(t *testing.T, method, target, body string, header ...string) *http.Request {
+func request(t testing.TB, method, target, body string, header ...string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
 	if err != nil {
@@ -95,13 +95,13 @@ func request(t *testing.T, method, target, body string, header ...string) *http.
 	return r
 }
 
-func (h *house) get(t *testing.T, target string, header ...string) reply {
+func (h *house) get(t testing.TB, target string, header ...string) reply {
 	t.Helper()
 	return h.do(t, request(t, "GET", target, "", header...))
 }
 
 // ask sends a token request to a tenant of the login host.
-func (h *house) ask(t *testing.T, base, tenant string, form url.Values) reply {
+func (h *house) ask(t testing.TB, base, tenant string, form url.Values) reply {
 	t.Helper()
 	return h.do(t, request(t, "POST", base+"/"+tenant+"/oauth2/v2.0/token", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
 }
@@ -111,7 +111,7 @@ func appForm(resource string) url.Values {
 }
 
 // token gets a token for a resource, which must be granted.
-func (h *house) token(t *testing.T, base, tenant, resource string) string {
+func (h *house) token(t testing.TB, base, tenant, resource string) string {
 	t.Helper()
 	got := h.ask(t, base, tenant, appForm(resource))
 	var v struct {

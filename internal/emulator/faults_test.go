@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -171,6 +172,55 @@ func TestSlowOrganization(t *testing.T) {
 			t.Errorf("a third slow answer: %v", time.Since(start))
 		}
 	})
+}
+
+// TestEverythingChangesUnderLoad is for the race detector: whatever can be
+// changed is changed while calls run, and afterwards all is well again.
+func TestEverythingChangesUnderLoad(t *testing.T) {
+	h := open(t, seed())
+	org, entra := h.Organization("contoso"), h.Entra()
+	tok := h.token(t, login, tenantID, contoso)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 40 {
+				for _, r := range []*http.Request{
+					request(t, "GET", whoAmI, "", "Authorization", "Bearer "+tok),
+					request(t, "POST", login+"/"+tenantID+"/oauth2/v2.0/token", appForm(contoso).Encode(), "Content-Type", "application/x-www-form-urlencoded"),
+				} {
+					if resp, err := h.client.Do(r); err == nil {
+						_, _ = io.Copy(io.Discard, resp.Body)
+						resp.Body.Close()
+					}
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := range 40 {
+			inject(t, org, emulator.Fault{Kind: []emulator.FaultKind{emulator.Down, emulator.ResetMiddle, emulator.Throttle}[i%3], Times: 2})
+			inject(t, entra, emulator.Fault{Kind: emulator.Empty, Times: 1})
+			org.SetLimits(emulator.Limits{Requests: i, Servers: 1 + i%3})
+			org.SetApplicationUser(clientID, i%2 == 0, i%3 == 0)
+			org.RevokeTokens()
+			entra.RevokeConsent(tenantID, clientID)
+			entra.SetSecret(clientID, "other", i%2 == 0)
+			entra.SetTokenLife(time.Duration(i)*time.Minute, time.Minute)
+			entra.AddRedirectURI(clientID, callback)
+			org.Requests()
+			entra.TokenRequests(emulator.TokenRequest{})
+			entra.Consent(tenantID, clientID)
+		}
+	})
+	wg.Wait()
+	org.Heal()
+	entra.Heal()
+	org.SetLimits(emulator.Limits{})
+	org.AddApplicationUser(clientID)
+	entra.SetTokenLife(0, 0)
+	if got := h.call(t, whoAmI, h.token(t, login, tenantID, contoso)); got.StatusCode != 200 {
+		t.Errorf("afterwards: %d %s", got.StatusCode, got.body)
+	}
 }
 
 func TestFaultsAreChecked(t *testing.T) {

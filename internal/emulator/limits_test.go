@@ -1,6 +1,7 @@
 package emulator_test
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -266,6 +267,38 @@ func TestOneTenantsBudgetIsNotAnothers(t *testing.T) {
 		other := h.token(t, login, tailspin.TenantID(), tailspin.URL())
 		if got := h.call(t, tailspin.URL()+"/api/data/v9.2/WhoAmI", other); got.StatusCode != 200 {
 			t.Errorf("status %d", got.StatusCode)
+		}
+	})
+}
+
+// TestWindowAgainstCountingByHand sends at uneven moments and compares each
+// answer with a count of what was admitted in the window.
+func TestWindowAgainstCountingByHand(t *testing.T) {
+	const limit, window = 20, 10 * time.Second
+	bubble(t, emulator.Limits{Requests: limit, Window: window}, func(t *testing.T, h *house, tok string) {
+		dice := rand.New(rand.NewPCG(1, 2))
+		var admitted []time.Time
+		refused := 0
+		for i := range 2000 {
+			time.Sleep(time.Duration(dice.ExpFloat64() * float64(400*time.Millisecond)))
+			held := 0
+			for _, at := range admitted {
+				if time.Since(at) < window {
+					held++
+				}
+			}
+			got := h.call(t, whoAmI, tok)
+			if (got.StatusCode == 200) != (held < limit) {
+				t.Fatalf("request %d with %d in the window: %d", i, held, got.StatusCode)
+			}
+			if got.StatusCode == 200 {
+				admitted = append(admitted, time.Now())
+			} else {
+				refused++
+			}
+		}
+		if refused < 100 || len(admitted) < 1000 {
+			t.Errorf("%d admitted, %d refused: the test is blind", len(admitted), refused)
 		}
 	})
 }

@@ -50,22 +50,10 @@ func (e *Emulator) Start(addr string) error {
 		return errors.New("the emulator is started already")
 	}
 
-	var opened []net.Listener
-	for i := range len(e.organizations) + 1 {
-		next := port
-		if port != 0 {
-			next += uint64(i)
-		}
-		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.FormatUint(next, 10)))
-		if err != nil {
-			for _, l := range opened {
-				l.Close()
-			}
-			return fmt.Errorf("open a listener of the emulator: %w", err)
-		}
-		opened = append(opened, l)
+	opened, err := listenAll(host, port, len(e.organizations)+1)
+	if err != nil {
+		return fmt.Errorf("open the listeners of the emulator: %w", err)
 	}
-
 	e.network.login = opened[0].Addr().String()
 	e.network.ports = map[string]*Organization{}
 	e.network.serve(opened[0], e.TLSConfig())
@@ -77,6 +65,26 @@ func (e *Emulator) Start(addr string) error {
 		e.network.serve(&gatedListener{l, o}, e.TLSConfig())
 	}
 	return nil
+}
+
+// listenAll opens n listeners on ports that follow each other, or on any free
+// ones if port is zero: all of them or none.
+func listenAll(host string, port uint64, n int) ([]net.Listener, error) {
+	var opened []net.Listener
+	for range n {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.FormatUint(port, 10)))
+		if err != nil {
+			for _, l := range opened {
+				l.Close()
+			}
+			return nil, err
+		}
+		opened = append(opened, l)
+		if port != 0 {
+			port++
+		}
+	}
+	return opened, nil
 }
 
 // Close ends every listener and connection and waits until nothing is served

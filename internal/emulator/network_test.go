@@ -9,7 +9,7 @@ import (
 )
 
 // trusting returns a transport over real sockets that trusts one CA only.
-func trusting(t *testing.T, ca []byte) *http.Transport {
+func trusting(t testing.TB, ca []byte) *http.Transport {
 	t.Helper()
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(ca) {

@@ -22,6 +22,7 @@ type Organization struct {
 	faults   faults
 	throttle throttle
 	journal  journal
+	zips     sync.Pool // of *gzip.Writer
 
 	mu       sync.Mutex // guards what follows
 	address  string     // loopback host:port once started
@@ -130,7 +131,7 @@ func (o *Organization) serve(w http.ResponseWriter, r *http.Request) {
 	c, refusal := o.identify(r)
 	n.caller(c.app, server)
 	at.client = c.app
-	a := &answer{w: w, r: r, entry: n, tear: o.tearing(at)}
+	a := &answer{w: w, r: r, entry: n, tear: o.tearing(at), zips: &o.zips}
 	if a.tear == ResetBefore {
 		n.drain()
 		panic(http.ErrAbortHandler)
