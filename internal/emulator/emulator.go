@@ -38,6 +38,21 @@
 //	POST   /_emulator/organizations/{name}/revoke              refuses all tokens issued before now
 //	PUT    /_emulator/organizations/{name}/limits              Limits: {"requests":600,"window":"3s","concurrency":8}
 //	PUT    /_emulator/organizations/{name}/users/{client}      {"disabled":false,"no_role":false}; DELETE removes it
+//
+// A fault has a kind, which is one of the FaultKind constants, and as far as
+// the kind has a use for them: times (0: until healed), method, path (a
+// prefix), tenant, client, status, code, message, number, location, claims,
+// retry_after and delay. Several may be active; each request uses up one of
+// every kind that strikes it.
+//
+// # Where it differs
+//
+// Tokens are refused to the second, without leeway. An assertion is good for
+// one use. A tenant is also known as <name of its organization>.onmicrosoft.com.
+// Only the administrator of a tenant can sign in as a user, and only by device
+// code; in the data of an organization the administrator appears as one more
+// application user, once it has called. Entitlement counts and the limit of
+// the search API are not kept.
 package emulator
 
 import (
