@@ -35,38 +35,47 @@ func p95(d []time.Duration) time.Duration {
 }
 
 func TestInteractiveCallerKeepsItsPaceBesideAnImport(t *testing.T) {
-	full := &organization{requests: 6000, window: 5 * time.Minute, execution: 20 * time.Minute, concurrency: 52}
+	full := func() *organization {
+		return &organization{requests: 6000, window: 5 * time.Minute, execution: 20 * time.Minute, concurrency: 52}
+	}
 	for _, c := range []struct {
 		name  string
-		org   *organization
+		org   func() *organization
 		pause time.Duration
 		total int
 		slow  time.Duration
+		most  time.Duration // for the import
 	}{
-		{"scaled", scaled(), time.Second, 6000, 12 * time.Millisecond},
-		{"scaled and busy", scaled(), 100 * time.Millisecond, 6000, 12 * time.Millisecond},
-		{"documented limits", full, time.Second, 24_000, 120 * time.Millisecond},
-		{"bound by execution time", full, time.Second, 8_000, 2 * time.Second},
+		{"scaled", scaled, time.Second, 6000, 12 * time.Millisecond, 31 * time.Second},
+		{"scaled and busy", scaled, 100 * time.Millisecond, 6000, 12 * time.Millisecond, 33 * time.Second},
+		{"documented limits", full, time.Second, 24_000, 120 * time.Millisecond, 22 * time.Minute},
+		{"bound by execution time", full, time.Second, 8_000, 2 * time.Second, time.Hour},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := load{&Gate{}, c.org, c.org.budget(), between(1, 0, 4*time.Millisecond), between(1, c.slow/4, c.slow)}
+				org := c.org()
+				l := load{&Gate{}, org, org.budget(), between(1, 0, 4*time.Millisecond), between(1, c.slow/4, c.slow)}
 				stop := make(chan struct{})
 				var wg sync.WaitGroup
 				var took []time.Duration
 				wg.Go(func() { took = l.interactive(t, "form", c.pause, stop) })
-				time.Sleep(20 * c.pause)
+				time.Sleep(5 * c.pause)
 				spent := l.run(t, "import", 64, c.total)
 				close(stop)
 				wg.Wait()
 				unloaded := c.slow + 2*4*time.Millisecond
-				ideal := time.Duration(c.total/c.org.requests) * c.org.window
-				t.Logf("p95 %v of %d calls, unloaded at most %v; import %v, at least %v alone; refused %v", p95(took), len(took), unloaded, spent, ideal, c.org.refused)
-				if p95(took) > 3*unloaded {
-					t.Errorf("p95 is %v, unloaded %v", p95(took), unloaded)
+				worst := slices.Max(took)
+				t.Logf("p95 %v, worst %v of %d calls, unloaded at most %v; import took %v", p95(took), worst, len(took), unloaded, spent)
+				// The worst, since a caller that waits sends nothing
+				// meanwhile, which flatters its p95.
+				if worst > 3*unloaded {
+					t.Errorf("worst is %v, unloaded %v", worst, unloaded)
 				}
-				if c.org.refusals() > c.total/1000 {
-					t.Errorf("refused %v", c.org.refused)
+				if n := org.refusals(); n > 0 {
+					t.Errorf("refused %v", org.refused)
+				}
+				if spent > c.most {
+					t.Errorf("the import took %v, want at most %v", spent, c.most)
 				}
 			})
 		})

@@ -145,10 +145,16 @@ func (l *ledger) blocked(s *share, now time.Duration) (Facet, time.Duration) {
 	if l.requests.room(now, float64(l.metered))-requests < 1 {
 		return Requests, l.requests.nextTick()
 	}
-	if l.execution.room(now, l.pending(now))-millis < math.Max(l.busy, 1) {
+	if l.execution.room(now, l.pending(now))-millis < l.guess() {
 		return ExecutionTime, l.execution.nextTick()
 	}
 	return None, 0
+}
+
+// guess is the execution time to set aside for one more call: what calls
+// usually take, and what all that are in flight may scatter around that.
+func (l *ledger) guess() float64 {
+	return math.Max(1, l.busy*(1+math.Sqrt(float64(l.metered))/2))
 }
 
 // rateWait is how long RATE makes the n-th call from now wait.

@@ -32,59 +32,46 @@ func (l *ledger) tidy(s *share, now time.Duration) {
 }
 
 // reserve works out what is kept back for each caller that was here recently,
-// so that the others do not spend the last of the window on it. A lone caller
-// may spend all.
+// so that the others do not spend the last of the window on it. Nobody keeps
+// anything back from himself, so a lone caller may spend all.
 func (l *ledger) reserve(now time.Duration) {
-	weights, recent := 0.0, 0
+	weights := 0.0
 	for name, s := range l.shares {
 		s.used.advance(now)
 		s.kept, s.places = 0, 0
-		if s.recent(now, l.span) {
-			weights += s.weight
-			recent++
+		if s.used.sum == 0 && !s.recent(now, l.span) {
+			delete(l.shares, name)
 			continue
 		}
-		if s.used.sum == 0 {
-			delete(l.shares, name)
-		}
+		weights += s.weight
 	}
 	l.kept, l.places = 0, 0
-	if recent < 2 {
-		return
-	}
-	limit := l.requests.limit()
+	requests, millis := l.requests.limit(), l.execution.limit()
 	for _, s := range l.shares {
 		if s.recent(now, l.span) {
-			s.keep(now, l.span, limit*s.weight/weights)
+			whole := math.Min(requests, millis/math.Max(s.busy, 1))
+			s.keep(now, l.span, whole*s.weight/weights)
 			l.kept += s.kept
 			l.places += s.places
 		}
 	}
 }
 
-// keptFrom is what s must leave to others, in requests and in milliseconds.
-// Callers that wait need nothing kept: their turn comes anyway.
+// keptFrom is what s must leave to others, in requests and in milliseconds. A
+// caller for whom something is kept spends that first, and so need not care:
+// of callers that wait for one another's sake one can always go on.
 func (l *ledger) keptFrom(s *share) (requests, millis float64) {
-	if l.kept == 0 {
+	if l.kept <= 0 || s.kept > 0 {
 		return 0, 0
 	}
-	requests = l.kept - s.kept
-	for _, other := range l.waiting {
-		if other != s {
-			requests -= other.kept
-		}
-	}
-	requests = math.Max(0, requests)
 	limit := l.execution.limit()
 	if math.IsInf(limit, 1) {
-		return requests, 0
+		return l.kept, 0
 	}
 	for _, other := range l.shares {
-		if other != s && len(other.queue) == 0 {
-			millis += other.kept * other.busy
-		}
+		millis += other.kept * other.busy
 	}
-	return requests, math.Min(millis, limit/2)
+	return l.kept, math.Min(millis, limit/2)
 }
 
 // placesKept is how many places s must leave to others of the limit: one for

@@ -45,9 +45,10 @@ func (s *share) spend(now time.Duration) {
 }
 
 // predicted is how many requests the caller will make in a whole window if it
-// goes on as it did.
+// goes on as it did. A newcomer is overrated rather than underrated: what is
+// kept back for too long is spent later, what was spent by others is gone.
 func (s *share) predicted(now, span time.Duration) float64 {
-	age := min(max(now-s.first, span/shareSlices), span)
+	age := min(max(now-s.first, span/64), span)
 	return math.Max(1, float64(s.used.sum)*float64(span)/float64(age))
 }
 
