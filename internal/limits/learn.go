@@ -58,11 +58,11 @@ func (l *ledger) settle(p *Pass, o Outcome, now time.Duration) {
 	if busy <= 0 {
 		busy = held
 	}
+	if o.Lesson.Refused != None {
+		return // before it was counted, and a refusal's time is no work
+	}
 	l.requests.add(now, 1)
 	l.execution.add(now, uint64(math.Ceil(float64(busy)/1e6)))
-	if o.Lesson.Refused != None {
-		return // a refusal's time tells nothing about the work
-	}
 	learnMean(&l.busy, float64(busy)/1e6)
 	learnMean(&l.held, float64(held)/1e6)
 	learnMean(&p.share.busy, float64(busy)/1e6)

@@ -18,13 +18,25 @@ type meter struct {
 
 	// shift corrects the room that our own count leaves by what the
 	// organization last said remains. It is negative while others spend the
-	// same budget. It fades to nothing over shiftFor, since what it was
-	// learned from slides out of the window.
-	shift          float64
-	shiftAt        time.Duration
-	shiftFor       time.Duration
-	raiseNotBefore time.Duration
+	// same budget. It fades to nothing over shiftFor, slowly at first, since
+	// what it was learned from slides out of the window.
+	shift    float64
+	shiftAt  time.Duration
+	shiftFor time.Duration
+	refusal  time.Duration // the instant of the last one; zero: none
+
+	// cushion stays unspent while others spend: they may be quicker than
+	// their traces in what we learn. It grows with every refusal.
+	cushion float64
 }
+
+const (
+	// newsFor is how many spans a refusal is heeded at least, and the
+	// headers are not believed to promise more than it did.
+	newsFor = 4
+	// oldNewsFor is how many spans it is heeded if it keeps coming back.
+	oldNewsFor = 64
+)
 
 // limit is the ceiling, or +Inf.
 func (m *meter) limit() float64 {
@@ -43,26 +55,32 @@ func (m *meter) shifted(now time.Duration) float64 {
 	if m.shift == 0 || age >= m.shiftFor {
 		return 0
 	}
-	return m.shift * (1 - float64(age)/float64(m.shiftFor))
+	part := float64(age) / float64(m.shiftFor)
+	return m.shift * (1 - part*part)
 }
 
 // room is what may still be spent when pending is in flight.
 func (m *meter) room(now time.Duration, pending float64) float64 {
-	return m.limit() - float64(m.sum) - pending + m.shifted(now)
+	room := m.limit() - float64(m.sum) - pending
+	shift := m.shifted(now)
+	if shift < 0 {
+		shift -= m.cushion
+	}
+	return room + shift
 }
 
 // configure takes a new configured limit. It replaces what was learned: the
 // operator knows something new, and the organization can say it again.
 func (m *meter) configure(limit float64) {
 	if limit != m.configured {
-		m.configured, m.learned, m.shift = limit, 0, 0
+		m.configured, m.learned, m.shift, m.cushion = limit, 0, 0, 0
 	}
 }
 
 // refused takes the organization's word that nothing remained for a request
 // before which it had counted at most own. A limit of zero was not named.
 // Without rate-limit headers the next refusal is the next news, so the shift
-// fades slowly.
+// is heeded for long, and for longer each time that it had faded too soon.
 func (m *meter) refused(now time.Duration, own, limit float64, span time.Duration) {
 	if limit > 0 {
 		m.learned = limit
@@ -71,9 +89,21 @@ func (m *meter) refused(now time.Duration, own, limit float64, span time.Duratio
 	if math.IsInf(ceiling, 1) {
 		return
 	}
-	m.shift = math.Min(own-ceiling, 0)
-	m.shiftAt, m.shiftFor = now, 4*span
-	m.raiseNotBefore = now + 4*span
+	soon := m.refusal > 0 && now-m.refusal < 2*newsFor*span
+	fresh := m.refusal > 0 && now-m.refusal < span/8
+	m.refusal = now
+	shift := math.Min(own-ceiling, 0)
+	if fresh {
+		m.shift = math.Min(m.shift, shift) // one of many at once
+		return
+	}
+	m.shift, m.shiftAt = shift, now
+	if !soon {
+		m.shiftFor, m.cushion = newsFor*span, 0
+		return
+	}
+	m.shiftFor = min(max(2*m.shiftFor, newsFor*span), oldNewsFor*span)
+	m.cushion = math.Min(m.cushion+math.Max(1, ceiling/200), ceiling/20)
 }
 
 // reading is what an answer said about a meter, beside our own count.
@@ -92,15 +122,13 @@ func (m *meter) remains(now time.Duration, r reading, span time.Duration) {
 	}
 	over, under := r.remaining+r.least-limit, r.remaining+r.most-limit
 	slack := math.Max(2, limit/100)
+	more := m.refusal == 0 || now-m.refusal > newsFor*span
 	switch {
-	case r.remaining > limit && now >= m.raiseNotBefore:
-		m.learned = r.remaining
-		m.shift = 0
-	case over > 0 && now >= m.raiseNotBefore:
+	case r.remaining > limit && more:
+		m.learned, m.shift = r.remaining, 0
+	case over > 0 && more, under < -slack:
 		m.shift, m.shiftAt, m.shiftFor = over, now, span
-	case under < -slack:
-		m.shift, m.shiftAt, m.shiftFor = over, now, span
-	case m.shift != 0:
+	default:
 		m.shift = 0
 	}
 }
