@@ -48,8 +48,8 @@ func TestInteractiveCallerKeepsItsPaceBesideAnImport(t *testing.T) {
 	}{
 		{"scaled", scaled, time.Second, 6000, 12 * time.Millisecond, 31 * time.Second},
 		{"scaled and busy", scaled, 100 * time.Millisecond, 6000, 12 * time.Millisecond, 33 * time.Second},
-		{"documented limits", full, time.Second, 24_000, 120 * time.Millisecond, 22 * time.Minute},
-		{"bound by execution time", full, time.Second, 8_000, 2 * time.Second, time.Hour},
+		{"documented limits", full, time.Second, 15_000, 120 * time.Millisecond, 12 * time.Minute},
+		{"bound by execution time", full, time.Second, 4_000, 2 * time.Second, 30 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -57,7 +57,7 @@ func TestWrongSettingsAreCorrectedByTheOrganization(t *testing.T) {
 		change  func(*Budget)
 		headers bool
 		silent  bool
-		most    int     // refusals in 20,000
+		most    int     // refusals in 8,000
 		ratio   float64 // of the ideal time
 	}{
 		{"right", func(*Budget) {}, true, false, 0, 1.05},
@@ -78,8 +78,8 @@ func TestWrongSettingsAreCorrectedByTheOrganization(t *testing.T) {
 				b := org.budget()
 				c.change(&b)
 				l := load{&Gate{}, org, b, between(3, 0, 2*time.Millisecond), between(3, time.Millisecond, 12*time.Millisecond)}
-				took := l.run(t, "import", 64, 20_000)
-				ratio := took.Seconds() / 99
+				took := l.run(t, "import", 64, 8_000)
+				ratio := took.Seconds() / 39 // 600 at once, then 600 more every 3 s
 				t.Logf("refused %v, %.3f of the ideal time", org.refused, ratio)
 				if org.refusals() > c.most {
 					t.Errorf("refused %v, want at most %d", org.refused, c.most)

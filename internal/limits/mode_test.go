@@ -80,8 +80,9 @@ func TestChangedBudgetIsFeltByWhoWaits(t *testing.T) {
 					entered <- time.Since(start)
 				}()
 				time.Sleep(5 * time.Second)
-				change(&b)
-				g.Adjust(contoso, b)
+				changed := b
+				change(&changed)
+				g.Adjust(contoso, changed)
 				if waited := <-entered; waited != 5*time.Second {
 					t.Errorf("entered after %v, want 5s", waited)
 				}

@@ -20,7 +20,7 @@ func (o *organization) budget() Budget {
 }
 
 func TestOrganizationNeverRefusesAndTheCeilingIsReached(t *testing.T) {
-	for seed := range uint64(5) {
+	for seed := range uint64(2) {
 		synctest.Test(t, func(t *testing.T) {
 			org := scaled()
 			l := load{&Gate{}, org, org.budget(), between(seed, 0, 4*time.Millisecond), between(seed, time.Millisecond, 12*time.Millisecond)}
@@ -42,7 +42,7 @@ func TestOrganizationNeverRefusesAndTheCeilingIsReached(t *testing.T) {
 // Whatever the limits and the traffic, an organization whose limits are known
 // refuses nothing of a lone proxy's requests and concurrency.
 func TestKnownLimitsAreNeverExceeded(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(30) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			org := &organization{
