@@ -1,0 +1,166 @@
+package entra
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Authority is where an organization's tokens come from.
+type Authority struct{ Login, TenantID string }
+
+// Finder asks organizations which tenant they belong to: an anonymous request
+// is answered with a challenge that names it. What was found is kept.
+type Finder struct {
+	Transport http.RoundTripper
+	// LoginAllowed reports whether a login host may be spoken to.
+	LoginAllowed func(hostport string) bool
+
+	mu    sync.Mutex // guards what follows
+	found map[string]*finding
+}
+
+type finding struct {
+	done      chan struct{} // of the question under way, nil without one
+	authority Authority
+	failed    *Error
+	until     time.Time
+	faults    int
+}
+
+const findWithin = 20 * time.Second
+
+// Find returns the authority of the organization org ("https://host"). One
+// question serves all who ask at the same time, and a failure is remembered
+// for a while. Its errors are *Error, of class Configuration when the answer
+// is none of an organization, Transient when there is none; or ctx's own.
+func (f *Finder) Find(ctx context.Context, org string) (Authority, error) {
+	f.mu.Lock()
+	g := f.found[org]
+	if g == nil {
+		if f.found == nil {
+			f.found = make(map[string]*finding)
+		}
+		g = &finding{}
+		f.found[org] = g
+	}
+	if g.authority.TenantID != "" {
+		defer f.mu.Unlock()
+		return g.authority, nil
+	}
+	if left := time.Until(g.until); g.failed != nil && g.done == nil && left > 0 {
+		defer f.mu.Unlock()
+		return Authority{}, g.failed.after(left)
+	}
+	if g.done == nil {
+		g.done = make(chan struct{})
+		go f.ask(org, g) // ends within findWithin
+	}
+	done := g.done
+	f.mu.Unlock()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return Authority{}, context.Cause(ctx)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if g.failed != nil {
+		return Authority{}, g.failed
+	}
+	return g.authority, nil
+}
+
+// Forget lets the next Find of org ask again.
+func (f *Finder) Forget(org string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.found, org)
+}
+
+func (f *Finder) ask(org string, g *finding) {
+	ctx, cancel := context.WithTimeout(context.Background(), findWithin)
+	defer cancel()
+	authority, failed := f.Challenge(ctx, org)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if failed != nil {
+		g.faults++
+		wait := time.Second << min(g.faults-1, 6)
+		wait = min(wait/2+rand.N(wait/2), longestMemory)
+		g.failed, g.until = failed.after(wait), time.Now().Add(wait)
+	} else {
+		g.authority, g.failed = authority, nil
+	}
+	close(g.done)
+	g.done = nil
+}
+
+// Challenge asks org once, and remembers nothing.
+func (f *Finder) Challenge(ctx context.Context, org string) (Authority, *Error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, org+"/api/data/v9.2/WhoAmI", nil)
+	if err != nil {
+		return Authority{}, &Error{Class: Configuration, Reason: "the organization's address cannot be used"}
+	}
+	resp, err := f.Transport.RoundTrip(r) // which follows no redirect
+	if err != nil {
+		return Authority{}, &Error{Class: Transient, Reason: "the organization cannot be reached", Err: plain(err)}
+	}
+	io.CopyN(io.Discard, resp.Body, 64<<10)
+	resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500:
+		return Authority{}, &Error{Class: Transient, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header), Reason: "the organization does not answer"}
+	case resp.StatusCode != http.StatusUnauthorized:
+		return Authority{}, &Error{Class: Configuration, Status: resp.StatusCode, Reason: "the address does not answer as an organization does, with a challenge"}
+	}
+	for _, challenge := range resp.Header.Values("WWW-Authenticate") {
+		if authority, ok := readChallenge(challenge); ok {
+			if !f.LoginAllowed(authority.Login) {
+				return Authority{}, &Error{Class: Configuration, Reason: fmt.Sprintf("the organization names the login host %s, which is not allowed; if it is right, add it to DYNPROXY_ALLOWED_LOGIN_HOSTS", authority.Login)}
+			}
+			return authority, nil
+		}
+	}
+	return Authority{}, &Error{Class: Configuration, Status: resp.StatusCode, Reason: "the organization's challenge names no tenant; set TENANT_ID"}
+}
+
+var (
+	authorizationURI = regexp.MustCompile(`(?i)\bauthorization(?:_uri)?\s*=\s*"?([^",\s]+)`)
+	tenantSegment    = regexp.MustCompile(`^[0-9a-z][0-9a-z.-]*$`)
+	hostAndPort      = regexp.MustCompile(`^([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?$`)
+)
+
+// readChallenge finds login host and tenant in a Bearer challenge, leniently in
+// form and strictly in content.
+func readChallenge(challenge string) (Authority, bool) {
+	if scheme, _, _ := strings.Cut(strings.TrimSpace(challenge), " "); !strings.EqualFold(scheme, "Bearer") {
+		return Authority{}, false
+	}
+	match := authorizationURI.FindStringSubmatch(challenge)
+	if match == nil {
+		return Authority{}, false
+	}
+	u, err := url.Parse(match[1])
+	if err != nil || u.Scheme != "https" || u.User != nil {
+		return Authority{}, false
+	}
+	host := strings.TrimSuffix(strings.ToLower(u.Host), ":443")
+	tenant, _, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	tenant = strings.ToLower(tenant)
+	if !hostAndPort.MatchString(host) || !tenantSegment.MatchString(tenant) {
+		return Authority{}, false
+	}
+	switch tenant {
+	case "common", "organizations", "consumers":
+		return Authority{}, false
+	}
+	return Authority{Login: host, TenantID: tenant}, true
+}

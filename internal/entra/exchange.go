@@ -1,0 +1,161 @@
+package entra
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const maxAnswer = 1 << 20
+
+// exchange is MSAL's HTTP client for one mint. It answers discovery itself,
+// since the addresses of Entra ID follow from host and tenant, and it reads
+// what comes back before MSAL does: an answer that is no token must not be
+// taken for one, and MSAL's errors quote it.
+type exchange struct {
+	client *http.Client
+
+	failed *Error // why there is no token
+	token  answer
+	asked  time.Time // when the token was asked for
+}
+
+// answer is the token endpoint's.
+type answer struct {
+	AccessToken   string      `json:"access_token"`
+	TokenType     string      `json:"token_type"`
+	ExpiresIn     json.Number `json:"expires_in"`
+	RefreshIn     json.Number `json:"refresh_in"`
+	Error         string      `json:"error"`
+	Codes         []int       `json:"error_codes"`
+	TraceID       string      `json:"trace_id"`
+	CorrelationID string      `json:"correlation_id"`
+}
+
+const discoveryPath = "/v2.0/.well-known/openid-configuration"
+
+var errNoToken = errors.New("no token")
+
+func (x *exchange) CloseIdleConnections() {}
+
+// Do is http.Client's.
+func (x *exchange) Do(r *http.Request) (*http.Response, error) {
+	if tenant, ok := strings.CutSuffix(r.URL.Path, discoveryPath); ok && r.Method == http.MethodGet {
+		return discovery(r, "https://"+r.URL.Host+tenant), nil
+	}
+	x.asked = time.Now()
+	resp, err := x.client.Do(r)
+	if err != nil {
+		x.failed = &Error{Class: Transient, Reason: "the login service cannot be reached", Err: plain(err)}
+		return nil, errNoToken
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		x.failed = &Error{Class: Transient, Status: resp.StatusCode, Reason: "the answer broke off", Err: plain(err)}
+		return nil, errNoToken
+	}
+	if x.failed = x.judge(resp, body); x.failed != nil {
+		return nil, errNoToken
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}
+
+// judge reads an answer, and returns why it is no token, or nil.
+func (x *exchange) judge(resp *http.Response, body []byte) *Error {
+	status := resp.StatusCode
+	x.token = answer{}
+	err := json.Unmarshal(body, &x.token)
+	a := &x.token
+	wait := retryAfter(resp.Header)
+	switch {
+	case status >= 300 && status < 400:
+		return &Error{Class: Transient, Status: status, RetryAfter: wait, Reason: "the login service redirects, which is not followed"}
+	case err == nil && a.Error != "":
+		return &Error{
+			Class: classify(status, a.Error, a.Codes), Status: status, OAuth: word(a.Error), Codes: a.Codes,
+			TraceID: word(a.TraceID), CorrelationID: word(a.CorrelationID), RetryAfter: wait, Reason: "the login service refuses",
+		}
+	case status != http.StatusOK:
+		return &Error{Class: classify(status, "", nil), Status: status, RetryAfter: wait, Reason: "the login service answers with an error"}
+	case err != nil:
+		return &Error{Class: Transient, Status: status, Reason: "the login service's answer is no token but something else; does a proxy answer in its place?"}
+	case !strings.EqualFold(a.TokenType, "Bearer") || a.AccessToken == "" || strings.ContainsAny(a.AccessToken, " \r\n\t"):
+		return &Error{Class: Transient, Status: status, Reason: "the login service's answer holds no bearer token"}
+	case seconds(a.ExpiresIn) <= 0:
+		return &Error{Class: Transient, Status: status, Reason: "the login service's answer does not say how long the token lasts"}
+	}
+	return nil
+}
+
+// minted is the token of the last exchange. Its life counts from the question,
+// not from the answer.
+func (x *exchange) minted() Token {
+	t := Token{Header: "Bearer " + x.token.AccessToken, Expires: x.asked.Add(seconds(x.token.ExpiresIn))}
+	if in := seconds(x.token.RefreshIn); in > 0 {
+		t.Refresh = x.asked.Add(in)
+	}
+	return t
+}
+
+func seconds(n json.Number) time.Duration {
+	f, err := n.Float64()
+	if err != nil || f < 0 || f > 1e7 {
+		return 0
+	}
+	return time.Duration(f * float64(time.Second))
+}
+
+// word keeps what Entra ID names things with, and nothing that could be more.
+func word(s string) string {
+	if len(s) > 64 || strings.Trim(s, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-.") != "" {
+		return ""
+	}
+	return s
+}
+
+func discovery(r *http.Request, base string) *http.Response {
+	text, _ := json.Marshal(map[string]string{
+		"issuer":                 base + "/v2.0",
+		"authorization_endpoint": base + "/oauth2/v2.0/authorize",
+		"token_endpoint":         base + "/oauth2/v2.0/token",
+	})
+	return &http.Response{
+		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
+		Body: io.NopCloser(bytes.NewReader(text)), ContentLength: int64(len(text)),
+	}
+}
+
+// retryAfter reads the header in both of its forms; 0 without one.
+func retryAfter(header http.Header) time.Duration {
+	value := strings.TrimSpace(header.Get("Retry-After"))
+	if n, err := strconv.Atoi(value); err == nil && n > 0 {
+		return time.Duration(min(n, 3600)) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return min(max(0, time.Until(at)), time.Hour)
+	}
+	return 0
+}
+
+// plain keeps of a network error what it was, without the address and what
+// else a *url.Error quotes.
+func plain(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return fmt.Errorf("%s: %w", op.Op, op.Err)
+	}
+	return err
+}
