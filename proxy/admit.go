@@ -1,0 +1,183 @@
+package proxy
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"dynproxy/internal/odata"
+	"dynproxy/tenants"
+)
+
+// admit decides whether the call may go on, and fills c. Its answer is an
+// *Error or nil.
+func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
+	if h.draining.Load() {
+		return &Error{Code: Draining, Message: "The proxy is shutting down; try again.", RetryAfter: retryWhenDraining}
+	}
+	if err := h.enter(c, r); err != nil {
+		return err
+	}
+	to, err := readTarget(r.RequestURI)
+	if err != nil {
+		return err
+	}
+	if err := h.findTenant(c, r, to); err != nil {
+		return err
+	}
+	c.batch = isBatch(r.Method, c.path)
+	if err := allowed(c.tenant, r.Method, r.Header, c.path, c.batch); err != nil {
+		return err
+	}
+	c.gzip = takesGzip(r.Header)
+	return h.takeBody(c, w, r)
+}
+
+// enter judges what can be judged without knowing the tenant.
+func (h *Handler) enter(c *call, r *http.Request) error {
+	addr := remoteAddr(r)
+	c.caller = addr.String()
+	if !h.Entrance.admits(addr) {
+		return refusal(Forbidden, "Calls from %s are not allowed; an operator can add the address to DYNPROXY_ALLOW_CIDRS.", addr)
+	}
+	if r.Method == http.MethodTrace || r.Method == http.MethodConnect {
+		return refusal(BadRequest, "The method %s is not for an organization.", r.Method)
+	}
+	if h.Entrance.HostAllowed != nil && !h.Entrance.HostAllowed(hostName(r.Host)) && h.Tenants.ByHost(hostName(r.Host)) == nil {
+		return refusal(BadRequest, "The proxy does not go by the name in the Host header; an operator can add it to DYNPROXY_ALLOWED_HOSTS.")
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" || r.Header.Get("Origin") != "" && !sameOrigin(r) {
+		return refusal(Forbidden, "Web pages of other sites may not call through the proxy.")
+	}
+	return nil
+}
+
+func (e *Entrance) admits(addr netip.Addr) bool {
+	if len(e.Addresses) == 0 {
+		return true
+	}
+	for _, p := range e.Addresses {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+func remoteAddr(r *http.Request) netip.Addr {
+	ap, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return ap.Addr().Unmap().WithZone("")
+}
+
+func sameOrigin(r *http.Request) bool {
+	_, authority, _ := strings.Cut(r.Header.Get("Origin"), "://")
+	return strings.EqualFold(authority, r.Host)
+}
+
+// findTenant finds whom the call is for, by Host or by the first segment of
+// the path, and how links have to be written for it.
+func (h *Handler) findTenant(c *call, r *http.Request, to target) error {
+	c.path, c.query, c.asked = to.path, to.query, to.asked
+	prefix := ""
+	if c.tenant = h.Tenants.ByHost(hostName(r.Host)); c.tenant == nil {
+		var name string
+		name, c.path = firstSegment(to.path)
+		if c.tenant = h.Tenants.Lookup(name); c.tenant == nil {
+			return h.unknown(name)
+		}
+		prefix = "/" + name
+	}
+	c.links = h.linksFor(c.tenant, r, prefix)
+	return nil
+}
+
+func (h *Handler) unknown(name string) *Error {
+	if fault := h.Tenants.Faults()[strings.ToLower(name)]; fault != nil && name != "" {
+		return refusal(TenantUnknown, "The settings of tenant %q have a fault; the log and 'dynproxy check' say which.", name)
+	}
+	return refusal(TenantUnknown, "There is no tenant %q here. The address is http://<proxy>/<tenant>/api/data/v9.2/...; 'dynproxy tenant list' names the tenants.", name)
+}
+
+// linksFor makes the call's rewriter. Answers lead to where the caller came
+// in; requests may carry any base under which callers know the tenant.
+func (h *Handler) linksFor(t *tenants.Tenant, r *http.Request, prefix string) *odata.Rewriter {
+	scheme := "http://"
+	if r.TLS != nil {
+		scheme = "https://"
+	}
+	name := "/" + t.Name
+	came := scheme + r.Host + prefix
+	links := &odata.Rewriter{Org: t.Org, Public: came, PublicAliases: []string{scheme + r.Host + name}}
+	if t.Alias != "" {
+		links.OrgAliases = []string{t.Alias}
+	}
+	if public := h.Entrance.PublicURL; public != "" {
+		links.PublicAliases = append(links.PublicAliases, public+name, came)
+		if prefix != "" {
+			links.Public = public + prefix
+		}
+	}
+	_, port, _ := net.SplitHostPort(r.Host)
+	for _, host := range t.Hosts {
+		links.PublicAliases = append(links.PublicAliases, "http://"+host)
+		if port != "" {
+			links.PublicAliases = append(links.PublicAliases, "http://"+net.JoinHostPort(host, port))
+		}
+	}
+	return links
+}
+
+// allowed judges a request, or one inside a batch, by its tenant's policy. Of a
+// batch itself only the path is judged: what it does, its parts do.
+func allowed(t *tenants.Tenant, method string, header http.Header, path string, batch bool) error {
+	if !under(t.Paths, path) {
+		if masked(path) {
+			return refusal(BadRequest, "The path holds encoded slashes before the OData path.")
+		}
+		return refusal(PathNotAllowed, "Callers of %s may use %s; an operator can widen that with PATHS.", t.Name, strings.Join(t.Paths, ", "))
+	}
+	if t.ReadOnly && (!batch && !reads(method, path) || overrides(header)) {
+		return refusal(ReadOnly, "%s is read-only here; an operator can change that with READ_ONLY.", t.Name)
+	}
+	return nil
+}
+
+// reads reports whether a request changes nothing. A search is asked by POST.
+func reads(method, path string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return true
+	case http.MethodPost:
+		return under([]string{"/api/search/"}, path)
+	}
+	return false
+}
+
+// isBatch reports whether the request is an OData batch.
+func isBatch(method, path string) bool {
+	path = strings.TrimRight(path, "/")
+	last, err := url.PathUnescape(path[strings.LastIndexByte(path, '/')+1:])
+	return method == http.MethodPost && err == nil && strings.EqualFold(last, "$batch")
+}
+
+// overrides reports whether the request asks to be taken for another method.
+func overrides(header http.Header) bool {
+	return header.Get("X-Http-Method") != "" || header.Get("X-Http-Method-Override") != ""
+}
+
+// takesGzip reads Accept-Encoding.
+func takesGzip(header http.Header) bool {
+	for _, line := range header["Accept-Encoding"] {
+		for coding := range strings.SplitSeq(line, ",") {
+			name, weight, weighted := strings.Cut(coding, ";")
+			name, weight = strings.TrimSpace(name), strings.TrimSpace(weight)
+			if !strings.EqualFold(name, "gzip") && name != "*" {
+				continue
+			}
+			return !weighted || strings.Trim(strings.TrimPrefix(weight, "q="), "0.") != ""
+		}
+	}
+	return false
+}

@@ -1,0 +1,76 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"net/http"
+	"strings"
+	"time"
+
+	"dynproxy/internal/odata"
+	"dynproxy/tenants"
+)
+
+// call is one request on its trip: made when it arrives, filled by admit, and
+// all that the later stages read of it. One goroutine at a time holds it.
+type call struct {
+	id      string // x-ms-client-request-id, the caller's or ours
+	started time.Time
+
+	tenant *tenants.Tenant
+	caller string // who calls, for logs and a fair share
+	weight int    // of the caller's share
+	path   string // at the organization, raw as sent, without the query
+	query  string // raw as sent, without '?'
+	asked  bool   // whether a '?' was sent
+	links  *odata.Rewriter
+	body   *body // nil for none
+	batch  bool
+	gzip   bool // whether the caller takes gzip
+
+	attempts   int
+	token      string        // of the last attempt
+	throttled  bool          // whether the last attempt was refused by a service protection limit
+	sent       time.Duration // from sending the last attempt to its answer; 0 if it was not sent
+	operations int           // requests inside a batch, else 0
+
+	queued   time.Duration
+	minted   time.Duration
+	upstream time.Duration // until the answer began, all attempts together
+	service  string        // x-ms-service-request-id
+	failed   *Error
+}
+
+type callKey struct{}
+
+func withCall(ctx context.Context, c *call) context.Context {
+	return context.WithValue(ctx, callKey{}, c)
+}
+
+// callFrom returns the call that travels with ctx. Without one it panics: the
+// stages behind admit are never reached without.
+func callFrom(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
+
+const requestIDHeader = "X-Ms-Client-Request-Id"
+
+func newCall(r *http.Request) *call {
+	c := &call{weight: 1, id: r.Header.Get(requestIDHeader), started: time.Now()}
+	if !plainID(c.id) {
+		c.id = newID()
+	}
+	return c
+}
+
+// plainID keeps what a caller sent as its id from filling the log.
+func plainID(id string) bool {
+	return id != "" && len(id) <= 64 && strings.Trim(id, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.{}") == ""
+}
+
+func newID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	h := hex.EncodeToString(b[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}

@@ -1,0 +1,121 @@
+package proxy_test
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func prefixes(list ...string) []netip.Prefix {
+	var all []netip.Prefix
+	for _, s := range list {
+		all = append(all, netip.MustParsePrefix(s))
+	}
+	return all
+}
+
+const create = "/contoso/api/data/v9.2/accounts"
+
+// raw sends text and returns all that comes back, byte for byte.
+func (c *corridor) raw(text string) string {
+	c.t.Helper()
+	conn, err := net.Dial("tcp", c.server.Listener.Addr().String())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	io.WriteString(conn, text)
+	got, _ := io.ReadAll(conn)
+	return string(got)
+}
+
+func TestHeaderNamesHaveDataversesSpelling(t *testing.T) {
+	c := newCorridor(t)
+	got := c.raw("POST " + create + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nOData-Version: 4.0\r\nOData-MaxVersion: 4.0\r\n" +
+		"Content-Type: application/json\r\nContent-Length: 12\r\n\r\n{\"name\":\"x\"}")
+	for _, want := range []string{"\r\nOData-EntityId: ", "\r\nOData-Version: 4.0", "\r\nREQ_ID: ", "\r\nx-ms-service-request-id: "} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in\n%s", want, got)
+		}
+	}
+	for _, gone := range []string{"Odata", "Req_id", "Set-Cookie", "Strict-Transport-Security", "Www-Authenticate", "WWW-Authenticate"} {
+		if strings.Contains(got, gone) {
+			t.Errorf("%q is in\n%s", gone, got)
+		}
+	}
+}
+
+func TestCallerCannotForge(t *testing.T) {
+	always := []string{
+		"Authorization: Bearer forged", "Authorization: NTLM TlRMTVNTUAAB", "Cookie: ARRAffinity=1", "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Host: evil",
+		"X-Forwarded-Proto: http", "Forwarded: for=1.2.3.4", "X-Real-IP: 1.2.3.4", "Via: 1.1 x", "Proxy-Authorization: Basic eA==", "X-Api-Key: k",
+		"X-Original-URL: /main.aspx", "X-Rewrite-URL: /main.aspx", "Upgrade: websocket", "TE: trailers", "Sec-Fetch-Mode: cors", "Referer: http://intranet/",
+	}
+	unlessAllowed := []string{
+		"CallerObjectId: 1", "MSCRMCallerID: 1", "mscrmcallerid: 1", "MSCRM.BypassCustomPluginExecution: true",
+		"MSCRM.BypassBusinessLogicExecution: CustomSync,CustomAsync", "MSCRM.BypassBusinessLogicExecutionStepIds: 1",
+	}
+	kept := []string{
+		"Prefer: odata.maxpagesize=3", "If-None-Match: null", "OData-Version: 4.0", "Consistency: Strong", "MSCRM.SolutionUniqueName: s",
+		"MSCRM.SuppressDuplicateDetection: false", "x-ms-client-session-id: 7", "User-Agent: old/1", "Accept-Language: de", "X-Custom: yes",
+	}
+	c := newCorridor(t)
+	check := func(header string, want bool) {
+		t.Helper()
+		c.get("/contoso/api/data/v9.2/WhoAmI", header)
+		name, value, _ := strings.Cut(header, ": ")
+		if got := slices.Contains(c.last().Header.Values(name), value); got != want {
+			t.Errorf("%q arrived: %v", header, got)
+		}
+	}
+	for _, header := range slices.Concat(always, unlessAllowed) {
+		check(header, false)
+	}
+	for _, header := range kept {
+		check(header, true)
+	}
+	c = newCorridor(t, tenant("contoso", "IMPERSONATION=true"))
+	for _, header := range unlessAllowed {
+		check(header, true)
+	}
+	for _, header := range always {
+		check(header, false)
+	}
+}
+
+func TestRequestIDTravels(t *testing.T) {
+	c := newCorridor(t)
+	a := c.get("/contoso/api/data/v9.2/WhoAmI", "x-ms-client-request-id: my-own-id")
+	if a.Header.Get("Dynproxy-Request-Id") != "my-own-id" || c.last().Header.Get("x-ms-client-request-id") != "my-own-id" {
+		t.Errorf("the caller's id was not kept: %v", a.Header)
+	}
+	a = c.get("/contoso/api/data/v9.2/WhoAmI", "x-ms-client-request-id: <script>")
+	if id := a.Header.Get("Dynproxy-Request-Id"); len(id) != 36 || c.last().Header.Get("x-ms-client-request-id") != id {
+		t.Errorf("id %q", id)
+	}
+}
+
+func TestTheLogTellsNoSecrets(t *testing.T) {
+	c := newCorridor(t)
+	c.call("POST", create+"?$filter=name%20eq%20'query-canary'", `{"name":"body-canary"}`, "Content-Type: application/json",
+		"Authorization: Bearer header-canary", "Cookie: cookie-canary", "X-Api-Key: key-canary")
+	c.get("http://user-canary:pass@127.0.0.1/contoso/api/data/v9.2/WhoAmI?query-canary")
+	c.get("/nobody?query-canary")
+	token := c.tokens.held["contoso"]
+	log := c.log.String()
+	for _, canary := range []string{"query-canary", "body-canary", "header-canary", "cookie-canary", "key-canary", "user-canary", clientSecret, strings.TrimPrefix(token, "Bearer ")} {
+		if strings.Contains(log, canary) {
+			t.Errorf("%s is in the log:\n%s", canary, log)
+		}
+	}
+	for _, want := range []string{`"path":"/contoso/api/data/v9.2/accounts"`, `"tenant":"contoso"`, `"method":"POST"`, `"status":400`, `"in":22`, `"attempts":1`, `"service_request_id":"`, `"error":"tenant_unknown"`} {
+		if !strings.Contains(log, want) {
+			t.Errorf("%s is not in the log:\n%s", want, log)
+		}
+	}
+}

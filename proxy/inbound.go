@@ -1,0 +1,144 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// shortAnswer is the size up to which a rewritten answer is finished before its
+// headers are sent, so that it has a length.
+const shortAnswer = 64 << 10
+
+// inbound turns the organization's answer into the proxy's: what is only
+// between the organization and the proxy goes, and links lead to the caller's
+// side of the proxy.
+func inbound(resp *http.Response) error {
+	c := callFrom(resp.Request.Context())
+	c.service = resp.Header.Get("X-Ms-Service-Request-Id")
+	for _, name := range []string{"Set-Cookie", "Strict-Transport-Security", "Www-Authenticate"} {
+		delete(resp.Header, name)
+	}
+	for _, name := range []string{"Location", "Odata-Entityid", "Content-Location"} {
+		for i, link := range resp.Header[name] {
+			resp.Header[name][i] = c.links.ToPublic(link)
+		}
+	}
+	resp.Header["Dynproxy-Request-Id"] = []string{c.id}
+	if resp.Request.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
+		return nil
+	}
+	rewrite := rewriterFor(c, resp)
+	if err := decode(resp, rewrite != nil || !c.gzip); err != nil {
+		return err
+	}
+	if resp.StatusCode == http.StatusForbidden {
+		hint(resp)
+	}
+	if rewrite != nil && resp.Header.Get("Content-Encoding") == "" {
+		replaceBody(resp, rewrite)
+	}
+	if resp.ContentLength == -1 {
+		// ReverseProxy flushes after every write when it sees -1, which costs a
+		// system call for each; any other value makes it flush by FlushInterval.
+		resp.ContentLength = -2
+	}
+	return nil
+}
+
+// rewriterFor returns what has to be done to the body, nil for nothing: files
+// and parts of something are data, whatever their type.
+func rewriterFor(c *call, resp *http.Response) func(io.Reader) io.Reader {
+	if verbatim(resp.Request) || resp.StatusCode == http.StatusPartialContent || resp.Header.Get("Content-Disposition") != "" {
+		return nil
+	}
+	kind, params, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	switch kind {
+	case "application/json":
+		if strings.Contains(strings.ToLower(c.path), "/retrievecurrentorganization") {
+			return c.links.EndpointsBody
+		}
+		return c.links.ResponseBody
+	case "multipart/mixed":
+		return func(src io.Reader) io.Reader { return c.links.BatchResponse(src, params["boundary"]) }
+	case "text/xml", "application/xml", "application/wsdl+xml":
+		if strings.Contains(strings.ToLower(c.query), "wsdl") {
+			return c.links.WSDL
+		}
+	}
+	return nil
+}
+
+// decode unpacks a gzip body if it must be read here or the caller does not
+// take gzip. A coding that is not known passes as it is.
+func decode(resp *http.Response, must bool) error {
+	if !must || !strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
+		return nil
+	}
+	delete(resp.Header, "Content-Encoding")
+	delete(resp.Header, "Content-Length")
+	resp.ContentLength = -1
+	resp.Body = &unpacked{packed: resp.Body}
+	return nil
+}
+
+// unpacked reads a gzip body. It opens the stream at the first Read, so that an
+// answer's headers need not wait for its body.
+type unpacked struct {
+	packed io.ReadCloser
+	plain  *gzip.Reader
+	err    error
+}
+
+func (u *unpacked) Read(p []byte) (int, error) {
+	if u.plain == nil && u.err == nil {
+		if u.plain, u.err = gzip.NewReader(u.packed); u.err == io.EOF {
+			return 0, io.EOF // no body at all
+		}
+	}
+	if u.err != nil {
+		return 0, u.err
+	}
+	return u.plain.Read(p)
+}
+
+func (u *unpacked) Close() error { return u.packed.Close() }
+
+// replaceBody puts rewrite between the organization's body and the caller.
+func replaceBody(resp *http.Response, rewrite func(io.Reader) io.Reader) {
+	original := resp.Body
+	short := 0 <= resp.ContentLength && resp.ContentLength <= shortAnswer
+	delete(resp.Header, "Content-Length")
+	resp.ContentLength = -1
+	resp.Body = readCloser{rewrite(original), original}
+	if !short {
+		return
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		// Streamed, the error reaches the caller as what it is: a body cut off.
+		resp.Body = readCloser{io.MultiReader(bytes.NewReader(text), failed{err}), original}
+		return
+	}
+	resp.Body = readCloser{bytes.NewReader(text), original}
+	resp.ContentLength = int64(len(text))
+	resp.Header["Content-Length"] = []string{strconv.Itoa(len(text))}
+}
+
+// hint adds the next step to a 403 whose cause is known.
+func hint(resp *http.Response) {
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != "application/json" {
+		return
+	}
+	text := peek(resp)
+	var said struct{ Error struct{ Code string } }
+	if json.Unmarshal(text, &said) == nil && strings.EqualFold(said.Error.Code, "0x80072560") {
+		resp.Header["Dynproxy-Hint"] = []string{"application_user_missing"}
+	}
+}

@@ -1,0 +1,181 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+)
+
+// Metrics counts calls. Its labels are bounded: tenants are those of the book,
+// codes those of the contract.
+type Metrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+	attempts *prometheus.CounterVec
+	bytes    *prometheus.CounterVec
+}
+
+// NewMetrics returns the collectors of a Handler and registers them with r.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dynproxy_requests_total", Help: "Calls answered, by tenant, class of status, and the proxy's own error code.",
+		}, []string{"tenant", "status", "error"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "dynproxy_request_duration_seconds", Help: "Time from a call's arrival to the end of its answer.",
+			Buckets: []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120},
+		}, []string{"tenant"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "dynproxy_requests_in_flight", Help: "Calls being served."}),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dynproxy_upstream_attempts_total", Help: "Requests sent to organizations, those sent again included.",
+		}, []string{"tenant"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dynproxy_body_bytes_total", Help: "Bytes of bodies, from callers (in) and to callers (out).",
+		}, []string{"direction"}),
+	}
+	r.MustRegister(m.requests, m.duration, m.inFlight, m.attempts, m.bytes)
+	return m
+}
+
+// Forget drops the figures of a tenant that is gone.
+func (m *Metrics) Forget(tenant string) {
+	label := prometheus.Labels{"tenant": tenant}
+	m.requests.DeletePartialMatch(label)
+	m.duration.DeletePartialMatch(label)
+	m.attempts.DeletePartialMatch(label)
+}
+
+// observer is the ResponseWriter of a call: it sees what the caller gets, and
+// writes one line and one set of figures at the end.
+type observer struct {
+	http.ResponseWriter
+	h    *Handler
+	c    *call
+	r    *http.Request
+	conn *http.ResponseController
+
+	status int
+	out    int64
+	in     *counted
+}
+
+func (h *Handler) observe(w http.ResponseWriter, r *http.Request, c *call) *observer {
+	o := &observer{ResponseWriter: w, h: h, c: c, r: r, conn: http.NewResponseController(w)}
+	if r.Body != nil && r.Body != http.NoBody {
+		o.in = &counted{ReadCloser: r.Body}
+		r.Body = o.in
+	}
+	h.Metrics.inFlight.Inc()
+	return o
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (o *observer) Unwrap() http.ResponseWriter { return o.ResponseWriter }
+
+// WriteHeader gives the answer's headers Dataverse's spelling, which
+// ReverseProxy has lost on the way.
+func (o *observer) WriteHeader(status int) {
+	spell(o.Header())
+	if status >= 200 && o.status == 0 {
+		o.status = status
+	}
+	o.patience()
+	o.ResponseWriter.WriteHeader(status)
+}
+
+func (o *observer) Write(p []byte) (int, error) {
+	if o.status == 0 {
+		o.WriteHeader(http.StatusOK)
+	}
+	o.patience()
+	n, err := o.ResponseWriter.Write(p)
+	o.out += int64(n)
+	return n, err
+}
+
+// patience gives the caller time to take what is written next.
+func (o *observer) patience() {
+	if idle := o.h.Entrance.AnswerIdle; idle > 0 {
+		o.conn.SetWriteDeadline(time.Now().Add(idle))
+	}
+}
+
+// done runs when the trip is over, whether it ended or was broken off by a
+// panic with http.ErrAbortHandler, which passes on.
+func (o *observer) done() {
+	c := o.c
+	if c.body != nil {
+		c.body.close()
+	}
+	tenant, code := "", ""
+	if c.tenant != nil {
+		tenant = c.tenant.Name
+	}
+	if c.failed != nil {
+		code = string(c.failed.Code)
+	}
+	status := o.status
+	if c.failed != nil && status == 0 {
+		status = c.failed.Status()
+	}
+	took := time.Since(c.started)
+	m := o.h.Metrics
+	m.inFlight.Dec()
+	m.requests.WithLabelValues(tenant, strconv.Itoa(status/100)+"xx", code).Inc()
+	m.duration.WithLabelValues(tenant).Observe(took.Seconds())
+	m.attempts.WithLabelValues(tenant).Add(float64(c.attempts))
+	m.bytes.WithLabelValues("in").Add(float64(o.in.count()))
+	m.bytes.WithLabelValues("out").Add(float64(o.out))
+	o.line(tenant, status, took)
+}
+
+// line writes the access line: typed fields only, so that nothing gets in
+// that must not.
+func (o *observer) line(tenant string, status int, took time.Duration) {
+	c := o.c
+	var e *zerolog.Event
+	if c.failed != nil && c.failed.Status() >= 500 {
+		e = o.h.Log.Warn()
+	} else {
+		e = o.h.Log.Info()
+	}
+	e.Str("id", c.id).Str("caller", c.caller).Str("tenant", tenant).Str("method", o.r.Method).Str("path", o.r.URL.EscapedPath()).
+		Int("status", status).Int64("in", o.in.count()).Int64("out", o.out).
+		Dur("ms", took).Dur("queue_ms", c.queued).Dur("token_ms", c.minted).Dur("upstream_ms", c.upstream).
+		Int("attempts", c.attempts)
+	if c.service != "" {
+		e.Str("service_request_id", c.service)
+	}
+	if c.failed != nil {
+		e.Str("error", string(c.failed.Code))
+		if c.failed.Err != nil {
+			e.Str("reason", c.failed.Err.Error())
+		}
+	}
+	e.Msg("call")
+}
+
+// counted counts what a caller sent.
+type counted struct {
+	io.ReadCloser
+	n atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+func (c *counted) count() int64 {
+	if c == nil {
+		return 0
+	}
+	return c.n.Load()
+}

@@ -1,0 +1,107 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"dynproxy/internal/limits"
+	"dynproxy/tenants"
+)
+
+// pace is the stage where a call waits for a place in its tenant's budget. The
+// place is given back, with what the answer taught, when the answer has ended.
+type pace struct {
+	gate   *limits.Gate
+	tokens TokenSource
+	next   http.RoundTripper
+}
+
+func (p *pace) RoundTrip(r *http.Request) (*http.Response, error) {
+	c := callFrom(r.Context())
+	pass, err := p.gate.Enter(r.Context(), BudgetKey(c.tenant, p.tokens.ClientID(c.tenant)), c.caller, c.weight, c.budget())
+	if err != nil {
+		return nil, err
+	}
+	c.queued += pass.Waited()
+	c.sent = 0
+	resp, err := p.next.RoundTrip(r)
+	outcome := limits.Outcome{Took: c.sent, Unsent: c.sent == 0, Operations: c.operations}
+	if err != nil {
+		pass.Done(outcome)
+		return nil, err
+	}
+	outcome.Lesson = lessonOf(resp)
+	c.throttled = outcome.Lesson.Refused != limits.None
+	resp.Body = &leaving{ReadCloser: resp.Body, pass: pass, outcome: outcome}
+	return resp, nil
+}
+
+// BudgetKey says whose budget t's calls spend when they are made in the name
+// of the app registration clientID.
+func BudgetKey(t *tenants.Tenant, clientID string) limits.Key {
+	return limits.Key{Organization: t.OrgHost(), ClientID: clientID}
+}
+
+// Budget returns what t's settings say of its application user's limits.
+func Budget(t *tenants.Tenant) limits.Budget {
+	b := limits.Budget{
+		Rate: t.Rate, Burst: t.Burst,
+		Requests: t.Requests, Window: t.Window, ExecutionTime: t.ExecutionTime, Concurrency: t.Concurrency,
+		QueueWait: t.QueueWait,
+	}
+	switch t.Limits {
+	case "report":
+		b.Mode = limits.Report
+	case "off":
+		b.Mode = limits.Off
+	}
+	return b
+}
+
+// budget is Budget for one attempt: what the call has waited already is gone.
+func (c *call) budget() limits.Budget {
+	b := Budget(c.tenant)
+	b.QueueWait = max(0, b.QueueWait-c.queued)
+	return b
+}
+
+// leaving gives a place in the budget back at the end of an answer.
+type leaving struct {
+	io.ReadCloser
+	pass    *limits.Pass
+	outcome limits.Outcome
+	once    sync.Once
+}
+
+func (l *leaving) Read(p []byte) (int, error) {
+	n, err := l.ReadCloser.Read(p)
+	if err != nil {
+		l.done()
+	}
+	return n, err
+}
+
+func (l *leaving) Close() error {
+	l.done()
+	return l.ReadCloser.Close()
+}
+
+func (l *leaving) done() { l.once.Do(func() { l.pass.Done(l.outcome) }) }
+
+// lessonOf reads what an answer says about the budget.
+func lessonOf(resp *http.Response) limits.Lesson {
+	var lesson limits.Lesson
+	if resp.StatusCode == http.StatusTooManyRequests || isFault(resp) {
+		code, message, wait := refusalIn(resp)
+		lesson = limits.ReadRefusal(code, message, wait, time.Now())
+		if resp.StatusCode == http.StatusTooManyRequests && lesson.Refused == limits.None {
+			lesson.Refused = limits.Requests // a 429 is a 429, whatever its body
+		}
+	}
+	return lesson.WithHeaders(
+		resp.Header.Get("X-Ms-Ratelimit-Burst-Remaining-Xrm-Requests"),
+		resp.Header.Get("X-Ms-Ratelimit-Time-Remaining-Xrm-Requests"),
+		resp.Header.Get("X-Ms-Dop-Hint"))
+}

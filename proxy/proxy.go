@@ -1,0 +1,95 @@
+// Package proxy is the corridor: one call, from the caller to its tenant's
+// organization and back, so that the organization seems to stand at the proxy.
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"net/http/httputil"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"dynproxy/internal/limits"
+	"dynproxy/tenants"
+)
+
+// TokenSource has the tokens with which organizations let calls in.
+type TokenSource interface {
+	// Token returns the value of the Authorization header for a call to t's
+	// organization. Its errors are *Error.
+	Token(ctx context.Context, t *tenants.Tenant) (string, error)
+
+	// Refused says that t's organization answered 401 to token. claims is the
+	// claims challenge that came with it, or "".
+	Refused(t *tenants.Tenant, token, claims string)
+
+	// ClientID returns the app registration that t's tokens are for: with the
+	// organization, it says whose budget a call spends.
+	ClientID(t *tenants.Tenant) string
+}
+
+// Parts are what a Handler is made of.
+type Parts struct {
+	Tenants *tenants.Book
+	Tokens  TokenSource
+	Gate    *limits.Gate
+	Next    http.RoundTripper // to the organizations; must not follow redirects or decode bodies
+
+	Entrance Entrance
+	Log      zerolog.Logger
+	Metrics  *Metrics
+}
+
+// Handler serves callers.
+type Handler struct {
+	Parts
+	forward  *httputil.ReverseProxy
+	draining atomic.Bool
+}
+
+// New returns a Handler that admits calls, waits for a place in the tenant's
+// budget, attaches a token and sends them on through p.Next.
+func New(p Parts) *Handler {
+	h := &Handler{Parts: p}
+	h.forward = &httputil.ReverseProxy{
+		Rewrite:        outbound,
+		Transport:      &again{&pace{p.Gate, p.Tokens, &attach{p.Tokens, p.Next}}, p.Tokens},
+		ModifyResponse: inbound,
+		ErrorHandler:   h.refuse,
+		FlushInterval:  flushInterval,
+		BufferPool:     &copyBuffers,
+		ErrorLog:       silent,
+	}
+	return h
+}
+
+// ServeHTTP is the whole trip: admit, then outbound, again, pace, attach, the
+// organization, and inbound. An *Error at any stage goes to refuse.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := newCall(r)
+	r = r.WithContext(withCall(r.Context(), c))
+	o := h.observe(w, r, c)
+	defer o.done()
+
+	if err := h.admit(c, o, r); err != nil {
+		h.refuse(o, r, err)
+		return
+	}
+	h.forward.ServeHTTP(o, r)
+}
+
+// Drain makes the Handler refuse what comes from now on. What is in flight
+// goes on.
+func (h *Handler) Drain() { h.draining.Store(true) }
+
+// Entrance says who may come in, before a tenant is looked at.
+type Entrance struct {
+	PublicURL   string         // base that callers use, without a trailing slash; "" to take it from the request
+	Addresses   []netip.Prefix // from where callers may connect; empty for everywhere
+	HostAllowed func(host string) bool
+	BodyIdle    time.Duration // how long a caller may stall in the middle of its request's body; 0 for ever
+	AnswerIdle  time.Duration // how long a caller may not take up its answer; 0 for ever
+}

@@ -1,0 +1,102 @@
+package proxy
+
+import (
+	"net"
+	"strings"
+)
+
+// A target is what a request line asks for, byte for byte as the caller wrote
+// it. net/url would decode and encode again, and OData keys and queries do not
+// survive that.
+type target struct {
+	path  string // begins with '/'
+	query string
+	asked bool // whether there was a '?', even with nothing behind it
+}
+
+// readTarget splits a request target in origin or absolute form.
+func readTarget(uri string) (target, *Error) {
+	if !strings.HasPrefix(uri, "/") {
+		scheme, rest, ok := strings.Cut(uri, "://")
+		if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+			return target{}, refusal(BadRequest, "The request target must be a path, such as /contoso/api/data/v9.2/accounts.")
+		}
+		end := strings.IndexAny(rest, "/?")
+		if end < 0 {
+			end = len(rest)
+		}
+		if strings.ContainsAny(rest[:end], "@\\") {
+			return target{}, refusal(BadRequest, "The request target must not hold a user name.")
+		}
+		if uri = rest[end:]; !strings.HasPrefix(uri, "/") {
+			uri = "/" + uri
+		}
+	}
+	var t target
+	t.path, t.query, t.asked = strings.Cut(uri, "?")
+	if reason := ambiguous(t.path); reason != "" {
+		return target{}, refusal(BadRequest, "The path holds %s, which servers read differently.", reason)
+	}
+	return t, nil
+}
+
+// ambiguous says what in a raw path an organization's server might read in
+// another way than the path policy here, "" if nothing.
+func ambiguous(path string) string {
+	lower := strings.ToLower(path)
+	switch {
+	case strings.Contains(lower, "\\"):
+		return "a backslash"
+	case strings.Contains(lower, "%00"):
+		return "an encoded NUL"
+	case strings.Contains(lower, "#"):
+		return "a fragment"
+	}
+	unmasked := strings.NewReplacer("%2e", ".", "%2f", "/", "%5c", "/").Replace(lower)
+	for segment := range strings.SplitSeq(unmasked, "/") {
+		if segment == "." || segment == ".." {
+			return "a dot segment"
+		}
+	}
+	return ""
+}
+
+// firstSegment cuts the tenant's name off a raw path: "/contoso/api" gives
+// "contoso" and "/api".
+func firstSegment(path string) (name, rest string) {
+	name, rest, found := strings.Cut(path[1:], "/")
+	if !found {
+		return name, "/"
+	}
+	return name, "/" + rest
+}
+
+// under reports whether the raw path lies below one of prefixes. Dataverse
+// takes paths without regard to case. A prefix without a final slash ends at a
+// segment's end.
+func under(prefixes []string, path string) bool {
+	for _, prefix := range prefixes {
+		if len(path) < len(prefix) || !strings.EqualFold(path[:len(prefix)], prefix) {
+			continue
+		}
+		if strings.HasSuffix(prefix, "/") || len(path) == len(prefix) || path[len(prefix)] == '/' {
+			return true
+		}
+	}
+	return false
+}
+
+// masked reports whether a raw path holds encoded separators, which before the
+// OData path may only be there to deceive.
+func masked(path string) bool {
+	lower := strings.ToLower(path)
+	return strings.Contains(lower, "%2f") || strings.Contains(lower, "%5c")
+}
+
+// hostName drops the port and the brackets of a Host header's value.
+func hostName(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return strings.Trim(host, "[]")
+}
