@@ -1,0 +1,51 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestRealClient drives the proxy with a client library as it comes from its
+// registry.
+func TestRealClient(t *testing.T) {
+	for _, program := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			missing(t, program+" is not installed, so no real client was run")
+		}
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"package.json", "package-lock.json", "client.mjs"} {
+		text, err := os.ReadFile(filepath.Join("testdata", "client", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	install.Dir = dir
+	if out, err := install.CombinedOutput(); err != nil {
+		missing(t, "the client library cannot be installed: "+string(out))
+	}
+	p := pretended(t, demoSeed())
+	r := start(t, p.settings("contoso"))
+	client := exec.Command("node", "client.mjs", r.calls+"/contoso/")
+	client.Dir = dir
+	out, err := client.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Errorf("the client failed: %v", err)
+	}
+}
+
+// missing leaves a test out, or fails it where everything is required.
+func missing(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("DYNPROXY_TEST_REQUIRE") == "all" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}

@@ -1,0 +1,352 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/net/http/httpproxy"
+
+	"dynproxy/internal/envfile"
+	"dynproxy/internal/secret"
+	"dynproxy/tenants"
+)
+
+const prefix = "DYNPROXY_"
+
+// settings are the variables of product and command line, without the prefix.
+// config.example.env says what each means.
+type settings struct {
+	Listen       string `env:"LISTEN" envDefault:"127.0.0.1:8080"`
+	OpsListen    string `env:"OPS_LISTEN" envDefault:"127.0.0.1:8081"`
+	PublicURL    string `env:"PUBLIC_URL"`
+	OpsPublicURL string `env:"OPS_PUBLIC_URL"`
+	TLSCertFile  string `env:"TLS_CERT_FILE"`
+	TLSKeyFile   string `env:"TLS_KEY_FILE"`
+	CallerCAFile string `env:"CALLER_CA_FILE"`
+
+	tenants.Credentials
+	SecretExpires string `env:"SECRET_EXPIRES"`
+
+	Tenants    string `env:"TENANTS"`
+	TenantsDir string `env:"TENANTS_DIR"`
+
+	CallersDir       string   `env:"CALLERS_DIR"`
+	AllowCIDRs       []string `env:"ALLOW_CIDRS"`
+	AllowAnonymous   bool     `env:"ALLOW_ANONYMOUS"`
+	AllowedHosts     []string `env:"ALLOWED_HOSTS"`
+	KeytabFile       string   `env:"KEYTAB_FILE"`
+	ServicePrincipal string   `env:"SERVICE_PRINCIPAL"`
+
+	OpsPassword     secret.Text `env:"OPS_PASSWORD"`
+	OpsPasswordFile string      `env:"OPS_PASSWORD_FILE"`
+
+	AllowedOrgHosts   []string `env:"ALLOWED_ORG_HOSTS"`
+	AllowedLoginHosts []string `env:"ALLOWED_LOGIN_HOSTS"`
+	TrustedCAFile     string   `env:"TRUSTED_CA_FILE"`
+
+	LogLevel  string `env:"LOG_LEVEL" envDefault:"info"`
+	LogFormat string `env:"LOG_FORMAT"`
+
+	DrainDelay      time.Duration `env:"DRAIN_DELAY"`
+	DrainTimeout    time.Duration `env:"DRAIN_TIMEOUT" envDefault:"30s"`
+	UpstreamTimeout time.Duration `env:"UPSTREAM_TIMEOUT" envDefault:"6m"`
+	HeaderTimeout   time.Duration `env:"HEADER_TIMEOUT" envDefault:"20s"`
+	BodyIdle        time.Duration `env:"BODY_IDLE_TIMEOUT" envDefault:"1m"`
+	AnswerIdle      time.Duration `env:"ANSWER_IDLE_TIMEOUT" envDefault:"2m"`
+	KeepAlive       time.Duration `env:"KEEP_ALIVE" envDefault:"2m"`
+	MaxHeaderBytes  int           `env:"MAX_HEADER_BYTES" envDefault:"98304"`
+	MaxConns        int           `env:"MAX_CONNECTIONS" envDefault:"10000"`
+	MaxConnsPerAddr int           `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"1000"`
+
+	RedisURL secret.Text `env:"REDIS_URL"`
+}
+
+// config is what the settings come to. It never leaves this package.
+type config struct {
+	settings
+	rules        *tenants.Rules
+	list         map[string]string // tenants by name, from TENANTS
+	registration tenants.Registration
+	expires      time.Time // of the registration's secret
+	addresses    []netip.Prefix
+	level        zerolog.Level
+	proxy        func(*url.URL) (*url.URL, error)
+	proxies      []string // host:port of the ways out through which outgoing calls may go
+	unknown      []string // variables with the prefix that mean nothing
+}
+
+// loadConfig reads the settings from environ. Its error is envfile.Faults: all
+// of them. It touches no file.
+func loadConfig(environ map[string]string) (*config, error) {
+	own, defaults := make(map[string]string), make(map[string]string)
+	for name, value := range environ {
+		name, ours := strings.CutPrefix(name, prefix)
+		if setting, ofTenant := strings.CutPrefix(name, "TENANT_"); ours && ofTenant {
+			defaults[setting] = value
+		} else if ours {
+			own[name] = value
+		}
+	}
+	s, faults := envfile.Decode[settings](own, prefix)
+	c := &config{settings: s, unknown: envfile.Unknown[settings](own)}
+	c.readHosts(&faults, defaults)
+	c.readTenants(&faults)
+	c.registration = c.Credentials.Registration(prefix, &faults)
+	if c.registration.ClientID == "" {
+		faults.Add(prefix+"CLIENT_ID", "is missing: the application (client) id of a multi-tenant Entra app registration")
+	}
+	c.readListeners(&faults)
+	c.readManners(&faults)
+	c.readWaysOut(environ)
+	if len(faults) > 0 {
+		return nil, dedupe(faults)
+	}
+	return c, nil
+}
+
+// readHosts reads what every tenant is held to.
+func (c *config) readHosts(faults *envfile.Faults, defaults map[string]string) {
+	orgs, err := tenants.OrganizationHosts(c.AllowedOrgHosts)
+	if err != nil {
+		faults.Add(prefix+"ALLOWED_ORG_HOSTS", "%v", err)
+		orgs, _ = tenants.OrganizationHosts(nil)
+	}
+	logins, err := tenants.LoginHosts(c.AllowedLoginHosts)
+	if err != nil {
+		faults.Add(prefix+"ALLOWED_LOGIN_HOSTS", "%v", err)
+		logins, _ = tenants.LoginHosts(nil)
+	}
+	c.rules = &tenants.Rules{Organizations: orgs, Logins: logins, Defaults: defaults}
+	*faults = append(*faults, c.rules.CheckDefaults(prefix+"TENANT_")...)
+}
+
+// readTenants reads TENANTS: name=address, separated by commas.
+func (c *config) readTenants(faults *envfile.Faults) {
+	c.list = make(map[string]string)
+	if c.Tenants == "" && c.TenantsDir == "" {
+		faults.Add(prefix+"TENANTS", "is missing: name=https://organization.crm.dynamics.com,... (or set %sTENANTS_DIR)", prefix)
+	}
+	for entry := range strings.SplitSeq(c.Tenants, ",") {
+		if entry = strings.TrimSpace(entry); entry == "" {
+			continue
+		}
+		name, address, ok := strings.Cut(entry, "=")
+		name = strings.TrimSpace(name)
+		if !ok {
+			faults.Add(prefix+"TENANTS", "must list name=https://organization.crm.dynamics.com, separated by commas")
+			return
+		}
+		if _, twice := c.list[name]; twice {
+			faults.Add(prefix+"TENANTS", "lists %q twice", name)
+		}
+		c.list[name] = address
+	}
+	if len(*faults) > 0 {
+		return
+	}
+	// The book says what is wrong with each; a directory is read when it is opened.
+	if _, err := tenants.Open(c.list, "", c.rules); err != nil {
+		for _, f := range err.(envfile.Faults) {
+			faults.Add(prefix+"TENANTS", "%s", f)
+		}
+	}
+}
+
+func (c *config) readListeners(faults *envfile.Faults) {
+	fault := func(name, cure string, args ...any) { faults.Add(prefix+name, cure, args...) }
+	for _, cidr := range c.AllowCIDRs {
+		p, err := readPrefix(strings.TrimSpace(cidr))
+		if err != nil {
+			fault("ALLOW_CIDRS", "must list addresses or networks, such as 10.1.0.0/16,192.168.1.7")
+			break
+		}
+		c.addresses = append(c.addresses, p)
+	}
+	open := len(c.addresses) > 0 || c.CallersDir != "" || c.AllowAnonymous
+	switch inside, err := loopback(c.Listen); {
+	case err != nil:
+		fault("LISTEN", "must be host:port, such as 127.0.0.1:8080")
+	case !inside && !open:
+		fault("LISTEN", "is not loopback: whoever reaches it would act as the app. Set %sCALLERS_DIR or %sALLOW_CIDRS, or %sALLOW_ANONYMOUS=true to allow it", prefix, prefix, prefix)
+	}
+	if !open {
+		c.addresses = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	}
+	switch inside, err := loopback(c.OpsListen); {
+	case err != nil:
+		fault("OPS_LISTEN", "must be host:port, such as 127.0.0.1:8081")
+	case !inside && c.OpsPassword.Empty() && c.OpsPasswordFile == "":
+		fault("OPS_LISTEN", "is not loopback: set %sOPS_PASSWORD or %sOPS_PASSWORD_FILE", prefix, prefix)
+	}
+	if !c.OpsPassword.Empty() && c.OpsPasswordFile != "" {
+		fault("OPS_PASSWORD", "and %sOPS_PASSWORD_FILE exclude each other: set one", prefix)
+	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		fault("TLS_CERT_FILE", "and %sTLS_KEY_FILE go together: set both", prefix)
+	}
+	if c.CallerCAFile != "" && c.TLSCertFile == "" {
+		fault("CALLER_CA_FILE", "needs TLS: set %sTLS_CERT_FILE and %sTLS_KEY_FILE too", prefix, prefix)
+	}
+	if (c.KeytabFile == "") != (c.ServicePrincipal == "") {
+		fault("KEYTAB_FILE", "and %sSERVICE_PRINCIPAL go together: set both", prefix)
+	}
+	c.PublicURL = readPublicURL("PUBLIC_URL", c.PublicURL, fault)
+	c.OpsPublicURL = readPublicURL("OPS_PUBLIC_URL", c.OpsPublicURL, fault)
+}
+
+func readPublicURL(name, address string, fault func(name, cure string, args ...any)) string {
+	if address == "" {
+		return ""
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		fault(name, "must be an address such as https://crm.example.com or http://proxy:8080/dynamics")
+	}
+	return strings.TrimRight(address, "/")
+}
+
+// redirectURI is where Entra ID sends an administrator back to; it must be
+// registered with the app. Without a public address only a browser on this
+// machine finds it.
+func (c *config) redirectURI() string {
+	base := c.OpsPublicURL
+	if base == "" {
+		_, port, _ := net.SplitHostPort(c.OpsListen)
+		base = "http://localhost:" + port
+	}
+	return base + "/consent/callback"
+}
+
+func (c *config) readManners(faults *envfile.Faults) {
+	fault := func(name, cure string, args ...any) { faults.Add(prefix+name, cure, args...) }
+	level, err := zerolog.ParseLevel(strings.ToLower(c.LogLevel))
+	if err != nil || level == zerolog.NoLevel {
+		fault("LOG_LEVEL", "must be one of debug, info, warn, error")
+	}
+	c.level = level
+	if !slices.Contains([]string{"", "json", "console"}, c.LogFormat) {
+		fault("LOG_FORMAT", "must be json or console")
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+		least time.Duration
+	}{
+		{"DRAIN_DELAY", c.DrainDelay, 0}, {"DRAIN_TIMEOUT", c.DrainTimeout, 0}, {"UPSTREAM_TIMEOUT", c.UpstreamTimeout, time.Millisecond},
+		{"HEADER_TIMEOUT", c.HeaderTimeout, time.Millisecond}, {"BODY_IDLE_TIMEOUT", c.BodyIdle, 0}, {"ANSWER_IDLE_TIMEOUT", c.AnswerIdle, 0},
+		{"KEEP_ALIVE", c.KeepAlive, time.Millisecond},
+	} {
+		if d.value < d.least {
+			fault(d.name, "must be at least %v", d.least)
+		}
+	}
+	if c.MaxHeaderBytes < 4<<10 || c.MaxHeaderBytes > 16<<20 {
+		fault("MAX_HEADER_BYTES", "must lie between 4096 and 16777216")
+	}
+	if c.MaxConns < 0 || c.MaxConnsPerAddr < 0 {
+		fault("MAX_CONNECTIONS", "and %sMAX_CONNECTIONS_PER_ADDRESS must not be negative; 0 means no limit", prefix)
+	}
+	if c.SecretExpires != "" {
+		if c.expires, err = readDate(c.SecretExpires); err != nil {
+			fault("SECRET_EXPIRES", "must be a date such as 2027-03-31")
+		}
+	}
+	if !c.RedisURL.Empty() {
+		fault("REDIS_URL", "is not supported by this version: every proxy keeps its own tokens and budgets. Remove it, and divide the limits among the proxies")
+	}
+}
+
+func readDate(text string) (time.Time, error) {
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		return at, nil
+	}
+	return time.Parse(time.DateOnly, text)
+}
+
+// readWaysOut takes HTTPS_PROXY and NO_PROXY from the same environment as
+// everything else, so that they work from an --env-file too.
+func (c *config) readWaysOut(environ map[string]string) {
+	get := func(name string) string {
+		if value := environ[name]; value != "" {
+			return value
+		}
+		return environ[strings.ToLower(name)]
+	}
+	way := httpproxy.Config{HTTPSProxy: get("HTTPS_PROXY"), NoProxy: get("NO_PROXY")}
+	c.proxy = way.ProxyFunc()
+	if u, err := c.proxy(&url.URL{Scheme: "https", Host: "login.microsoftonline.com"}); err == nil && u != nil {
+		port := u.Port()
+		if port == "" {
+			port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+		}
+		c.proxies = append(c.proxies, net.JoinHostPort(u.Hostname(), port))
+	}
+}
+
+func readPrefix(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	return p.Masked(), err
+}
+
+// loopback reports whether an address to listen on can be reached from this
+// machine only.
+func loopback(address string) (bool, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false, err
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true, nil
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback(), nil
+}
+
+// dedupe keeps one line for one fault.
+func dedupe(faults envfile.Faults) envfile.Faults {
+	var once envfile.Faults
+	for _, f := range faults {
+		if !slices.Contains(once, f) {
+			once = append(once, f)
+		}
+	}
+	return once
+}
+
+// environment merges files of NAME=value under the process's own environment,
+// which wins. Of the files, the later wins.
+func environment(environ, files []string) (map[string]string, error) {
+	merged := make(map[string]string)
+	for _, path := range files {
+		values, err := envfile.Read(path)
+		if err != nil {
+			return nil, envfile.Faults{{Variable: "--env-file", Cure: fmt.Sprintf("cannot be read: %v", err)}}
+		}
+		merged = envfile.Merge(merged, values)
+	}
+	for _, entry := range environ {
+		if name, value, ok := strings.Cut(entry, "="); ok {
+			merged[name] = value
+		}
+	}
+	return merged, nil
+}
+
+// readSecretFile returns the content of path without its trailing line break.
+func readSecretFile(path string) (secret.Text, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return secret.Text{}, err
+	}
+	return secret.New(strings.TrimRight(string(text), "\r\n")), nil
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"dynproxy/internal/envfile"
+	"dynproxy/tenants"
+)
+
+// least is what a proxy needs.
+func least() map[string]string {
+	return map[string]string{
+		"DYNPROXY_CLIENT_ID":     "6f1a4c3e-5c1b-4b0e-9d6f-0c1d2e3f4a5b",
+		"DYNPROXY_CLIENT_SECRET": "s3cret",
+		"DYNPROXY_TENANTS":       "contoso=https://contoso.crm.dynamics.com,fabrikam=https://fabrikam.crm4.dynamics.com",
+	}
+}
+
+func with(changes ...string) map[string]string {
+	settings := least()
+	for _, change := range changes {
+		name, value, _ := strings.Cut(change, "=")
+		settings["DYNPROXY_"+name] = value
+	}
+	return settings
+}
+
+func TestThreeSettingsAreEnough(t *testing.T) {
+	c, err := loadConfig(least())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen != "127.0.0.1:8080" || len(c.list) != 2 || len(c.addresses) != 2 || c.registration.Secret.Reveal() != "s3cret" {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestEveryFaultIsToldAndNoSecret(t *testing.T) {
+	for name, c := range map[string]struct {
+		settings map[string]string
+		want     []string
+	}{
+		"nothing":              {map[string]string{}, []string{"DYNPROXY_CLIENT_ID is missing", "DYNPROXY_TENANTS is missing"}},
+		"no secret":            {with("CLIENT_SECRET="), []string{"DYNPROXY_CLIENT_SECRET is missing"}},
+		"two credentials":      {with("CLIENT_CERTIFICATE_FILE=x"), []string{"DYNPROXY_CLIENT_SECRET and DYNPROXY_CLIENT_CERTIFICATE_FILE exclude"}},
+		"several at once":      {with("DRAIN_TIMEOUT=s3cret", "LOG_LEVEL=s3cret", "TENANT_RATE=s3cret", "ALLOW_CIDRS=s3cret", "ALLOW_ANONYMOUS=s3cret"), []string{"DRAIN_TIMEOUT must be a duration", "LOG_LEVEL must", "TENANT_RATE must be a number", "ALLOW_CIDRS must", "ALLOW_ANONYMOUS must be true or false"}},
+		"a tenant's address":   {with("TENANTS=contoso=http://contoso.crm.dynamics.com"), []string{"DYNPROXY_TENANTS", `"contoso"`, "https://"}},
+		"a foreign address":    {with("TENANTS=contoso=https://evil.com"), []string{"DYNPROXY_ALLOWED_ORG_HOSTS"}},
+		"no equals sign":       {with("TENANTS=https://contoso.crm.dynamics.com"), []string{"must list name="}},
+		"a tenant twice":       {with("TENANTS=a=https://a.crm.dynamics.com,a=https://b.crm.dynamics.com"), []string{"twice"}},
+		"open to everybody":    {with("LISTEN=0.0.0.0:8080"), []string{"DYNPROXY_LISTEN is not loopback"}},
+		"open by default host": {with("LISTEN=:8080"), []string{"DYNPROXY_LISTEN is not loopback"}},
+		"operators without":    {with("OPS_LISTEN=0.0.0.0:8081"), []string{"DYNPROXY_OPS_PASSWORD"}},
+		"half of TLS":          {with("TLS_CERT_FILE=x"), []string{"DYNPROXY_TLS_CERT_FILE and DYNPROXY_TLS_KEY_FILE go together"}},
+		"no port":              {with("LISTEN=localhost"), []string{"must be host:port"}},
+		"public address":       {with("PUBLIC_URL=crm.example.com"), []string{"DYNPROXY_PUBLIC_URL must be"}},
+		"next alone":           {with("CLIENT_SECRET=", "CLIENT_SECRET_NEXT=s3cret"), []string{"CLIENT_SECRET_NEXT goes with"}},
+	} {
+		_, err := loadConfig(c.settings)
+		faults, ok := errors.AsType[envfile.Faults](err)
+		if !ok {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(faults.Error(), want) {
+				t.Errorf("%s: %q is not in\n%v", name, want, faults)
+			}
+		}
+		if strings.Contains(faults.Error(), "s3cret") {
+			t.Errorf("%s: the faults tell a value:\n%v", name, faults)
+		}
+	}
+}
+
+func TestWhoMayConnect(t *testing.T) {
+	for name, c := range map[string]struct {
+		settings map[string]string
+		from     int // networks, 0 for everywhere
+	}{
+		"loopback":  {with(), 2},
+		"listed":    {with("LISTEN=0.0.0.0:80", "ALLOW_CIDRS=10.1.0.0/16, 192.168.1.7"), 2},
+		"anonymous": {with("LISTEN=0.0.0.0:80", "ALLOW_ANONYMOUS=true"), 0},
+	} {
+		got, err := loadConfig(c.settings)
+		if err != nil || len(got.addresses) != c.from {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}
+
+func TestUnknownVariablesAreTold(t *testing.T) {
+	c, err := loadConfig(with("LISTNE=x", "PORT=tcp://10.0.0.1:80"))
+	if err != nil || len(c.unknown) != 2 {
+		t.Errorf("%v, %v", c.unknown, err)
+	}
+}
+
+var assignment = regexp.MustCompile(`(?m)^#?(DYNPROXY_[A-Z_]+|HTTPS_PROXY|NO_PROXY)=(.*)$`)
+
+// The example must load as it is, name every setting, and give the defaults
+// that are the program's.
+func TestTheExampleIsWhole(t *testing.T) {
+	text, err := os.ReadFile("../../config.example.env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := envfile.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadConfig(values); err != nil {
+		t.Fatal(err)
+	}
+	shown := make(map[string]string)
+	for _, m := range assignment.FindAllStringSubmatch(string(text), -1) {
+		shown[m[1]] = m[2]
+	}
+	for _, name := range envfile.Names[settings]() {
+		if _, ok := shown[prefix+name]; !ok {
+			t.Errorf("%s%s is not explained", prefix, name)
+		}
+	}
+	for _, name := range tenants.SettingNames() {
+		_, forAll := shown[prefix+"TENANT_"+name]
+		_, credential := shown[prefix+name]
+		if name != "ORG_URL" && name != "HOSTS" && !forAll && !credential {
+			t.Errorf("%sTENANT_%s is not explained", prefix, name)
+		}
+	}
+	// With every default spelled out the settings are the same.
+	explicit := maps.Clone(values)
+	for _, name := range []string{"LISTEN", "OPS_LISTEN", "DRAIN_DELAY", "DRAIN_TIMEOUT", "UPSTREAM_TIMEOUT", "HEADER_TIMEOUT", "BODY_IDLE_TIMEOUT", "ANSWER_IDLE_TIMEOUT", "KEEP_ALIVE", "MAX_HEADER_BYTES", "MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS", "LOG_LEVEL", "ALLOW_ANONYMOUS"} {
+		explicit[prefix+name] = shown[prefix+name]
+	}
+	a, _ := loadConfig(values)
+	b, err := loadConfig(explicit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Listen != b.Listen || a.OpsListen != b.OpsListen || a.DrainDelay != b.DrainDelay || a.DrainTimeout != b.DrainTimeout || a.UpstreamTimeout != b.UpstreamTimeout ||
+		a.HeaderTimeout != b.HeaderTimeout || a.BodyIdle != b.BodyIdle || a.AnswerIdle != b.AnswerIdle || a.KeepAlive != b.KeepAlive ||
+		a.MaxHeaderBytes != b.MaxHeaderBytes || a.MaxConns != b.MaxConns || a.MaxConnsPerAddr != b.MaxConnsPerAddr || a.level != b.level {
+		t.Errorf("the example shows other defaults than the program has:\n%+v\n%+v", a.settings, b.settings)
+	}
+	plain, _ := a.rules.Read("x", map[string]string{"ORG_URL": "https://x.crm.dynamics.com"})
+	defaults := map[string]string{"ORG_URL": "https://x.crm.dynamics.com"}
+	for _, name := range []string{"RATE", "BURST", "REQUESTS", "WINDOW", "EXECUTION_TIME", "CONCURRENCY", "QUEUE_WAIT", "LIMITS", "READ_ONLY", "IMPERSONATION", "PATHS"} {
+		defaults[name] = shown[prefix+"TENANT_"+name]
+	}
+	spelled, err := a.rules.Read("x", defaults)
+	if err != nil || strings.Join(plain.Paths, ",") != strings.Join(spelled.Paths, ",") {
+		t.Fatalf("%v", err)
+	}
+	plain.Paths, spelled.Paths = nil, nil
+	if plain.Rate != spelled.Rate || plain.Burst != spelled.Burst || plain.Requests != spelled.Requests || plain.Window != spelled.Window ||
+		plain.ExecutionTime != spelled.ExecutionTime || plain.Concurrency != spelled.Concurrency || plain.QueueWait != spelled.QueueWait || plain.Limits != spelled.Limits {
+		t.Errorf("the example shows other defaults of a tenant:\n%+v\n%+v", plain, spelled)
+	}
+}
+
+func TestEnvironmentWinsOverFiles(t *testing.T) {
+	dir := t.TempDir()
+	os.WriteFile(dir+"/a", []byte("DYNPROXY_LISTEN=a\nDYNPROXY_X=a\nDYNPROXY_Y=a"), 0o600)
+	os.WriteFile(dir+"/b", []byte("DYNPROXY_LISTEN=b\nDYNPROXY_X=b"), 0o600)
+	got, err := environment([]string{"DYNPROXY_LISTEN=real"}, []string{dir + "/a", dir + "/b"})
+	if err != nil || got["DYNPROXY_LISTEN"] != "real" || got["DYNPROXY_X"] != "b" || got["DYNPROXY_Y"] != "a" {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := environment(nil, []string{dir + "/none"}); err == nil {
+		t.Error("a missing file was no error")
+	}
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"dynproxy/internal/emulator"
+)
+
+// The people of the demo and of the emulator, so that their addresses and
+// settings can be written down.
+const (
+	demoClientID = "6f1a4c3e-5c1b-4b0e-9d6f-0c1d2e3f4a5b"
+	demoSecret   = "demo-secret-that-opens-nothing"
+)
+
+// demoSeed is an Entra ID and three organizations in different states.
+func demoSeed() emulator.Seed {
+	return emulator.Seed{
+		Apps: []emulator.App{{ClientID: demoClientID, Name: "dynproxy demo", Secrets: []string{demoSecret}}},
+		Organizations: []emulator.OrganizationSeed{
+			{Name: "contoso", TenantID: "11111111-1111-4111-8111-111111111111", Consented: []string{demoClientID}, ApplicationUsers: []string{demoClientID}},
+			{Name: "fabrikam", TenantID: "22222222-2222-4222-8222-222222222222"},
+			{Name: "northwind", TenantID: "33333333-3333-4333-8333-333333333333", Consented: []string{demoClientID}},
+		},
+	}
+}
+
+// pretence is a started emulator and the file that holds its authority.
+type pretence struct {
+	*emulator.Emulator
+	folder string
+}
+
+func pretend(addr string, seed emulator.Seed) (*pretence, error) {
+	e, err := emulator.New(seed)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.Start(addr); err != nil {
+		return nil, fmt.Errorf("start the emulator: %w", err)
+	}
+	p := &pretence{Emulator: e}
+	if p.folder, err = os.MkdirTemp("", "dynproxy-emulator-"); err == nil {
+		err = os.WriteFile(p.caFile(), e.CA(), 0o600)
+	}
+	if err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *pretence) caFile() string { return filepath.Join(p.folder, "ca.pem") }
+
+func (p *pretence) close() {
+	p.Close()
+	if p.folder != "" {
+		os.RemoveAll(p.folder)
+	}
+}
+
+// settings returns what a proxy needs to use the pretence.
+func (p *pretence) settings(names ...string) map[string]string {
+	var list, hosts []string
+	for _, name := range names {
+		list = append(list, name+"="+p.OrgURL(name))
+		hosts = append(hosts, strings.TrimPrefix(p.OrgURL(name), "https://"))
+	}
+	return map[string]string{
+		prefix + "CLIENT_ID": demoClientID, prefix + "CLIENT_SECRET": demoSecret,
+		prefix + "TENANTS":             strings.Join(list, ","),
+		prefix + "ALLOWED_ORG_HOSTS":   strings.Join(hosts, ","),
+		prefix + "ALLOWED_LOGIN_HOSTS": p.LoginHost(),
+		prefix + "TRUSTED_CA_FILE":     p.caFile(),
+	}
+}
+
+func (w *world) demo() *cobra.Command {
+	return &cobra.Command{
+		Use: "demo", Short: "Run the proxy against an embedded Entra ID and Dataverse, with no set-up",
+		Long: "Runs the proxy against an embedded Entra ID and three organizations on loopback, and prints curl lines to try.\n" +
+			"Nothing leaves this machine. LISTEN, OPS_LISTEN, the tenants' limits and the log's settings are heeded.",
+		RunE: func(c *cobra.Command, _ []string) error { return w.runDemo(c.Context()) },
+	}
+}
+
+func (w *world) runDemo(ctx context.Context) error {
+	environ, err := w.environment()
+	if err != nil {
+		return err
+	}
+	p, err := pretend("127.0.0.1:0", demoSeed())
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	settings := p.settings("contoso", "fabrikam", "northwind")
+	for name, value := range environ {
+		if heededByDemo(name) {
+			settings[name] = value
+		}
+	}
+	callers, err := listenOr(settings, prefix+"LISTEN", "127.0.0.1:8080")
+	if err != nil {
+		return err
+	}
+	defer callers.Close()
+	operators, err := listenOr(settings, prefix+"OPS_LISTEN", "127.0.0.1:8081")
+	if err != nil {
+		return err
+	}
+	defer operators.Close()
+	cfg, err := loadConfig(settings)
+	if err != nil {
+		return err
+	}
+	h, err := build(cfg, newLog(cfg, w.stderr))
+	if err != nil {
+		return err
+	}
+	defer h.tokens.close()
+	w.explainDemo("http://"+callers.Addr().String(), "http://"+operators.Addr().String())
+	return h.run(ctx, callers, operators)
+}
+
+// heededByDemo reports whether the demo takes a setting from the outside. It
+// brings its own tenants and registration.
+func heededByDemo(name string) bool {
+	for _, setting := range []string{"LISTEN", "OPS_LISTEN", "OPS_PASSWORD", "ALLOW_CIDRS", "ALLOW_ANONYMOUS", "ALLOWED_HOSTS", "PUBLIC_URL", "LOG_LEVEL", "LOG_FORMAT", "DRAIN_DELAY", "DRAIN_TIMEOUT", "UPSTREAM_TIMEOUT"} {
+		if name == prefix+setting {
+			return true
+		}
+	}
+	return strings.HasPrefix(name, prefix+"TENANT_")
+}
+
+// listenOr opens the listener that settings name. Where they name none, the
+// usual one may be taken by another program, and then any free port will do.
+func listenOr(settings map[string]string, name, usual string) (net.Listener, error) {
+	address := settings[name]
+	if address == "" {
+		l, err := net.Listen("tcp", usual)
+		if err == nil || !errors.Is(err, syscall.EADDRINUSE) {
+			return l, err
+		}
+		address = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen (%s): %w", name, err)
+	}
+	return l, nil
+}
+
+func (w *world) explainDemo(callers, operators string) {
+	quote := `'`
+	if runtime.GOOS == "windows" {
+		quote = `"` // cmd.exe knows no other, and gives '$' no meaning
+	}
+	line := func(options, path string) string {
+		return "  curl " + options + " " + quote + callers + path + quote
+	}
+	header := func(h string) string { return "-H " + quote + h + quote }
+	fmt.Fprint(w.stdout, strings.Join([]string{
+		"dynproxy demo: an embedded Entra ID and three organizations. Nothing leaves this machine.",
+		"",
+		"  contoso    ready",
+		"  fabrikam   its administrator has not granted the app access yet",
+		"  northwind  access granted, but no application user in the organization yet",
+		"",
+		"Try, in another terminal:",
+		"",
+		line("-s", "/contoso/api/data/v9.2/WhoAmI"),
+		line("-s "+header("Prefer: odata.maxpagesize=2"), "/contoso/api/data/v9.2/accounts?$select=name&$expand=Account_Tasks($select=subject;$top=1)"),
+		line("-si", "/fabrikam/api/data/v9.2/WhoAmI"),
+		line("-si", "/northwind/api/data/v9.2/WhoAmI"),
+		"",
+		"Operators: " + operators + "/readyz and " + operators + "/metrics. Ctrl-C ends the demo.",
+		"", "",
+	}, "\n"))
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// plan says which of our packages each package may import. It is a tower:
+// nothing imports what stands above it, the proxy and the portal never meet,
+// and the emulator shares no code with what it is used to test.
+var plan = map[string][]string{
+	"cmd/dynproxy": {"*"},
+
+	"proxy":   {"tenants", "internal/odata", "internal/limits"},
+	"tenants": {"internal/envfile", "internal/secret"},
+
+	"internal/check":              {"tenants"},
+	"internal/emulator":           {"internal/emulator/dataverse"},
+	"internal/emulator/dataverse": nil,
+	"internal/entra":              {"internal/secret"},
+	"internal/envfile":            nil,
+	"internal/limits":             nil,
+	"internal/odata":              nil,
+	"internal/secret":             nil,
+}
+
+// soleImporters are modules of others that one package keeps to itself.
+var soleImporters = map[string]string{
+	"github.com/AzureAD/microsoft-authentication-library-for-go": "internal/entra",
+	"github.com/jcmturner/gokrb5":                                "internal/kerberos",
+	"github.com/spf13/cobra":                                     "cmd/dynproxy",
+}
+
+func TestLayout(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}}:{{range .Imports}} {{.}}{{end}}", "dynproxy/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for line := range strings.Lines(string(out)) {
+		pkg, imports, _ := strings.Cut(strings.TrimSpace(line), ":")
+		pkg = strings.TrimPrefix(pkg, "dynproxy/")
+		allowed, planned := plan[pkg]
+		if !planned {
+			t.Errorf("%s is not on the plan", pkg)
+			continue
+		}
+		found++
+		for _, imp := range strings.Fields(imports) {
+			checkImport(t, pkg, imp, allowed)
+		}
+	}
+	if found != len(plan) {
+		t.Errorf("the plan has %d packages, the tree %d of them", len(plan), found)
+	}
+}
+
+func checkImport(t *testing.T, pkg, imp string, allowed []string) {
+	if ours, is := strings.CutPrefix(imp, "dynproxy/"); is {
+		if !slices.Contains(allowed, ours) && !slices.Contains(allowed, "*") {
+			t.Errorf("%s may not import %s", pkg, ours)
+		}
+		return
+	}
+	for module, sole := range soleImporters {
+		if strings.HasPrefix(imp, module) && pkg != sole {
+			t.Errorf("%s may not import %s: that is for %s", pkg, module, sole)
+		}
+	}
+}

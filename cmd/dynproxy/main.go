@@ -1,0 +1,123 @@
+// Command dynproxy lets applications that speak plain HTTP and know nothing of
+// OAuth call Microsoft Dataverse organizations: it finds the tenant, attaches a
+// token, keeps within the tenant's limits and rewrites links both ways.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"dynproxy/internal/envfile"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The first signal ends gracefully; a second one finds no handler and ends at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(exitStatus(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr), os.Stderr))
+}
+
+// errNotWell ends a command that has already said what is wrong, with status 1.
+var errNotWell = errors.New("not well")
+
+// exitStatus prints err, and returns 0 without one, 2 for settings or words of
+// the command line that cannot be used, and 1 for everything else.
+func exitStatus(err error, stderr io.Writer) int {
+	var usage *usageError
+	faults, wrongSettings := errors.AsType[envfile.Faults](err)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errNotWell):
+		return 1
+	case wrongSettings:
+		for _, f := range faults {
+			fmt.Fprintf(stderr, "dynproxy: %s\n", f)
+		}
+		return 2
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "dynproxy: %v\n", err)
+		return 2
+	}
+	fmt.Fprintf(stderr, "dynproxy: %v\n", err)
+	return 1
+}
+
+// usageError is a command line that cannot be used.
+type usageError struct{ error }
+
+// world is what a command sees of its surroundings.
+type world struct {
+	environ  []string
+	envFiles []string
+	stdout   io.Writer
+	stderr   io.Writer
+}
+
+// environment returns the settings of the process and of its --env-files.
+func (w *world) environment() (map[string]string, error) { return environment(w.environ, w.envFiles) }
+
+// config reads the settings.
+func (w *world) config() (*config, error) {
+	environ, err := w.environment()
+	if err != nil {
+		return nil, err
+	}
+	return loadConfig(environ)
+}
+
+// run carries out the command line args.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	w := &world{environ: environ, stdout: stdout, stderr: stderr}
+	root := &cobra.Command{
+		Use:   "dynproxy",
+		Short: "A proxy that lets plain-HTTP applications call Microsoft Dataverse",
+		Long: "dynproxy stands between applications that speak plain HTTP and Microsoft Dataverse organizations.\n" +
+			"Callers use http://proxy:8080/<tenant>/api/data/...; tokens, limits and links are its business.\n\n" +
+			"To see it at work without any set-up: dynproxy demo",
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	root.PersistentFlags().StringArrayVar(&w.envFiles, "env-file", nil, "read settings from `FILE` (may be repeated; a real environment variable wins)")
+	root.AddCommand(w.serve(), w.demo(), w.emulator(), w.check(), w.consentURL(), w.tenant(), w.health(), w.version())
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	usageErrors(root)
+	return root.ExecuteContext(ctx)
+}
+
+// usageErrors makes every command tell words it does not take from what goes
+// wrong while it runs.
+func usageErrors(c *cobra.Command) {
+	args := c.Args
+	if args == nil && !c.HasSubCommands() {
+		args = cobra.NoArgs
+	}
+	c.Args = func(c *cobra.Command, words []string) error {
+		if args == nil {
+			if len(words) > 0 {
+				return &usageError{fmt.Errorf("unknown command %q; 'dynproxy --help' lists the commands", words[0])}
+			}
+			return nil
+		}
+		if err := args(c, words); err != nil {
+			return &usageError{fmt.Errorf("%v; see '%s --help'", err, c.CommandPath())}
+		}
+		return nil
+	}
+	if !c.Runnable() {
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	}
+	for _, sub := range c.Commands() {
+		usageErrors(sub)
+	}
+}

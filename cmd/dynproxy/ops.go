@@ -1,0 +1,100 @@
+package main
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"dynproxy/internal/secret"
+)
+
+// ops is the operators' side of the house.
+type ops struct {
+	*http.ServeMux
+	house    *house
+	draining atomic.Bool
+}
+
+func newOps(h *house, registry *prometheus.Registry) *ops {
+	o := &ops{ServeMux: http.NewServeMux(), house: h}
+	o.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
+	})
+	o.HandleFunc("GET /readyz", o.ready)
+	o.Handle("GET /metrics", o.behindPassword(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
+	return o
+}
+
+// readiness is what /readyz says.
+type readiness struct {
+	Ready   bool   `json:"ready"`
+	Reason  string `json:"reason,omitempty"`
+	Tenants int    `json:"tenants"`
+	Faults  int    `json:"faults"` // tenants whose settings cannot be used
+}
+
+func (o *ops) ready(w http.ResponseWriter, r *http.Request) {
+	state := readiness{Tenants: o.house.book.Len(), Faults: len(o.house.book.Faults())}
+	switch {
+	case o.draining.Load():
+		state.Reason = "draining"
+	case state.Tenants == 0:
+		state.Reason = "there is no tenant"
+	case !o.house.tokens.anyServed(r.Context(), o.house.book):
+		state.Reason = "no tenant can get a token"
+	default:
+		state.Ready = true
+	}
+	status := http.StatusOK
+	if !state.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	writeJSON(w, status, state)
+}
+
+// behindPassword asks for the operators' password where one is set.
+func (o *ops) behindPassword(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		want, err := o.password()
+		if err != nil {
+			http.Error(w, "the password file cannot be read or is empty", http.StatusInternalServerError)
+			return
+		}
+		_, got, _ := r.BasicAuth()
+		if !want.Empty() && !same(got, want) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="dynproxy operators", charset="UTF-8"`)
+			http.Error(w, "password required", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (o *ops) password() (secret.Text, error) {
+	if file := o.house.cfg.OpsPasswordFile; file != "" {
+		text, err := readSecretFile(file)
+		if err == nil && text.Empty() {
+			err = errors.New("empty")
+		}
+		return text, err
+	}
+	return o.house.cfg.OpsPassword, nil
+}
+
+func same(got string, want secret.Text) bool {
+	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want.Reveal()))
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}
+
+func writeJSON(w http.ResponseWriter, status int, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(value)
+}

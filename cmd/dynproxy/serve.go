@@ -1,0 +1,283 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"dynproxy/internal/limits"
+	"dynproxy/proxy"
+	"dynproxy/tenants"
+)
+
+func (w *world) serve() *cobra.Command {
+	return &cobra.Command{
+		Use: "serve", Short: "Run the proxy until SIGINT or SIGTERM",
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := w.config()
+			if err != nil {
+				return err
+			}
+			return serve(c.Context(), cfg, newLog(cfg, w.stdout))
+		},
+	}
+}
+
+// newLog returns the one logger of the process.
+func newLog(cfg *config, out io.Writer) zerolog.Logger {
+	zerolog.TimeFieldFormat = time.RFC3339Nano
+	console := cfg.LogFormat == "console"
+	if f, isFile := out.(*os.File); cfg.LogFormat == "" && isFile {
+		console = isatty.IsTerminal(f.Fd())
+	}
+	if console {
+		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly}
+	}
+	return zerolog.New(out).Level(cfg.level).With().Timestamp().Logger()
+}
+
+// quietest is for commands that print what they find themselves.
+const quietest = zerolog.ErrorLevel
+
+// house is the proxy, built and not yet open.
+type house struct {
+	cfg    *config
+	log    zerolog.Logger
+	book   *tenants.Book
+	tokens *tokens
+	gate   *limits.Gate
+	calls  *proxy.Handler
+	meters *proxy.Metrics
+	ops    *ops
+	out    *ways
+}
+
+// build wires the house together. What it starts ends with close.
+func build(cfg *config, log zerolog.Logger) (*house, error) {
+	book, err := tenants.Open(cfg.list, cfg.TenantsDir, cfg.rules)
+	if err != nil {
+		return nil, fmt.Errorf("open the book of tenants: %w", err)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	out, err := waysOut(cfg)
+	if err != nil {
+		return nil, err
+	}
+	h := &house{cfg: cfg, log: log, book: book, out: out, gate: &limits.Gate{}, meters: proxy.NewMetrics(registry)}
+	if h.tokens, err = newTokens(cfg, out.login, out.challenge, log, registry); err != nil {
+		return nil, err
+	}
+	h.calls = proxy.New(proxy.Parts{
+		Tenants: book, Tokens: h.tokens, Gate: h.gate, Next: out.organizations,
+		Entrance: proxy.Entrance{
+			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg),
+			BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle,
+		},
+		Log: log, Metrics: h.meters,
+	})
+	h.ops = newOps(h, registry)
+	return h, nil
+}
+
+// serve runs the proxy until ctx ends, and then to the end of what is in
+// flight.
+func serve(ctx context.Context, cfg *config, log zerolog.Logger) error {
+	h, err := build(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer h.tokens.close()
+	// Both are open before either is served: an address in use is an error of
+	// the start, and not a line in the log.
+	callers, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for callers (%sLISTEN): %w", prefix, err)
+	}
+	defer callers.Close()
+	operators, err := net.Listen("tcp", cfg.OpsListen)
+	if err != nil {
+		return fmt.Errorf("listen for operators (%sOPS_LISTEN): %w", prefix, err)
+	}
+	defer operators.Close()
+	return h.run(ctx, callers, operators)
+}
+
+func (h *house) run(ctx context.Context, callers, operators net.Listener) error {
+	log := h.log
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	var watchers sync.WaitGroup
+	defer watchers.Wait()
+	defer stopWatching()
+	watchers.Go(func() { h.book.Watch(watching, h.tenantsChanged) })
+	for name, fault := range h.book.Faults() {
+		logFault(log, name, fault)
+	}
+	for _, name := range h.cfg.unknown {
+		log.Warn().Str("variable", prefix+name).Msg("this setting means nothing; is it spelled right?")
+	}
+
+	calls := h.server(h.calls)
+	admin := &http.Server{Handler: h.ops, ReadHeaderTimeout: 10 * time.Second, ErrorLog: quiet(log)}
+	ended := make(chan error, 2)
+	go func() { ended <- serveOn(calls, callers, h.cfg.TLSCertFile != "") }() // ends with Shutdown or Close below
+	go func() { ended <- admin.Serve(operators) }()
+	log.Info().Str("listen", callers.Addr().String()).Str("ops_listen", operators.Addr().String()).Int("tenants", h.book.Len()).Msg("serving")
+
+	select {
+	case err := <-ended:
+		calls.Close()
+		admin.Close()
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	return h.drain(calls, admin)
+}
+
+// drain ends the servers: first nobody new is sent here, then what is in
+// flight ends.
+func (h *house) drain(calls, admin *http.Server) error {
+	h.log.Info().Dur("delay_ms", h.cfg.DrainDelay).Msg("draining")
+	h.ops.draining.Store(true)
+	time.Sleep(h.cfg.DrainDelay)
+	h.calls.Drain()
+	within, cancel := context.WithTimeout(context.Background(), h.cfg.DrainTimeout)
+	defer cancel()
+	err := calls.Shutdown(within)
+	if errors.Is(err, context.DeadlineExceeded) {
+		h.log.Warn().Dur("timeout_ms", h.cfg.DrainTimeout).Msg("calls were still in flight and are cut off")
+		calls.Close()
+	}
+	admin.Close()
+	h.log.Info().Msg("ended")
+	return nil
+}
+
+func (h *house) server(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: h.cfg.HeaderTimeout,
+		IdleTimeout:       h.cfg.KeepAlive,
+		MaxHeaderBytes:    h.cfg.MaxHeaderBytes,
+		ErrorLog:          quiet(h.log),
+		TLSConfig:         callersTLS(h.cfg),
+
+		DisableGeneralOptionsHandler: true,
+	}
+}
+
+func serveOn(s *http.Server, l net.Listener, overTLS bool) error {
+	if overTLS {
+		return s.ServeTLS(l, "", "")
+	}
+	return s.Serve(l)
+}
+
+// callersTLS is how callers connect when TLS is set, nil when it is not.
+func callersTLS(cfg *config) *tls.Config {
+	if cfg.TLSCertFile == "" {
+		return nil
+	}
+	pair := &keyPair{cert: cfg.TLSCertFile, key: cfg.TLSKeyFile}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
+}
+
+// tenantsChanged forgets what was known of tenants that changed or went.
+func (h *house) tenantsChanged(changes []tenants.Change) {
+	for _, c := range changes {
+		switch {
+		case c.Fault != nil:
+			logFault(h.log, c.Name, c.Fault)
+			continue
+		case c.Old == nil && c.New == nil:
+			continue
+		}
+		if c.Old != nil {
+			h.tokens.changed(c.Old, c.New)
+			key := proxy.BudgetKey(c.Old, h.tokens.ClientID(c.Old))
+			if c.New == nil {
+				h.meters.Forget(c.Name)
+			}
+			if !h.budgetUsed(key) {
+				h.gate.Drop(key)
+			}
+		}
+		if c.New != nil {
+			h.gate.Adjust(proxy.BudgetKey(c.New, h.tokens.ClientID(c.New)), proxy.Budget(c.New))
+		}
+		h.log.Info().Str("tenant", c.Name).Bool("added", c.Old == nil).Bool("removed", c.New == nil).Msg("tenant changed")
+	}
+}
+
+// budgetUsed reports whether a tenant in the book spends the budget of key:
+// several may name one organization.
+func (h *house) budgetUsed(key limits.Key) bool {
+	for t := range h.book.All() {
+		if proxy.BudgetKey(t, h.tokens.ClientID(t)) == key {
+			return true
+		}
+	}
+	return false
+}
+
+func logFault(log zerolog.Logger, tenant string, fault error) {
+	log.Error().Str("tenant", tenant).Str("fault", strings.ReplaceAll(fault.Error(), "\n", "; ")).
+		Msg("this tenant's settings cannot be used; it stays as it was")
+}
+
+// hostRule says under which Host names callers may come, besides those of
+// tenants: names that no web page's DNS can point here, and those of the
+// settings.
+func hostRule(cfg *config) func(host string) bool {
+	known := []string{"localhost"}
+	if name, err := os.Hostname(); err == nil {
+		known = append(known, strings.ToLower(name))
+		if full, err := net.LookupCNAME(name); err == nil {
+			known = append(known, strings.ToLower(strings.TrimSuffix(full, ".")))
+		}
+	}
+	if cfg.PublicURL != "" {
+		_, rest, _ := strings.Cut(cfg.PublicURL, "://")
+		authority, _, _ := strings.Cut(rest, "/")
+		known = append(known, strings.ToLower(hostOnly(authority)))
+	}
+	for _, host := range cfg.AllowedHosts {
+		host = strings.ToLower(strings.TrimSpace(host))
+		if host == "*" {
+			return nil
+		}
+		known = append(known, hostOnly(host))
+	}
+	return func(host string) bool {
+		host = strings.ToLower(strings.TrimSuffix(host, "."))
+		if !strings.Contains(host, ".") || net.ParseIP(host) != nil || strings.HasSuffix(host, ".localhost") || slices.Contains(known, host) {
+			return true
+		}
+		return slices.ContainsFunc(known, func(k string) bool {
+			suffix, wild := strings.CutPrefix(k, "*")
+			return wild && strings.HasSuffix(host, suffix)
+		})
+	}
+}
+
+func hostOnly(authority string) string {
+	if host, _, err := net.SplitHostPort(authority); err == nil {
+		return host
+	}
+	return strings.Trim(authority, "[]")
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"dynproxy/internal/envfile"
+	"dynproxy/tenants"
+)
+
+func (w *world) tenant() *cobra.Command {
+	c := &cobra.Command{Use: "tenant", Short: "Edit the directory of tenants"}
+	var sets []string
+	add := &cobra.Command{
+		Use: "add NAME ORG_URL", Short: "Add a tenant, or change one",
+		Long: "Writes NAME.env into TENANTS_DIR. A running proxy takes it up within a second.\n" +
+			"The tenant's id is not asked for: the organization itself tells it.",
+		Example: "  dynproxy tenant add contoso https://contoso.crm.dynamics.com\n" +
+			"  dynproxy tenant add contoso https://contoso.crm.dynamics.com --set READ_ONLY=true --set RATE=20",
+		Args: cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error { return w.tenantAdd(args[0], args[1], sets) },
+	}
+	add.Flags().StringArrayVar(&sets, "set", nil, "a further setting, `NAME=VALUE` (may be repeated)")
+	c.AddCommand(add,
+		&cobra.Command{
+			Use: "list", Short: "List the tenants, and what is wrong with whose file",
+			RunE: func(*cobra.Command, []string) error { return w.tenantList() },
+		},
+		&cobra.Command{
+			Use: "remove NAME", Short: "Remove a tenant", Args: cobra.ExactArgs(1),
+			RunE: func(_ *cobra.Command, args []string) error { return w.tenantRemove(args[0]) },
+		})
+	return c
+}
+
+// tenantRules reads the settings that tenants are held to. The registration is
+// not needed to edit the directory.
+func (w *world) tenantRules() (*config, error) {
+	environ, err := w.environment()
+	if err != nil {
+		return nil, err
+	}
+	c, err := loadConfig(environ)
+	if err == nil {
+		return c, nil
+	}
+	// Only what bears on tenants matters here.
+	only := make(map[string]string)
+	for name, value := range environ {
+		if strings.HasPrefix(name, prefix+"TENANT") || strings.HasPrefix(name, prefix+"ALLOWED_") {
+			only[name] = value
+		}
+	}
+	only[prefix+"CLIENT_ID"], only[prefix+"CLIENT_SECRET"] = "unused", "unused"
+	if only[prefix+"TENANTS"] == "" && only[prefix+"TENANTS_DIR"] == "" {
+		return nil, envfile.Faults{{Variable: prefix + "TENANTS_DIR", Cure: "is missing: the directory that holds one file a tenant"}}
+	}
+	return loadConfig(only)
+}
+
+func (w *world) tenantsDir() (*config, error) {
+	c, err := w.tenantRules()
+	if err != nil {
+		return nil, err
+	}
+	if c.TenantsDir == "" {
+		return nil, envfile.Faults{{Variable: prefix + "TENANTS_DIR", Cure: "is missing: the directory that holds one file a tenant"}}
+	}
+	return c, nil
+}
+
+func (w *world) tenantAdd(name, orgURL string, sets []string) error {
+	c, err := w.tenantsDir()
+	if err != nil {
+		return err
+	}
+	name, err = tenants.ValidName(name)
+	if err != nil {
+		return &usageError{err}
+	}
+	if _, listed := c.list[name]; listed {
+		return &usageError{fmt.Errorf("%s is listed in %sTENANTS; change it there", name, prefix)}
+	}
+	path, err := envfile.Find(c.TenantsDir, name)
+	if err != nil {
+		return err
+	}
+	values := map[string]string{}
+	if path != "" {
+		if values, err = envfile.Read(path); err != nil {
+			return fmt.Errorf("the tenant's file is wrong; mend or remove it first: %w", err)
+		}
+	}
+	values["ORG_URL"] = orgURL
+	for _, set := range sets {
+		setting, value, ok := strings.Cut(set, "=")
+		if !ok {
+			return &usageError{fmt.Errorf("--set takes NAME=VALUE")}
+		}
+		values[setting] = value
+	}
+	t, err := c.rules.Read(name, values)
+	if err != nil {
+		return err
+	}
+	values["ORG_URL"] = t.Org
+	if path != "" && !strings.HasSuffix(path, string(os.PathSeparator)+name+envfile.Suffix) {
+		if err := os.Remove(path); err != nil { // written in other letters of case
+			return err
+		}
+	}
+	if err := envfile.Write(c.TenantsDir, name, tenants.SettingNames(), values); err != nil {
+		return err
+	}
+	verb := "added"
+	if path != "" {
+		verb = "changed"
+	}
+	fmt.Fprintf(w.stdout, "%s %s (%s). Next: dynproxy check %s\n", name, verb, t.Org, name)
+	return nil
+}
+
+func (w *world) tenantList() error {
+	c, err := w.tenantRules()
+	if err != nil {
+		return err
+	}
+	book, err := tenants.Open(c.list, c.TenantsDir, c.rules)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+	for t := range book.All() {
+		fmt.Fprintf(table, "%s\t%s\n", t.Name, t.Org)
+	}
+	table.Flush()
+	for name, fault := range book.Faults() {
+		fmt.Fprintf(w.stderr, "dynproxy: %s: %s\n", name, strings.ReplaceAll(fault.Error(), "\n", "; "))
+	}
+	if len(book.Faults()) > 0 {
+		return errNotWell
+	}
+	return nil
+}
+
+func (w *world) tenantRemove(name string) error {
+	c, err := w.tenantsDir()
+	if err != nil {
+		return err
+	}
+	path, err := envfile.Find(c.TenantsDir, name)
+	if err != nil {
+		return err
+	}
+	if path == "" {
+		return fmt.Errorf("there is no tenant %q in %s", name, c.TenantsDir)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	fmt.Fprintf(w.stdout, "%s removed. Its administrator withdraws the app's access in the Entra admin center, under Enterprise applications.\n", name)
+	return nil
+}

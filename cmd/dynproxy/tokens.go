@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"dynproxy/internal/entra"
+	"dynproxy/internal/envfile"
+	"dynproxy/proxy"
+	"dynproxy/tenants"
+)
+
+// tokens is what the corridor knows of Entra ID: it turns tenants into targets,
+// and what goes wrong there into refusals.
+type tokens struct {
+	own    tenants.Registration
+	mint   *entra.Mint
+	cache  *entra.Cache
+	finder *entra.Finder
+	mints  *prometheus.CounterVec
+	took   prometheus.Histogram
+	back   string   // where an administrator is sent back to after consent
+	held   sync.Map // *tenants.Tenant to *entra.Source; a changed tenant is another key
+}
+
+func newTokens(cfg *config, login, challenge http.RoundTripper, log zerolog.Logger, r prometheus.Registerer) (*tokens, error) {
+	k := &tokens{
+		own:  cfg.registration,
+		back: cfg.redirectURI(),
+		mint: entra.NewMint(login, log),
+		mints: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dynproxy_mints_total", Help: "Tokens asked for, by what came of it.",
+		}, []string{"result"}),
+		took: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "dynproxy_mint_duration_seconds", Help: "How long Entra ID took for a token.",
+			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}),
+		finder: &entra.Finder{Transport: challenge, LoginAllowed: cfg.rules.Logins.Allows},
+	}
+	r.MustRegister(k.mints, k.took)
+	k.cache = &entra.Cache{Mint: k.mint.Token, Log: log, Observe: k.observe}
+	if _, err := k.mint.Register(registration(cfg.registration)); err != nil {
+		return nil, credentialFault(cfg.registration, err)
+	}
+	return k, nil
+}
+
+func (k *tokens) observe(_ entra.Target, took time.Duration, failed *entra.Error) {
+	result := "minted"
+	if failed != nil {
+		result = failed.Class.String()
+	}
+	k.mints.WithLabelValues(result).Inc()
+	k.took.Observe(took.Seconds())
+}
+
+func (k *tokens) close() { k.cache.Close() }
+
+// Token is proxy.TokenSource's.
+func (k *tokens) Token(ctx context.Context, t *tenants.Tenant) (string, error) {
+	if s, ok := k.held.Load(t); ok {
+		header, err := s.(*entra.Source).Token(ctx)
+		return header, k.refusal(ctx, t, err)
+	}
+	s, err := k.source(ctx, t)
+	if err != nil {
+		return "", err
+	}
+	header, err := s.Token(ctx)
+	return header, k.refusal(ctx, t, err)
+}
+
+// Refused is proxy.TokenSource's.
+func (k *tokens) Refused(t *tenants.Tenant, token, claims string) {
+	if s, ok := k.held.Load(t); ok {
+		s.(*entra.Source).Refused(token, claims)
+	}
+}
+
+// ClientID is proxy.TokenSource's.
+func (k *tokens) ClientID(t *tenants.Tenant) string { return k.registrationOf(t).ClientID }
+
+func (k *tokens) registrationOf(t *tenants.Tenant) tenants.Registration {
+	if t.Registration.ClientID != "" {
+		return t.Registration
+	}
+	return k.own
+}
+
+// source finds out where t's tokens come from.
+func (k *tokens) source(ctx context.Context, t *tenants.Tenant) (*entra.Source, error) {
+	authority, err := k.authority(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	r := registration(k.registrationOf(t))
+	identity, _ := k.mint.Register(r) // a credential that cannot be read is told by the mint
+	s := k.cache.Source(entra.Target{
+		Login: authority.Login, TenantID: authority.TenantID, ClientID: r.ClientID, Resource: t.Org, Credential: identity,
+	})
+	k.held.Store(t, s)
+	return s, nil
+}
+
+// authority is what the tenant's settings say, completed by what its
+// organization says.
+func (k *tokens) authority(ctx context.Context, t *tenants.Tenant) (entra.Authority, error) {
+	set := entra.Authority{Login: t.LoginHost, TenantID: t.TenantID}
+	if set.Login != "" && set.TenantID != "" {
+		return set, nil
+	}
+	found, err := k.finder.Find(ctx, t.Org)
+	if err != nil {
+		return entra.Authority{}, organizationRefusal(ctx, t, err)
+	}
+	if set.Login != "" {
+		found.Login = set.Login
+	}
+	if set.TenantID != "" {
+		found.TenantID = set.TenantID
+	}
+	return found, nil
+}
+
+// changed forgets what was known of old, which is now another tenant or none.
+func (k *tokens) changed(old, now *tenants.Tenant) {
+	s, held := k.held.LoadAndDelete(old)
+	k.finder.Forget(old.Org)
+	if !held {
+		return
+	}
+	gone := s.(*entra.Source).Target()
+	if now == nil && !k.targeted(gone) {
+		k.cache.Drop(gone)
+		return
+	}
+	k.mint.Reset(gone.Credential)
+	k.cache.Reset(func(t entra.Target) bool { return t == gone })
+}
+
+// targeted reports whether another tenant uses the same token.
+func (k *tokens) targeted(target entra.Target) bool {
+	used := false
+	k.held.Range(func(_, s any) bool {
+		used = s.(*entra.Source).Target() == target
+		return !used
+	})
+	return used
+}
+
+// anyServed reports whether some tenant can be served: unless every tenant's
+// last try for a token has failed, nothing speaks against it. When all have,
+// one is tried again.
+func (k *tokens) anyServed(ctx context.Context, book *tenants.Book) bool {
+	var last *tenants.Tenant
+	for t := range book.All() {
+		s, ok := k.held.Load(t)
+		if !ok {
+			return true
+		}
+		if expires, failed := s.(*entra.Source).Held(); failed == nil || time.Now().Before(expires) {
+			return true
+		}
+		last = t
+	}
+	if last == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	_, err := k.Token(ctx, last)
+	return err == nil
+}
+
+func registration(r tenants.Registration) entra.Registration { return entra.Registration(r) }
+
+// refusal turns an error of Entra ID into what the caller is told. The rest,
+// such as the caller's own leaving, passes.
+func (k *tokens) refusal(ctx context.Context, t *tenants.Tenant, err error) error {
+	e, ok := errors.AsType[*entra.Error](err)
+	if !ok {
+		return err
+	}
+	r := &proxy.Error{Err: e, RetryAfter: e.RetryAfter}
+	switch e.Class {
+	case entra.Consent:
+		r.Code = proxy.ConsentRequired
+		r.Message = fmt.Sprintf("The administrator of %s has not granted this app access. Open %s and accept, then try again.", t.Name, k.consentLink(ctx, t))
+	case entra.Credential:
+		r.Code = proxy.CredentialRejected
+		r.Message = fmt.Sprintf("The app's own credential is not accepted%s.", hint(e))
+	case entra.Configuration:
+		r.Code = proxy.TenantMisconfigured
+		r.Message = fmt.Sprintf("Tenant id, login host and organization of %s do not fit together%s. Next: dynproxy check %s", t.Name, hint(e), t.Name)
+	default:
+		r.Code = proxy.TokenUnavailable
+		r.Message = fmt.Sprintf("Entra ID gives no token for %s at the moment (%s); try again in %d seconds.", t.Name, e.Reason, int(e.RetryAfter/time.Second))
+	}
+	return r
+}
+
+func (k *tokens) consentLink(ctx context.Context, t *tenants.Tenant) string {
+	authority, err := k.authority(ctx, t)
+	if err != nil {
+		return "what 'dynproxy consent-url " + t.Name + "' prints"
+	}
+	return entra.ConsentURL(authority.Login, authority.TenantID, k.ClientID(t), t.Org, k.back, "")
+}
+
+// organizationRefusal is for an organization that could not be asked for its
+// tenant.
+func organizationRefusal(ctx context.Context, t *tenants.Tenant, err error) error {
+	e, ok := errors.AsType[*entra.Error](err)
+	if !ok {
+		return err
+	}
+	r := &proxy.Error{Err: e, RetryAfter: e.RetryAfter}
+	if e.Class == entra.Transient {
+		r.Code = proxy.UpstreamUnreachable
+		r.Message = fmt.Sprintf("The organization %s cannot be reached to learn its tenant. Next: dynproxy check %s", t.OrgHost(), t.Name)
+		return r
+	}
+	r.Code = proxy.TenantMisconfigured
+	r.Message = fmt.Sprintf("The address %s of %s is not usable: %s. Next: dynproxy check %s", t.OrgHost(), t.Name, e.Reason, t.Name)
+	return r
+}
+
+// hint says in plain words what the numbers of Entra ID mean. They choose a
+// text and nothing else.
+func hint(e *entra.Error) string {
+	for _, code := range e.Codes {
+		if text := hints[code]; text != "" {
+			return fmt.Sprintf(": %s (AADSTS%d)", text, code)
+		}
+	}
+	if len(e.Codes) > 0 {
+		return fmt.Sprintf(" (AADSTS%d)", e.Codes[0])
+	}
+	if e.Err != nil {
+		return ": " + e.Reason + "; the log says more"
+	}
+	return ": " + e.Reason
+}
+
+var hints = map[int]string{
+	7000215: "the secret is wrong; often the secret's id was pasted instead of its value",
+	7000222: "the secret has expired; make a new one and set it",
+	700027:  "the certificate is not the one registered with the app",
+	700024:  "the assertion is out of its time; does this machine's clock run right?",
+	700236:  "the federated credential is not set up for this app",
+	7000218: "no secret was sent",
+	90002:   "there is no such tenant in this cloud",
+	500011:  "the organization is not known in this tenant; is ORG_URL right?",
+	650052:  "the tenant has no Dataverse",
+	900382:  "the app registration belongs to another cloud",
+	900432:  "the app registration belongs to another cloud",
+	9001023: "the tenant id must be that of one tenant",
+	7000112: "the app is disabled in the tenant",
+	53003:   "a conditional access policy blocks the app",
+	530032:  "a conditional access policy blocks the app",
+}
+
+// credentialFault names the variable behind a credential that cannot be read.
+func credentialFault(r tenants.Registration, err error) error {
+	variable := "CLIENT_SECRET"
+	switch {
+	case r.CertificateFile != "":
+		variable = "CLIENT_CERTIFICATE_FILE"
+	case r.SecretFile != "":
+		variable = "CLIENT_SECRET_FILE"
+	case r.SecretNextFile != "":
+		variable = "CLIENT_SECRET_NEXT_FILE"
+	}
+	return envfile.Faults{{Variable: prefix + variable, Cure: fmt.Sprintf("cannot be used: %v", err)}}
+}
