@@ -133,7 +133,6 @@ func (t *tokens) inside(chunk []byte) int {
 		}
 		next := bytes.IndexAny(chunk[i:], `"\`)
 		if next < 0 {
-			i = len(chunk)
 			break
 		}
 		i += next + 1
