@@ -1,0 +1,98 @@
+package callers
+
+import (
+	"container/list"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	freeFailures    = 5 // of one address before it is slowed
+	firstDelay      = 50 * time.Millisecond
+	longestDelay    = time.Second
+	failureMemory   = 10 * time.Minute // an address that was quiet so long begins anew
+	failingRemember = 4096             // addresses; the one quiet longest is forgotten first
+)
+
+// failures counts wrong proofs by address, in bounded memory. The zero value
+// has seen none.
+type failures struct {
+	mu     sync.Mutex // guards all below
+	total  int64
+	byAddr map[netip.Prefix]*list.Element
+	recent list.List // of *failing, the latest first
+}
+
+type failing struct {
+	from  netip.Prefix
+	count int
+	last  time.Time
+}
+
+// source is what is counted as one address: an IPv6 host has a whole /64.
+func source(addr netip.Addr) netip.Prefix {
+	bits := addr.Unmap().BitLen()
+	if bits == 128 {
+		bits = 64
+	}
+	prefix, _ := addr.Unmap().WithZone("").Prefix(bits)
+	return prefix
+}
+
+// add counts a failure of addr and returns how long to hold back the answer.
+func (f *failures) add(addr netip.Addr, now time.Time) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.byAddr == nil {
+		f.byAddr = make(map[netip.Prefix]*list.Element)
+	}
+	f.total++
+	from := source(addr)
+	at := f.byAddr[from]
+	if at == nil {
+		at = f.recent.PushFront(&failing{from: from})
+		f.byAddr[from] = at
+	}
+	f.recent.MoveToFront(at)
+	if f.recent.Len() > failingRemember {
+		delete(f.byAddr, f.recent.Remove(f.recent.Back()).(*failing).from)
+	}
+	one := at.Value.(*failing)
+	if now.Sub(one.last) > failureMemory {
+		one.count = 0
+	}
+	one.count++
+	one.last = now
+	return delay(one.count)
+}
+
+// delay doubles with each failure beyond the free ones, up to longestDelay.
+func delay(count int) time.Duration {
+	over := count - freeFailures
+	switch {
+	case over <= 0:
+		return 0
+	case over > 10:
+		return longestDelay
+	}
+	return min(firstDelay<<(over-1), longestDelay)
+}
+
+// Failures returns how many wrong proofs there were in all.
+func (b *Book) Failures() int64 {
+	b.failures.mu.Lock()
+	defer b.failures.mu.Unlock()
+	return b.failures.total
+}
+
+// FailuresFrom returns how many wrong proofs addr has sent of late.
+func (b *Book) FailuresFrom(addr netip.Addr) int {
+	b.failures.mu.Lock()
+	defer b.failures.mu.Unlock()
+	at := b.failures.byAddr[source(addr)]
+	if at == nil || time.Since(at.Value.(*failing).last) > failureMemory {
+		return 0
+	}
+	return at.Value.(*failing).count
+}
