@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -93,8 +92,7 @@ func (f *Finder) ask(org string, g *finding) {
 	defer f.mu.Unlock()
 	if failed != nil {
 		g.faults++
-		wait := time.Second << min(g.faults-1, 6)
-		wait = min(wait/2+rand.N(wait/2), longestMemory)
+		wait := max(failed.RetryAfter, backOff(Transient, g.faults))
 		g.failed, g.until = failed.after(wait), time.Now().Add(wait)
 	} else {
 		g.authority, g.failed = authority, nil
@@ -155,12 +153,18 @@ func readChallenge(challenge string) (Authority, bool) {
 	host := strings.TrimSuffix(strings.ToLower(u.Host), ":443")
 	tenant, _, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	tenant = strings.ToLower(tenant)
-	if !hostAndPort.MatchString(host) || !tenantSegment.MatchString(tenant) {
-		return Authority{}, false
-	}
-	switch tenant {
-	case "common", "organizations", "consumers":
+	if !hostAndPort.MatchString(host) || !isTenant(tenant) {
 		return Authority{}, false
 	}
 	return Authority{Login: host, TenantID: tenant}, true
+}
+
+// isTenant reports whether s, in lower case, names one tenant by its id or a
+// domain, and is nothing else in a path.
+func isTenant(s string) bool {
+	switch s {
+	case "common", "organizations", "consumers":
+		return false
+	}
+	return tenantSegment.MatchString(s)
 }

@@ -2,19 +2,10 @@ package entra
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
-)
-
-const (
-	mintWithin    = 30 * time.Second // one mint, its tries included
-	expiryMargin  = 5 * time.Second  // a token that ends on its way is no use
-	forcedFloor   = 3 * time.Second  // between renewals that an organization forces
-	longestMemory = time.Minute      // of a failure, when Entra ID does not say how long
 )
 
 // Cache keeps tokens ready, one Source a Target.
@@ -28,10 +19,13 @@ type Cache struct {
 	mu      sync.Mutex // guards what follows
 	sources map[Target]*Source
 	closed  bool
+	ending  context.Context // of every mint; made with the first Source
+	end     context.CancelFunc
 	flights sync.WaitGroup
 }
 
-// Source returns the place where t's token is kept.
+// Source returns the place where t's token is kept. Whoever calls often keeps
+// the Source: it is good until t is dropped.
 func (c *Cache) Source(t Target) *Source {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -39,6 +33,7 @@ func (c *Cache) Source(t Target) *Source {
 	if s == nil {
 		if c.sources == nil {
 			c.sources = make(map[Target]*Source)
+			c.ending, c.end = context.WithCancel(context.Background())
 		}
 		s = &Source{cache: c, target: t}
 		c.sources[t] = s
@@ -46,7 +41,8 @@ func (c *Cache) Source(t Target) *Source {
 	return s
 }
 
-// Drop forgets t and its token.
+// Drop forgets t. Calls that hold its Source still get their token, which is
+// renewed no more.
 func (c *Cache) Drop(t Target) {
 	c.mu.Lock()
 	s := c.sources[t]
@@ -58,24 +54,28 @@ func (c *Cache) Drop(t Target) {
 }
 
 // Reset forgets the failures of all targets that pick picks, so that the next
-// call asks again. Tokens are kept.
+// call asks again; a mint under way that fails is tried again. Tokens are
+// kept.
 func (c *Cache) Reset(pick func(Target) bool) {
 	for _, s := range c.picked(pick) {
-		s.mu.Lock()
-		s.failed, s.faults = nil, 0
-		s.mu.Unlock()
+		s.reset()
 	}
 }
 
-// Renew gets new tokens in the background for those targets that pick picks
-// and that hold one.
-func (c *Cache) Renew(pick func(Target) bool) {
-	for _, s := range c.picked(pick) {
-		s.mu.Lock()
-		if s.token.Load() != nil {
-			s.take()
+// Changed says that the registration of that identity has another credential
+// now. Failures of its targets are forgotten. One token is renewed, that of the
+// last call, so that it shows at once whether the new credential is good; the
+// others are as good as they were, and are renewed in their own time.
+func (c *Cache) Changed(identity string) {
+	var last *Source
+	for _, s := range c.picked(func(t Target) bool { return t.Credential == identity }) {
+		s.reset()
+		if s.token.Load() != nil && (last == nil || s.used.Load() > last.used.Load()) {
+			last = s
 		}
-		s.mu.Unlock()
+	}
+	if last != nil {
+		last.renew()
 	}
 }
 
@@ -91,236 +91,18 @@ func (c *Cache) picked(pick func(Target) bool) []*Source {
 	return all
 }
 
-// Close ends renewals and waits for mints under way.
+// Close ends renewals and mints under way, and waits for their end.
 func (c *Cache) Close() {
 	c.mu.Lock()
 	c.closed = true
-	sources := c.sources
+	sources, end := c.sources, c.end
 	c.sources = nil
 	c.mu.Unlock()
 	for _, s := range sources {
 		s.drop()
 	}
+	if end != nil {
+		end()
+	}
 	c.flights.Wait()
-}
-
-// Source holds one token and keeps it fresh.
-type Source struct {
-	cache  *Cache
-	target Target
-	token  atomic.Pointer[Token]
-	used   atomic.Bool // since the last mint
-
-	mu      sync.Mutex // guards what follows
-	flight  *flight
-	claims  string // a challenge that the next mint must answer
-	failed  *Error // of the last mint, if it failed
-	until   time.Time
-	faults  int
-	forced  time.Time
-	renewal *time.Timer
-	dropped bool
-}
-
-// flight is a mint under way, for all who wait for it.
-type flight struct {
-	done   chan struct{}
-	token  *Token
-	failed *Error
-}
-
-// Target returns what s holds the token of.
-func (s *Source) Target() Target { return s.target }
-
-// Token returns the value of an Authorization header. While a valid token is
-// held it does not wait, and does not allocate. Its errors are *Error, or
-// ctx's own.
-func (s *Source) Token(ctx context.Context) (string, error) {
-	if t := s.token.Load(); t != nil && time.Until(t.Expires) > expiryMargin {
-		if !s.used.Load() {
-			s.used.Store(true)
-		}
-		return t.Header, nil
-	}
-	return s.wait(ctx)
-}
-
-// Held returns when the token that is held expires, zero without one, and why
-// the last mint failed, nil if it did not.
-func (s *Source) Held() (time.Time, *Error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var expires time.Time
-	if t := s.token.Load(); t != nil {
-		expires = t.Expires
-	}
-	return expires, s.failed
-}
-
-// wait joins the mint under way, or starts one; a failure that is remembered
-// is told at once.
-func (s *Source) wait(ctx context.Context) (string, error) {
-	s.used.Store(true)
-	s.mu.Lock()
-	if left := time.Until(s.until); s.failed != nil && s.flight == nil && left > 0 {
-		defer s.mu.Unlock()
-		return "", s.failed.after(left)
-	}
-	f := s.take()
-	s.mu.Unlock()
-	if f == nil {
-		return "", &Error{Class: Transient, RetryAfter: time.Second, Reason: "the tenant was changed meanwhile"}
-	}
-	select {
-	case <-f.done:
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	}
-	if f.failed != nil {
-		return "", f.failed
-	}
-	return f.token.Header, nil
-}
-
-// Refused says that the organization refused the token header. Whoever held
-// that token gets a new one; who comes late finds it renewed already. claims is
-// the claims challenge that came with the refusal, or "".
-func (s *Source) Refused(header, claims string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.token.Load()
-	if t == nil || t.Header != header || time.Since(s.forced) < forcedFloor {
-		return
-	}
-	s.forced = time.Now()
-	s.claims = claims
-	s.token.Store(nil)
-	s.failed, s.faults = nil, 0
-	s.take()
-}
-
-// take returns the flight under way, or starts one. It is called with mu held.
-func (s *Source) take() *flight {
-	if s.flight != nil {
-		return s.flight
-	}
-	c := s.cache
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed || s.dropped {
-		return nil
-	}
-	f := &flight{done: make(chan struct{})}
-	s.flight = f
-	// Nobody's context: whoever started it may leave, and the rest still wait.
-	c.flights.Go(func() { s.fly(f) })
-	return f
-}
-
-func (s *Source) fly(f *flight) {
-	for {
-		s.mu.Lock()
-		claims := s.claims
-		s.claims = ""
-		s.mu.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), mintWithin)
-		began := time.Now()
-		token, err := s.cache.Mint(ctx, s.target, claims)
-		cancel()
-		var failed *Error
-		if err != nil {
-			failed = asError(err)
-		}
-		if s.cache.Observe != nil {
-			s.cache.Observe(s.target, time.Since(began), failed)
-		}
-		s.mu.Lock()
-		if s.claims == "" || failed != nil {
-			s.land(f, token, failed)
-			s.mu.Unlock()
-			return
-		}
-		s.mu.Unlock() // a challenge came in meanwhile, which this token does not answer
-	}
-}
-
-// land hands the result to all who wait, and plans what comes next. It is
-// called with mu held.
-func (s *Source) land(f *flight, token Token, failed *Error) {
-	s.flight = nil
-	now := time.Now()
-	if failed == nil && token.Expires.Sub(now) <= expiryMargin {
-		failed = &Error{Class: Transient, Reason: "the login service gave a token that is over already; does this machine's clock run right?"}
-	}
-	if failed != nil {
-		f.failed = s.remember(failed, now)
-	} else {
-		f.token = &token
-		s.failed, s.faults = nil, 0
-		if !s.dropped {
-			s.used.Store(false)
-			s.token.Store(&token)
-			s.plan(renewalIn(&token, now))
-		}
-	}
-	close(f.done)
-}
-
-// remember notes a failure, so that it is not asked for again at once.
-func (s *Source) remember(failed *Error, now time.Time) *Error {
-	s.faults++
-	wait := failed.RetryAfter
-	if wait == 0 {
-		switch failed.Class {
-		case Transient:
-			wait = time.Second<<min(s.faults-1, 6)/2 + rand.N(time.Second<<min(s.faults-1, 6)/2)
-			wait = min(wait, longestMemory)
-		case Consent:
-			wait = 10 * time.Second // whoever waits for an administrator tries again and again
-		default:
-			wait = longestMemory
-		}
-	}
-	s.failed, s.until = failed.after(wait), now.Add(wait)
-	if t := s.token.Load(); t != nil && now.Before(t.Expires) {
-		s.cache.Log.Warn().Str("resource", s.target.Resource).Str("class", failed.Class.String()).Str("reason", failed.Error()).
-			Time("expires", t.Expires).Msg("the token could not be renewed and is still good")
-		s.plan(wait)
-	}
-	return s.failed
-}
-
-// plan sets when to renew in the background. It is called with mu held.
-func (s *Source) plan(in time.Duration) {
-	if s.renewal != nil {
-		s.renewal.Stop()
-	}
-	s.renewal = time.AfterFunc(in, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		// Who was not called since the last mint has been idle for long enough.
-		if !s.dropped && s.used.Load() {
-			s.take()
-		}
-	})
-}
-
-// renewalIn is when Entra ID wants it, else somewhere past half of the token's
-// life: spread, so that tokens got together are not renewed together.
-func renewalIn(t *Token, now time.Time) time.Duration {
-	life := t.Expires.Sub(now)
-	if !t.Refresh.IsZero() && t.Refresh.Before(t.Expires) {
-		return max(0, t.Refresh.Sub(now))
-	}
-	return life/2 + rand.N(life/4+1)
-}
-
-func (s *Source) drop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.dropped = true
-	s.token.Store(nil)
-	if s.renewal != nil {
-		s.renewal.Stop()
-	}
 }

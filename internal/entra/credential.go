@@ -2,10 +2,11 @@ package entra
 
 import (
 	"context"
-	"crypto"
-	"crypto/x509"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 // proof is one way in which a registration proves itself now.
 type proof struct {
 	name       string // for the log
+	id         string // tells one content from another
 	credential confidential.Credential
 	expires    time.Time // of a certificate
 }
@@ -27,18 +29,28 @@ type proof struct {
 // for a secret.
 const exchangeAudience = "api://AzureADTokenExchange"
 
+// assertionAgain is when to look again for an assertion that was not there.
+const assertionAgain = 5 * time.Second
+
 // proofs reads what the registration has to show at this moment, the one to
 // try first in front.
 func (r Registration) proofs() ([]proof, error) {
 	switch {
 	case r.CertificateFile != "":
 		p, err := r.certificate()
-		return []proof{p}, err
+		if err != nil {
+			return nil, err
+		}
+		return []proof{p}, nil
 	case r.FederatedTokenFile != "":
 		return []proof{{name: "federated token", credential: confidential.NewCredFromAssertionCallback(r.federated)}}, nil
 	case r.ManagedIdentity != "":
 		return []proof{{name: "managed identity", credential: confidential.NewCredFromAssertionCallback(r.managed)}}, nil
 	}
+	return r.secrets()
+}
+
+func (r Registration) secrets() ([]proof, error) {
 	current, err := secretOf(r.Secret, r.SecretFile)
 	next, nextErr := secretOf(r.SecretNext, r.SecretNextFile)
 	var found []proof
@@ -46,14 +58,14 @@ func (r Registration) proofs() ([]proof, error) {
 		name string
 		text secret.Text
 	}{{"secret", current}, {"next secret", next}} {
-		if s.text.Empty() {
+		if s.text.Empty() || len(found) > 0 && found[0].id == s.text.Fingerprint() {
 			continue
 		}
 		credential, err := confidential.NewCredFromSecret(s.text.Reveal())
 		if err != nil {
 			return nil, errors.New("the secret cannot be used")
 		}
-		found = append(found, proof{name: s.name, credential: credential})
+		found = append(found, proof{name: s.name, id: s.text.Fingerprint(), credential: credential})
 	}
 	if len(found) == 0 {
 		return nil, errors.Join(err, nextErr, errors.New("there is no secret"))
@@ -74,72 +86,67 @@ func secretOf(text secret.Text, file string) (secret.Text, error) {
 }
 
 func (r Registration) certificate() (proof, error) {
-	pem, err := os.ReadFile(r.CertificateFile)
+	content, err := os.ReadFile(r.CertificateFile)
 	if err != nil {
 		return proof{}, err
 	}
-	certs, key, err := readPEM(pem)
+	certs, key, err := readPEM(content)
 	if err != nil {
 		return proof{}, fmt.Errorf("%s: %w", r.CertificateFile, err)
 	}
-	credential, err := confidential.NewCredFromCert(certs, key)
-	if err != nil {
+	leaf := leafOf(certs, key)
+	if leaf == nil {
 		return proof{}, fmt.Errorf("%s: certificate and key do not belong together", r.CertificateFile)
 	}
-	return proof{name: "certificate", credential: credential, expires: leafExpiry(certs, key)}, nil
-}
-
-// readPEM reads a certificate and its RSA key, and says how to make a file
-// that can be used of one that cannot.
-func readPEM(pem []byte) ([]*x509.Certificate, crypto.PrivateKey, error) {
-	text := string(pem)
-	switch {
-	case !strings.Contains(text, "-----BEGIN"):
-		return nil, nil, errors.New("not a PEM file; for a PFX: openssl pkcs12 -in app.pfx -nodes -out app.pem")
-	case strings.Contains(text, "ENCRYPTED PRIVATE KEY"), strings.Contains(text, "Proc-Type: 4,ENCRYPTED"):
-		return nil, nil, errors.New("the key is encrypted; make one that is not: openssl rsa -in app.pem -out key.pem, and put the certificate behind it")
-	case strings.Contains(text, "BEGIN EC PRIVATE KEY"):
-		return nil, nil, errors.New("only RSA keys are taken by Entra ID; make one: openssl req -x509 -newkey rsa:2048 -nodes -days 365 -keyout key.pem -out cert.pem")
-	}
-	certs, key, err := confidential.CertFromPEM(pem, "")
+	credential, err := confidential.NewCredFromCert(certs, key)
 	if err != nil {
-		return nil, nil, errors.New("must hold one certificate and its RSA key; for a PFX: openssl pkcs12 -in app.pfx -nodes -out app.pem")
+		return proof{}, fmt.Errorf("%s: certificate and key cannot be used", r.CertificateFile)
 	}
-	return certs, key, nil
+	sum := sha256.Sum256(leaf.Raw)
+	return proof{name: "certificate", id: hex.EncodeToString(sum[:8]), credential: credential, expires: leaf.NotAfter}, nil
 }
 
-func leafExpiry(certs []*x509.Certificate, key crypto.PrivateKey) time.Time {
-	type public interface{ Public() crypto.PublicKey }
-	type comparable interface{ Equal(crypto.PublicKey) bool }
-	holder, ok := key.(public)
-	if !ok {
-		return time.Time{}
-	}
-	for _, c := range certs {
-		if k, ok := c.PublicKey.(comparable); ok && k.Equal(holder.Public()) {
-			return c.NotAfter
-		}
-	}
-	return time.Time{}
-}
-
+// federated reads the assertion anew each time: whoever writes the file renews
+// it more often than we mint.
 func (r Registration) federated(context.Context, confidential.AssertionRequestOptions) (string, error) {
-	text, err := os.ReadFile(r.FederatedTokenFile)
+	content, err := os.ReadFile(r.FederatedTokenFile)
 	if err != nil {
-		return "", err
+		return "", &Error{Class: Credential, RetryAfter: assertionAgain, Reason: "the federated token file cannot be read", Err: err}
 	}
-	return strings.TrimSpace(string(text)), nil
+	text := strings.TrimSpace(string(content))
+	if text == "" {
+		return "", &Error{Class: Credential, RetryAfter: assertionAgain, Reason: "the federated token file is empty"}
+	}
+	return text, nil
 }
 
+// managed gets an assertion from the platform that we run on. That is asked
+// directly: its address is the machine's own, and no egress proxy leads there.
 func (r Registration) managed(ctx context.Context, _ confidential.AssertionRequestOptions) (string, error) {
-	id := managedidentity.SystemAssigned()
+	var id managedidentity.ID = managedidentity.SystemAssigned()
 	if r.ManagedIdentity != "system" {
 		id = managedidentity.UserAssignedClientID(r.ManagedIdentity)
 	}
-	client, err := managedidentity.New(id)
+	direct := &http.Transport{DisableKeepAlives: true}
+	client, err := managedidentity.New(id, managedidentity.WithHTTPClient(&http.Client{Transport: direct, Timeout: answerWithin}))
 	if err != nil {
-		return "", err
+		return "", &Error{Class: Credential, Reason: "this machine has no such managed identity"}
 	}
 	got, err := client.AcquireToken(ctx, exchangeAudience)
-	return got.AccessToken, err
+	if err != nil {
+		return "", &Error{Class: Transient, RetryAfter: assertionAgain, Reason: "the managed identity gives no token"}
+	}
+	return got.AccessToken, nil
+}
+
+// files are those whose content is the credential. A federated token is none:
+// it is always new.
+func (r Registration) files() []string {
+	var all []string
+	for _, f := range []string{r.SecretFile, r.SecretNextFile, r.CertificateFile} {
+		if f != "" {
+			all = append(all, f)
+		}
+	}
+	return all
 }

@@ -32,7 +32,7 @@ type Token struct {
 // Registration is an app registration and the way in which it proves who it
 // is: one of Secret, SecretFile, CertificateFile, FederatedTokenFile and
 // ManagedIdentity. Beside a secret there may be a next one. Files are read at
-// every mint.
+// every mint; what they held last serves while they cannot be read.
 type Registration struct {
 	ClientID           string
 	Secret             secret.Text

@@ -3,6 +3,7 @@ package entra
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -86,25 +87,44 @@ func asError(err error) *Error {
 // in the tenant, or no consent there.
 var consentCodes = []int{700016, 7000229, 700011, 65001, 90094, 90095, 90099, 650056}
 
-// classify goes by status and OAuth error, as Microsoft asks. Only
-// invalid_client needs the number too: it stands for a wrong secret and for a
-// missing service principal alike.
+// disabledCodes say that the tenant's administrator has switched the app off,
+// which consent does not cure.
+var disabledCodes = []int{7000112, 70001, 1000031}
+
+// appWideCodes say that the credential itself is wrong, whoever the tenant.
+var appWideCodes = []int{
+	7000215, 7000222, 7000218, 700025, 900144, // secrets
+	700027, 700030, 700024, 700021, 700023, 50012, // assertions and certificates
+	700236, 70021, 700211, 700212, 700213, // federation
+}
+
+// classify goes by status and OAuth error, as Microsoft asks. Numbers are
+// needed too where one error stands for two things: invalid_client for a wrong
+// secret and for a missing service principal, unauthorized_client for a missing
+// one and for one that is switched off.
 func classify(status int, oauth string, codes []int) Class {
 	switch {
 	case status == 408, status == 429, status >= 500, oauth == "temporarily_unavailable", oauth == "server_error":
 		return Transient
-	case oauth == "unauthorized_client", oauth == "consent_required", oauth == "interaction_required":
+	case oauth == "":
+		return Transient // Entra ID always names its error: something else answered
+	case anyOf(codes, disabledCodes):
+		return Configuration
+	case anyOf(codes, consentCodes), oauth == "unauthorized_client", oauth == "consent_required", oauth == "interaction_required":
 		return Consent
-	}
-	for _, code := range codes {
-		for _, c := range consentCodes {
-			if code == c {
-				return Consent
-			}
-		}
-	}
-	if oauth == "invalid_client" {
+	case oauth == "invalid_client":
 		return Credential
 	}
 	return Configuration
+}
+
+// appWide reports whether a refusal of class Credential concerns all tenants.
+// A number that is not known may concern this tenant alone, and must not take
+// the others down with it.
+func (e *Error) appWide() bool {
+	return e.Status != 0 && (len(e.Codes) == 0 || anyOf(e.Codes, appWideCodes))
+}
+
+func anyOf(codes, set []int) bool {
+	return slices.ContainsFunc(codes, func(code int) bool { return slices.Contains(set, code) })
 }

@@ -14,7 +14,11 @@ import (
 	"time"
 )
 
-const maxAnswer = 1 << 20
+const (
+	maxAnswer         = 1 << 20
+	throttledFor      = time.Minute // when Entra ID throttles and does not say for how long
+	longestRetryAfter = 5 * time.Minute
+)
 
 // exchange is MSAL's HTTP client for one mint. It answers discovery itself,
 // since the addresses of Entra ID follow from host and tenant, and it reads
@@ -77,6 +81,9 @@ func (x *exchange) judge(resp *http.Response, body []byte) *Error {
 	err := json.Unmarshal(body, &x.token)
 	a := &x.token
 	wait := retryAfter(resp.Header)
+	if status == http.StatusTooManyRequests && wait == 0 {
+		wait = throttledFor
+	}
 	switch {
 	case status >= 300 && status < 400:
 		return &Error{Class: Transient, Status: status, RetryAfter: wait, Reason: "the login service redirects, which is not followed"}
@@ -136,14 +143,15 @@ func discovery(r *http.Request, base string) *http.Response {
 	}
 }
 
-// retryAfter reads the header in both of its forms; 0 without one.
+// retryAfter reads the header in both of its forms, up to a bound; 0 without
+// one.
 func retryAfter(header http.Header) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	if n, err := strconv.Atoi(value); err == nil && n > 0 {
-		return time.Duration(min(n, 3600)) * time.Second
+		return min(time.Duration(min(n, 3600))*time.Second, longestRetryAfter)
 	}
 	if at, err := http.ParseTime(value); err == nil {
-		return min(max(0, time.Until(at)), time.Hour)
+		return min(max(0, time.Until(at)), longestRetryAfter)
 	}
 	return 0
 }

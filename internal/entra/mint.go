@@ -2,23 +2,21 @@ package entra
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential"
 	"github.com/rs/zerolog"
-	"golang.org/x/time/rate"
 )
 
 const (
-	mintsPerSecond = 20 // to all login hosts together
-	mintsBurst     = 50
-	mintsAtOnce    = 16
-	mintTries      = 3                // within one Token, for what may pass by itself
-	answerWithin   = 10 * time.Second // of the login service, each try
-	longestBreak   = time.Minute
+	mintTries    = 3                // within one Token, for what may pass by itself
+	shortWait    = 2 * time.Second  // of a Retry-After that is waited for within one Token
+	answerWithin = 10 * time.Second // of the login service, each try
 )
 
 // Mint gets tokens from Entra ID. It remembers none. It does remember that a
@@ -27,20 +25,10 @@ const (
 type Mint struct {
 	client *http.Client
 	log    zerolog.Logger
-	pace   *rate.Limiter
-	slots  chan struct{}
 
 	mu            sync.Mutex // guards what follows
+	doors         map[string]*door
 	registrations map[string]*registered
-}
-
-// registered is a registration and what was learnt of its credential.
-type registered struct {
-	Registration
-	worked string // name of the proof that worked last
-	broken *Error // of class Credential, while it is not worth trying again
-	until  time.Time
-	faults int
 }
 
 // NewMint returns a Mint that reaches login hosts through transport.
@@ -53,102 +41,79 @@ func NewMint(transport http.RoundTripper, log zerolog.Logger) *Mint {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		log:           log,
-		pace:          rate.NewLimiter(mintsPerSecond, mintsBurst),
-		slots:         make(chan struct{}, mintsAtOnce),
+		doors:         make(map[string]*door),
 		registrations: make(map[string]*registered),
-	}
-}
-
-// Register makes r known and returns its identity for Target. The error says
-// that its credential cannot be read now, which a later mint may find mended.
-func (m *Mint) Register(r Registration) (string, error) {
-	id := r.Identity()
-	m.mu.Lock()
-	if m.registrations[id] == nil {
-		m.registrations[id] = &registered{Registration: r}
-	}
-	m.mu.Unlock()
-	_, err := r.proofs()
-	return id, err
-}
-
-// Reset forgets that a credential was wrong.
-func (m *Mint) Reset(identity string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if r := m.registrations[identity]; r != nil {
-		r.broken, r.faults = nil, 0
 	}
 }
 
 // Token mints a token for t. claims is a claims challenge to answer, or "".
 // Its errors are *Error.
 func (m *Mint) Token(ctx context.Context, t Target, claims string) (Token, error) {
-	r, broken := m.registration(t)
-	if broken != nil {
-		return Token{}, broken
+	t.Login, t.TenantID = strings.ToLower(t.Login), strings.ToLower(t.TenantID)
+	if !hostAndPort.MatchString(t.Login) || !isTenant(t.TenantID) {
+		return Token{}, &Error{Class: Configuration, Reason: "login host and tenant id make no address"}
 	}
-	var failed *Error
+	e := errand{target: t, claims: claims}
+	failed := m.admit(&e)
+	if failed != nil {
+		return Token{}, failed
+	}
 	for try := range mintTries {
-		if try > 0 {
-			if err := pause(ctx, rand.N(200*time.Millisecond<<try)); err != nil {
-				break
-			}
+		if try > 0 && pause(ctx, failed.RetryAfter+rand.N(200*time.Millisecond<<try)) != nil {
+			break
 		}
 		var token Token
-		if token, failed = m.try(ctx, r, t, claims); failed == nil {
+		if token, failed = m.try(ctx, e); failed == nil {
 			return token, nil
 		}
-		if failed.Class != Transient || failed.RetryAfter > 0 {
+		if failed.Class != Transient || failed.RetryAfter > shortWait {
 			break
 		}
 	}
 	if failed.Class == Credential {
-		failed = m.breaks(r, failed)
+		failed = m.breaks(e, failed)
 	}
 	return Token{}, failed
 }
 
-func (m *Mint) registration(t Target) (*registered, *Error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r := m.registrations[t.Credential]
-	if r == nil {
-		return nil, &Error{Class: Credential, Reason: "the registration is not known"}
-	}
-	if left := time.Until(r.until); r.broken != nil && left > 0 {
-		return nil, r.broken.after(left)
-	}
-	return r, nil
+// errand is a token to be got.
+type errand struct {
+	target       Target
+	claims       string
+	registration *registered
+	faults       int // of the registration when the errand began
 }
 
-// breaks remembers that the credential is wrong, for longer each time.
-func (m *Mint) breaks(r *registered, e *Error) *Error {
+func (m *Mint) admit(e *errand) *Error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r.faults++
-	wait := min(longestBreak, 5*time.Second<<min(r.faults, 5))
-	r.broken, r.until = e.after(wait), time.Now().Add(wait)
-	return r.broken
+	e.registration = m.registrations[e.target.Credential]
+	if e.registration == nil {
+		return &Error{Class: Credential, Reason: "the registration is not known"}
+	}
+	e.faults = e.registration.faults
+	return e.registration.probe(time.Now())
+}
+
+// breaks notes that the credential was refused.
+func (m *Mint) breaks(e errand, failed *Error) *Error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return e.registration.breaks(failed, e.faults, time.Now())
 }
 
 // try shows what the registration has to show, the proof that worked last
 // first.
-func (m *Mint) try(ctx context.Context, r *registered, t Target, claims string) (Token, *Error) {
-	proofs, err := r.proofs()
+func (m *Mint) try(ctx context.Context, e errand) (Token, *Error) {
+	proofs, err := m.proofs(e.registration)
 	if err != nil {
-		return Token{}, &Error{Class: Credential, Reason: "the credential cannot be read", Err: err}
+		return Token{}, &Error{Class: Credential, RetryAfter: assertionAgain, Reason: "the credential cannot be read", Err: err}
 	}
-	m.mu.Lock()
-	if len(proofs) == 2 && proofs[1].name == r.worked {
-		proofs[0], proofs[1] = proofs[1], proofs[0]
-	}
-	m.mu.Unlock()
 	var failed *Error
 	for _, p := range proofs {
 		var token Token
-		if token, failed = m.ask(ctx, p, t, claims); failed == nil {
-			m.succeeded(r, p)
+		if token, failed = m.ask(ctx, e, p); failed == nil {
+			m.succeeded(e.registration, p, len(proofs) > 1)
 			return token, nil
 		}
 		if failed.Class != Credential {
@@ -158,27 +123,36 @@ func (m *Mint) try(ctx context.Context, r *registered, t Target, claims string) 
 	return Token{}, failed
 }
 
-func (m *Mint) succeeded(r *registered, p proof) {
+func (m *Mint) proofs(r *registered) ([]proof, error) {
+	now, err := r.proofs() // reads files, so not under mu
 	m.mu.Lock()
-	changed := r.worked != "" && r.worked != p.name
-	r.worked, r.broken, r.faults = p.name, nil, 0
+	defer m.mu.Unlock()
+	return r.order(now, err)
+}
+
+// succeeded notes which proof worked. The log says so when that is a choice or
+// a change.
+func (m *Mint) succeeded(r *registered, p proof, choice bool) {
+	m.mu.Lock()
+	first, changed := r.worked.name == "", r.worked.id != p.id || r.worked.name != p.name
+	r.worked, r.changed, r.broken, r.faults = p, false, nil, 0
 	m.mu.Unlock()
-	if changed {
-		m.log.Info().Str("client_id", r.ClientID).Str("credential", p.name).Msg("from now on this credential is used")
+	if changed && (choice || !first) {
+		m.log.Info().Str("client_id", r.ClientID).Str("credential", p.name).Msg("entra accepts this credential, which is used from now on")
 	}
 }
 
 // ask is one request to the token endpoint. A fresh MSAL client for each costs
 // microseconds and has no cache that could answer in Entra ID's place.
-func (m *Mint) ask(ctx context.Context, p proof, t Target, claims string) (Token, *Error) {
-	select {
-	case m.slots <- struct{}{}:
-		defer func() { <-m.slots }()
-	case <-ctx.Done():
-		return Token{}, &Error{Class: Transient, Reason: "too many tokens are being asked for"}
+func (m *Mint) ask(ctx context.Context, e errand, p proof) (Token, *Error) {
+	t := e.target
+	d := m.door(t.Login)
+	if failed := d.enter(ctx); failed != nil {
+		return Token{}, failed
 	}
-	if err := m.pace.Wait(ctx); err != nil {
-		return Token{}, &Error{Class: Transient, Reason: "too many tokens are being asked for"}
+	defer d.leave()
+	if failed := m.brokenMeanwhile(e); failed != nil {
+		return Token{}, failed
 	}
 	x := &exchange{client: m.client}
 	client, err := confidential.New("https://"+t.Login+"/"+t.TenantID, t.ClientID, p.credential,
@@ -189,19 +163,50 @@ func (m *Mint) ask(ctx context.Context, p proof, t Target, claims string) (Token
 		return Token{}, &Error{Class: Configuration, Reason: "login host and tenant id make no address"}
 	}
 	var options []confidential.AcquireByCredentialOption
-	if claims != "" {
-		options = append(options, confidential.WithClaims(claims))
+	if e.claims != "" {
+		options = append(options, confidential.WithClaims(e.claims))
 	}
-	_, err = client.AcquireTokenByCredential(ctx, []string{t.Resource + "/.default"}, options...)
-	switch {
-	case x.failed != nil:
-		return Token{}, x.failed
-	case err != nil && x.asked.IsZero():
-		return Token{}, &Error{Class: Credential, Reason: "the " + p.name + " cannot be used"}
-	case err != nil:
-		return Token{}, &Error{Class: Transient, Reason: "the login service's answer cannot be used"}
+	if _, err = client.AcquireTokenByCredential(ctx, []string{t.Resource + "/.default"}, options...); err != nil {
+		return Token{}, x.failure(err, p)
 	}
 	return x.minted(), nil
+}
+
+func (m *Mint) door(login string) *door {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d := m.doors[login]
+	if d == nil {
+		d = newDoor()
+		m.doors[login] = d
+	}
+	return d
+}
+
+// brokenMeanwhile spares those who waited at the door a request whose refusal
+// another has brought back already.
+func (m *Mint) brokenMeanwhile(e errand) *Error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e.registration.faults <= e.faults {
+		return nil
+	}
+	return e.registration.brokenSince(time.Now())
+}
+
+// failure says why there is no token, in words of ours: those of MSAL may quote
+// requests and answers.
+func (x *exchange) failure(err error, p proof) *Error {
+	if x.failed != nil {
+		return x.failed
+	}
+	if own, ok := errors.AsType[*Error](err); ok {
+		return own // of a callback that was to get an assertion
+	}
+	if x.asked.IsZero() {
+		return &Error{Class: Credential, RetryAfter: assertionAgain, Reason: "the " + p.name + " cannot be used"}
+	}
+	return &Error{Class: Transient, Reason: "the login service's answer cannot be used"}
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -1,0 +1,40 @@
+package entra
+
+import (
+	"context"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	mintsPerSecond = 20 // to one login host
+	mintsBurst     = 50
+	mintsAtOnce    = 16
+)
+
+// door is the way to one login host, for all tenants behind it. A cloud that
+// is slow has its own, so that the others do not wait for it.
+type door struct {
+	pace  *rate.Limiter
+	slots chan struct{}
+}
+
+func newDoor() *door {
+	return &door{pace: rate.NewLimiter(mintsPerSecond, mintsBurst), slots: make(chan struct{}, mintsAtOnce)}
+}
+
+// enter waits for a turn. Unless it fails, leave must follow.
+func (d *door) enter(ctx context.Context) *Error {
+	select {
+	case d.slots <- struct{}{}:
+	case <-ctx.Done():
+		return &Error{Class: Transient, Reason: "too many tokens are being asked for"}
+	}
+	if err := d.pace.Wait(ctx); err != nil {
+		d.leave()
+		return &Error{Class: Transient, Reason: "too many tokens are being asked for"}
+	}
+	return nil
+}
+
+func (d *door) leave() { <-d.slots }

@@ -1,0 +1,97 @@
+package entra
+
+import (
+	"context"
+	"time"
+)
+
+const mintWithin = 30 * time.Second // one mint, its tries included
+
+// flight is a mint under way, for all who wait for it.
+type flight struct {
+	claims string        // that it answers so far
+	done   chan struct{} // closed when the rest is set
+	token  *held
+	failed *Error
+}
+
+// take returns the flight under way, or starts one; nil once the cache is
+// closed. It is called with mu held.
+func (s *Source) take() *flight {
+	if s.flight != nil {
+		return s.flight
+	}
+	c := s.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	f := &flight{done: make(chan struct{})}
+	s.flight = f
+	s.due.Store(never)
+	// On nobody's context: whoever started it may leave, and the rest still
+	// wait. Close ends it.
+	c.flights.Go(func() { s.fly(f) })
+	return f
+}
+
+// fly mints until there is a result that still counts: a claims challenge that
+// came in meanwhile is not answered by this token, and a failure from before a
+// reset may be over.
+func (s *Source) fly(f *flight) {
+	for {
+		s.mu.Lock()
+		epoch := s.epoch
+		f.claims, s.claims = s.claims, ""
+		s.mu.Unlock()
+		token, failed := s.mint(f.claims)
+		s.mu.Lock()
+		again := failed == nil && s.claims != "" || failed != nil && s.epoch != epoch
+		if again && s.cache.ending.Err() == nil {
+			if s.claims == "" {
+				s.claims = f.claims
+			}
+			s.mu.Unlock()
+			continue
+		}
+		s.land(f, token, failed)
+		s.mu.Unlock()
+		return
+	}
+}
+
+func (s *Source) mint(claims string) (Token, *Error) {
+	ctx, cancel := context.WithTimeout(s.cache.ending, mintWithin)
+	defer cancel()
+	began := time.Now()
+	token, err := s.cache.Mint(ctx, s.target, claims)
+	var failed *Error
+	switch {
+	case err != nil:
+		failed = asError(err)
+	case time.Until(token.Expires) <= 0:
+		failed = &Error{Class: Transient, Reason: "the login service gave a token that is over already"}
+	}
+	if s.cache.Observe != nil {
+		s.cache.Observe(s.target, time.Since(began), failed)
+	}
+	return token, failed
+}
+
+// land hands the result to all who wait, and plans what comes next. It is
+// called with mu held.
+func (s *Source) land(f *flight, token Token, failed *Error) {
+	now := time.Now()
+	if failed != nil {
+		f.failed = s.remember(failed, now)
+		if failed.Class == Transient && s.claims == "" {
+			s.claims = f.claims // which are still to be answered
+		}
+	} else {
+		f.token = hold(token, f.claims, now)
+		s.keep(f.token, now)
+	}
+	s.flight = nil
+	close(f.done)
+}

@@ -1,0 +1,98 @@
+package entra
+
+import (
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"strings"
+)
+
+// What to type, by what is wrong with a certificate file.
+const (
+	curePFX       = "for a PFX: openssl pkcs12 -in app.pfx -nodes -out app.pem"
+	cureEncrypted = "(openssl pkey -in app.pem && openssl x509 -in app.pem) > plain.pem"
+	cureNotRSA    = "openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=dynproxy -keyout key.pem -out cert.pem && cat cert.pem key.pem > app.pem"
+)
+
+var (
+	errNotPEM    = errors.New("not a PEM file; " + curePFX)
+	errEncrypted = errors.New("the key is encrypted; make a file without a password: " + cureEncrypted)
+	errNotRSA    = errors.New("the key is not an RSA key, and Entra ID takes no other; make one and register its certificate: " + cureNotRSA)
+	errNoCert    = errors.New("there is a key but no certificate; put both into the file; " + curePFX)
+	errNoKey     = errors.New("there is a certificate but no key; put both into the file; " + curePFX)
+	errTwoKeys   = errors.New("there are two keys; keep the one that belongs to the certificate")
+	errBroken    = errors.New("the key or the certificate is broken; make the file anew; " + curePFX)
+)
+
+// readPEM reads certificates and the RSA key of one of them, in any order, and
+// says how to make a file that can be used of one that cannot.
+func readPEM(content []byte) ([]*x509.Certificate, *rsa.PrivateKey, error) {
+	var certs []*x509.Certificate
+	var key *rsa.PrivateKey
+	blocks := 0
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		blocks++
+		if block.Type == "CERTIFICATE" {
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return nil, nil, errBroken
+			}
+			certs = append(certs, cert)
+			continue
+		}
+		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			continue
+		}
+		if key != nil {
+			return nil, nil, errTwoKeys
+		}
+		var err error
+		if key, err = readKey(block); err != nil {
+			return nil, nil, err
+		}
+	}
+	switch {
+	case blocks == 0:
+		return nil, nil, errNotPEM
+	case key == nil:
+		return nil, nil, errNoKey
+	case len(certs) == 0:
+		return nil, nil, errNoCert
+	}
+	return certs, key, nil
+}
+
+func readKey(block *pem.Block) (*rsa.PrivateKey, error) {
+	switch {
+	case block.Type == "ENCRYPTED PRIVATE KEY", strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED"):
+		return nil, errEncrypted
+	case block.Type == "RSA PRIVATE KEY":
+		key, err := x509.ParsePKCS1PrivateKey(block.Bytes)
+		if err != nil {
+			return nil, errBroken
+		}
+		return key, nil
+	case block.Type != "PRIVATE KEY":
+		return nil, errNotRSA
+	}
+	any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, errBroken
+	}
+	key, ok := any.(*rsa.PrivateKey)
+	if !ok {
+		return nil, errNotRSA
+	}
+	return key, nil
+}
+
+// leafOf returns the certificate of key, nil without one.
+func leafOf(certs []*x509.Certificate, key *rsa.PrivateKey) *x509.Certificate {
+	for _, c := range certs {
+		if key.PublicKey.Equal(c.PublicKey) {
+			return c
+		}
+	}
+	return nil
+}

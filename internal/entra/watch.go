@@ -1,0 +1,168 @@
+package entra
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	lookEvery   = 300 * time.Millisecond
+	remindEvery = time.Hour
+)
+
+// Watch looks after the registrations until ctx ends: it notices that the
+// content of a credential's file has changed and calls changed with the
+// registration's identity, for which Cache.Changed is made; and it warns in the
+// log before a credential ends.
+func (m *Mint) Watch(ctx context.Context, changed func(identity string)) {
+	look := time.NewTimer(0)
+	defer look.Stop()
+	remind := time.NewTicker(remindEvery)
+	defer remind.Stop()
+	m.remind(time.Now())
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-remind.C:
+			m.remind(time.Now())
+		case <-look.C:
+			began := time.Now()
+			m.lookAround(changed)
+			// With thousands of files a round may take long, and must not
+			// become all that we do.
+			look.Reset(max(lookEvery, 10*time.Since(began)))
+		}
+	}
+}
+
+func (m *Mint) lookAround(changed func(identity string)) {
+	for id, r := range m.known() {
+		digest := r.look()
+		m.mu.Lock()
+		same := digest == r.digest
+		r.digest = digest
+		m.mu.Unlock()
+		if same {
+			continue
+		}
+		proofs, err := r.proofs()
+		if err != nil {
+			m.log.Error().Str("client_id", r.ClientID).AnErr("reason", err).
+				Msg("a changed credential cannot be used; the former one stays in use")
+			continue
+		}
+		m.mu.Lock()
+		r.good, r.changed, r.broken, r.faults = proofs, true, nil, 0
+		m.mu.Unlock()
+		m.log.Info().Str("client_id", r.ClientID).Msg("a credential has changed")
+		m.remind(time.Now())
+		changed(id)
+	}
+}
+
+func (m *Mint) known() map[string]*registered {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make(map[string]*registered, len(m.registrations))
+	for id, r := range m.registrations {
+		all[id] = r
+	}
+	return all
+}
+
+// look returns a digest of the content of r's files, which neither time stamps
+// nor ways of replacing a file can deceive.
+func (r Registration) look() string {
+	h := sha256.New()
+	for _, name := range r.files() {
+		content, err := os.ReadFile(name)
+		fmt.Fprintf(h, "%d %t\n", len(content), err == nil)
+		h.Write(content)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Expiry is when a credential ends.
+type Expiry struct {
+	ClientID   string
+	Credential string // "certificate" or "secret"
+	At         time.Time
+}
+
+// SecretExpires says when the secret of a registration ends, which nothing but
+// the settings knows. The zero time takes it back.
+func (m *Mint) SecretExpires(identity string, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.registrations[identity]; r != nil {
+		r.ending = at
+	}
+}
+
+// Expiries returns the dates that are known, the next one first.
+func (m *Mint) Expiries() []Expiry {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []Expiry
+	for _, r := range m.registrations {
+		all = append(all, r.expiries()...)
+	}
+	slices.SortFunc(all, func(a, b Expiry) int {
+		if c := a.At.Compare(b.At); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ClientID, b.ClientID)
+	})
+	return all
+}
+
+// expiries is called with the Mint's mutex held.
+func (r *registered) expiries() []Expiry {
+	var all []Expiry
+	if !r.ending.IsZero() {
+		all = append(all, Expiry{ClientID: r.ClientID, Credential: "secret", At: r.ending})
+	}
+	for _, p := range r.good {
+		if !p.expires.IsZero() {
+			all = append(all, Expiry{ClientID: r.ClientID, Credential: p.name, At: p.expires})
+		}
+	}
+	return all
+}
+
+const day = 24 * time.Hour
+
+// reminders are how long before the end a warning is due, and the end.
+var reminders = []time.Duration{0, day, 7 * day, 14 * day, 30 * day}
+
+// remind warns of each end once for each reminder.
+func (m *Mint) remind(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.registrations {
+		for _, e := range r.expiries() {
+			left := e.At.Sub(now)
+			i := slices.IndexFunc(reminders, func(before time.Duration) bool { return left <= before })
+			if i < 0 {
+				continue
+			}
+			if said, ok := r.said[e]; ok && said <= reminders[i] {
+				continue
+			}
+			r.said[e] = reminders[i]
+			event, text := m.log.Warn(), "a credential of the app ends soon; make a new one"
+			if left <= 0 {
+				event, text = m.log.Error(), "a credential of the app has ended; make a new one"
+			}
+			event.Str("client_id", e.ClientID).Str("credential", e.Credential).Time("ends", e.At).
+				Int("days", int(max(left, 0)/day)).Msg(text)
+		}
+	}
+}
