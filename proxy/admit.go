@@ -1,13 +1,20 @@
 package proxy
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
+	"dynproxy/internal/callers"
+	"dynproxy/internal/limits"
 	"dynproxy/internal/odata"
+	"dynproxy/internal/strict"
 	"dynproxy/tenants"
 )
 
@@ -17,7 +24,13 @@ func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 	if h.draining.Load() {
 		return &Error{Code: Draining, Message: "The proxy is shutting down; try again.", RetryAfter: retryWhenDraining}
 	}
+	if reason := strict.Refused(r); reason != "" {
+		return refusal(BadRequest, "The request can be read in two ways: %s.", reason)
+	}
 	if err := h.enter(c, r); err != nil {
+		return err
+	}
+	if err := h.identify(c, w, r); err != nil {
 		return err
 	}
 	to, err := readTarget(r.RequestURI)
@@ -28,19 +41,46 @@ func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	c.batch = isBatch(r.Method, c.path)
-	if err := allowed(c.tenant, r.Method, r.Header, c.path, c.batch); err != nil {
+	if err := c.allowed(r.Method, r.Header, c.path, c.batch); err != nil {
+		return err
+	}
+	if err := c.waitForOwnRate(r.Context()); err != nil {
 		return err
 	}
 	c.gzip = takesGzip(r.Header)
 	return h.takeBody(c, w, r)
 }
 
+// identify finds out who calls, where callers must be known. It comes before
+// the tenant is looked for: to a stranger every tenant is unknown.
+func (h *Handler) identify(c *call, w http.ResponseWriter, r *http.Request) error {
+	if !h.Callers.Configured() {
+		return nil
+	}
+	who, err := h.Callers.Identify(r, c.addr, strict.TLSState(r))
+	if stranger, ok := errors.AsType[*callers.Unauthorized](err); ok {
+		message := "The proxy does not know this caller. Send the caller's key as X-Api-Key, or its name and key by HTTP Basic."
+		if stranger.Hint != "" {
+			message = stranger.Hint
+		}
+		return &Error{Code: Unauthorized, Message: message, Challenges: h.Callers.Challenges(), Err: stranger}
+	}
+	if err != nil {
+		return err
+	}
+	c.known, c.caller, c.weight, c.person = who.Caller, who.Caller.Name, who.Caller.Weight, who.ObjectID
+	if who.Reply != "" {
+		w.Header().Set("WWW-Authenticate", who.Reply)
+	}
+	return nil
+}
+
 // enter judges what can be judged without knowing the tenant.
 func (h *Handler) enter(c *call, r *http.Request) error {
-	addr := remoteAddr(r)
-	c.caller = addr.String()
-	if !h.Entrance.admits(addr) {
-		return refusal(Forbidden, "Calls from %s are not allowed; an operator can add the address to DYNPROXY_ALLOW_CIDRS.", addr)
+	c.addr = remoteAddr(r)
+	c.caller = c.addr.String()
+	if !h.Entrance.admits(c.addr) {
+		return refusal(Forbidden, "Calls from %s are not allowed; an operator can add the address to DYNPROXY_ALLOW_CIDRS.", c.addr)
 	}
 	if r.Method == http.MethodTrace || r.Method == http.MethodConnect {
 		return refusal(BadRequest, "The method %s is not for an organization.", r.Method)
@@ -85,9 +125,15 @@ func (h *Handler) findTenant(c *call, r *http.Request, to target) error {
 		var name string
 		name, c.path = firstSegment(to.path)
 		if c.tenant = h.Tenants.Lookup(name); c.tenant == nil {
+			if err := c.denied(strings.ToLower(name), r.Method); err != nil {
+				return err
+			}
 			return h.unknown(name)
 		}
 		prefix = "/" + name
+	}
+	if err := c.denied(c.tenant.Name, r.Method); err != nil {
+		return err
 	}
 	c.links = h.linksFor(c.tenant, r, prefix)
 	return nil
@@ -104,7 +150,7 @@ func (h *Handler) unknown(name string) *Error {
 // in; requests may carry any base under which callers know the tenant.
 func (h *Handler) linksFor(t *tenants.Tenant, r *http.Request, prefix string) *odata.Rewriter {
 	scheme := "http://"
-	if r.TLS != nil {
+	if strict.TLSState(r) != nil {
 		scheme = "https://"
 	}
 	name := "/" + t.Name
@@ -129,19 +175,66 @@ func (h *Handler) linksFor(t *tenants.Tenant, r *http.Request, prefix string) *o
 	return links
 }
 
-// allowed judges a request, or one inside a batch, by its tenant's policy. Of a
-// batch itself only the path is judged: what it does, its parts do.
-func allowed(t *tenants.Tenant, method string, header http.Header, path string, batch bool) error {
+// denied judges a known caller by its own file. To one that is not for a
+// tenant it makes no difference whether there is such a tenant.
+func (c *call) denied(tenant, method string) error {
+	if c.known == nil {
+		return nil
+	}
+	if denied := c.known.Allows(tenant, method, c.addr); denied != nil {
+		return refusal(Forbidden, "The caller %s may not do this: %s. An operator can change its file in the callers directory.", c.caller, denied.Reason)
+	}
+	return nil
+}
+
+// allowed judges a request, or one inside a batch, by the policy of its tenant
+// and its caller. Of a batch itself only the path is judged: what it does, its
+// parts do.
+func (c *call) allowed(method string, header http.Header, path string, batch bool) error {
+	t := c.tenant
 	if !under(t.Paths, path) {
 		if masked(path) {
 			return refusal(BadRequest, "The path holds encoded slashes before the OData path.")
 		}
 		return refusal(PathNotAllowed, "Callers of %s may use %s; an operator can widen that with PATHS.", t.Name, strings.Join(t.Paths, ", "))
 	}
-	if t.ReadOnly && (!batch && !reads(method, path) || overrides(header)) {
+	writes := !batch && !reads(method, path) || overrides(header)
+	if t.ReadOnly && writes {
 		return refusal(ReadOnly, "%s is read-only here; an operator can change that with READ_ONLY.", t.Name)
 	}
+	if c.known == nil {
+		return nil
+	}
+	if c.known.ReadOnly && writes {
+		return refusal(Forbidden, "The caller %s may only read.", c.caller)
+	}
+	if !batch && !c.known.AllowsMethod(method) || len(c.known.Methods) > 0 && overrides(header) {
+		return refusal(Forbidden, "The caller %s may not use the method %s.", c.caller, method)
+	}
 	return nil
+}
+
+// waitForOwnRate holds a caller to the rate of its file, before it spends
+// anything of its tenant's budget.
+func (c *call) waitForOwnRate(ctx context.Context) error {
+	if c.known == nil {
+		return nil
+	}
+	for began := time.Now(); ; {
+		wait := c.known.Wait()
+		if wait == 0 {
+			return nil
+		}
+		if time.Since(began)+wait > c.tenant.QueueWait {
+			return &Error{
+				Code: LimitWaitExceeded, Facet: limits.Requests.Code(), RetryAfter: wait,
+				Message: fmt.Sprintf("The caller %s sends more than its file allows.", c.caller),
+			}
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
 }
 
 // reads reports whether a request changes nothing. A search is asked by POST.

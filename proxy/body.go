@@ -103,16 +103,14 @@ func judgePart(c *call, p *odata.Part) error {
 	if isBatch(p.Method, path) {
 		return refusal(BadRequest, "A batch must not hold another batch.")
 	}
-	if strings.HasPrefix(path, "/") || c.tenant.ReadOnly {
-		header := http.Header(p.Header)
-		if !strings.HasPrefix(path, "/") {
-			path = c.path[:strings.LastIndexByte(strings.TrimRight(c.path, "/"), '/')+1] + path
-		}
-		if err := allowed(c.tenant, p.Method, header, path, false); err != nil {
-			return err
-		}
+	if !strings.HasPrefix(path, "/") {
+		path = c.path[:strings.LastIndexByte(strings.TrimRight(c.path, "/"), '/')+1] + path
 	}
-	stripPart(p.Header, c.tenant.Impersonation)
+	if err := c.allowed(p.Method, http.Header(p.Header), path, false); err != nil {
+		return err
+	}
+	c.operations++
+	stripPart(p.Header, c.impersonation())
 	return nil
 }
 

@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
+	"dynproxy/internal/callers"
 	"dynproxy/internal/odata"
 	"dynproxy/tenants"
 )
@@ -18,9 +20,13 @@ type call struct {
 	id      string // x-ms-client-request-id, the caller's or ours
 	started time.Time
 
+	addr   netip.Addr
+	known  *callers.Caller // nil when callers need not be known
+	caller string          // who calls, for logs and a fair share: a name, else the address
+	weight int             // of the caller's share
+	person string          // CallerObjectId to set, or ""
+
 	tenant *tenants.Tenant
-	caller string // who calls, for logs and a fair share
-	weight int    // of the caller's share
 	path   string // at the organization, raw as sent, without the query
 	query  string // raw as sent, without '?'
 	asked  bool   // whether a '?' was sent
@@ -40,6 +46,12 @@ type call struct {
 	upstream time.Duration // until the answer began, all attempts together
 	service  string        // x-ms-service-request-id
 	failed   *Error
+}
+
+// impersonation reports whether the caller may act as somebody else and go
+// round plug-ins. One that is tied to a person may not.
+func (c *call) impersonation() bool {
+	return c.person == "" && (c.tenant.Impersonation || c.known != nil && c.known.Impersonation)
 }
 
 type callKey struct{}

@@ -68,6 +68,7 @@ type Error struct {
 	Message    string        // plain words, with the next step
 	RetryAfter time.Duration // 0 for no promise
 	Facet      string        // Dataverse's own code, in place of Code in the body, for LimitWaitExceeded
+	Challenges []string      // ways to prove oneself, for Unauthorized
 	Err        error         // must not hold a secret, a token, a query or a body
 }
 
@@ -122,6 +123,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	head["Content-Length"] = []string{strconv.Itoa(body.Len())}
 	if e.RetryAfter > 0 {
 		head["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds())))}
+	}
+	if len(e.Challenges) > 0 {
+		head["WWW-Authenticate"] = e.Challenges
 	}
 	if e.Code == Draining {
 		head["Connection"] = []string{"close"}

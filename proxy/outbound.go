@@ -20,11 +20,14 @@ func outbound(pr *httputil.ProxyRequest) {
 	}
 	pr.Out.Host = c.tenant.OrgHost()
 	for name := range pr.Out.Header {
-		if forbidden(name, c.tenant.Impersonation) {
+		if forbidden(name, c.impersonation()) {
 			delete(pr.Out.Header, name)
 		}
 	}
 	spell(pr.Out.Header)
+	if c.person != "" {
+		pr.Out.Header["CallerObjectId"] = []string{c.person}
+	}
 	pr.Out.Header["x-ms-client-request-id"] = []string{c.id}
 	delete(pr.Out.Header, requestIDHeader)
 	if !verbatim(pr.Out) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"dynproxy/internal/callers"
 	"dynproxy/internal/limits"
 	"dynproxy/tenants"
 )
@@ -34,6 +35,7 @@ type TokenSource interface {
 // Parts are what a Handler is made of.
 type Parts struct {
 	Tenants *tenants.Book
+	Callers *callers.Book
 	Tokens  TokenSource
 	Gate    *limits.Gate
 	Next    http.RoundTripper // to the organizations; must not follow redirects or decode bodies

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"dynproxy/internal/callers"
 	"dynproxy/internal/emulator"
 	"dynproxy/internal/limits"
 	"dynproxy/proxy"
@@ -86,6 +87,9 @@ func newCorridor(t *testing.T, settings ...setting) *corridor {
 		set(files, &parts)
 	}
 	parts.Tenants = book(t, files)
+	if parts.Callers == nil {
+		parts.Callers, _ = callers.Open("")
+	}
 	c.handler = proxy.New(parts)
 	c.server = httptest.NewUnstartedServer(c.handler)
 	c.server.Config.DisableGeneralOptionsHandler = true // as serve does: OPTIONS * is for the Handler too

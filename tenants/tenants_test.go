@@ -215,6 +215,14 @@ func TestAWrongFileHarmsNobodyElse(t *testing.T) {
 	if again := step(t, b); len(again) != 0 {
 		t.Errorf("told twice: %v", again)
 	}
+	// One that waits for a host and goes takes its fault along.
+	write(t, dir, "waiting", "ORG_URL=https://waiting.crm.dynamics.com\nHOSTS=c2.lan")
+	step(t, b)
+	os.Remove(filepath.Join(dir, "waiting.env"))
+	step(t, b)
+	if b.Faults()["waiting"] != nil {
+		t.Error("the fault of a file that is gone stays")
+	}
 	os.Remove(filepath.Join(dir, "contoso.env"))
 	step(t, b)
 	if b.Lookup("contoso") != nil || b.ByHost("c2.lan") == nil || b.ByHost("c2.lan").Name != "fabrikam" {

@@ -101,7 +101,7 @@ func (d *Dir) Scan() ([]File, error) {
 
 // Forget lets the next Scan report the file of that name again though it has
 // not changed.
-func (d *Dir) Forget(name string) { delete(d.seen, name) }
+func (d *Dir) Forget(name string) { d.seen[name] = stamp{} }
 
 func (d *Dir) read(base string) (File, stamp) {
 	file := File{Name: strings.ToLower(strings.TrimSuffix(base, Suffix))}
