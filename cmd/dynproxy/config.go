@@ -62,8 +62,8 @@ type settings struct {
 	AnswerIdle      time.Duration `env:"ANSWER_IDLE_TIMEOUT" envDefault:"2m"`
 	KeepAlive       time.Duration `env:"KEEP_ALIVE" envDefault:"2m"`
 	MaxHeaderBytes  int           `env:"MAX_HEADER_BYTES" envDefault:"98304"`
-	MaxConns        int           `env:"MAX_CONNECTIONS" envDefault:"10000"`
-	MaxConnsPerAddr int           `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"1000"`
+	MaxConns        int           `env:"MAX_CONNECTIONS" envDefault:"20000"`
+	MaxConnsPerAddr int           `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"4000"`
 
 	RedisURL secret.Text `env:"REDIS_URL"`
 }
@@ -169,7 +169,7 @@ func (c *config) readListeners(faults *envfile.Faults) {
 		}
 		c.addresses = append(c.addresses, p)
 	}
-	open := len(c.addresses) > 0 || c.CallersDir != "" || c.AllowAnonymous
+	open := len(c.addresses) > 0 || c.CallersDir != "" || c.CallerCAFile != "" || c.AllowAnonymous
 	switch inside, err := loopback(c.Listen); {
 	case err != nil:
 		fault("LISTEN", "must be host:port, such as 127.0.0.1:8080")
@@ -193,6 +193,9 @@ func (c *config) readListeners(faults *envfile.Faults) {
 	}
 	if c.CallerCAFile != "" && c.TLSCertFile == "" {
 		fault("CALLER_CA_FILE", "needs TLS: set %sTLS_CERT_FILE and %sTLS_KEY_FILE too", prefix, prefix)
+	}
+	if c.KeytabFile != "" && c.CallersDir == "" {
+		fault("KEYTAB_FILE", "tells who calls; set %sCALLERS_DIR too, which says who may", prefix)
 	}
 	if (c.KeytabFile == "") != (c.ServicePrincipal == "") {
 		fault("KEYTAB_FILE", "and %sSERVICE_PRINCIPAL go together: set both", prefix)

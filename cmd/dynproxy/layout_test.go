@@ -13,17 +13,20 @@ import (
 var plan = map[string][]string{
 	"cmd/dynproxy": {"*"},
 
-	"proxy":   {"tenants", "internal/odata", "internal/limits"},
+	"proxy":   {"tenants", "internal/callers", "internal/limits", "internal/odata", "internal/strict"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
+	"internal/callers":            {"internal/envfile", "internal/secret"},
 	"internal/check":              {"tenants"},
 	"internal/emulator":           {"internal/emulator/dataverse"},
 	"internal/emulator/dataverse": nil,
 	"internal/entra":              {"internal/secret"},
 	"internal/envfile":            nil,
+	"internal/kerberos":           nil,
 	"internal/limits":             nil,
 	"internal/odata":              nil,
 	"internal/secret":             nil,
+	"internal/strict":             nil,
 }
 
 // soleImporters are modules of others that one package keeps to itself.

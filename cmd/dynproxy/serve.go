@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,11 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"dynproxy/internal/callers"
+	"dynproxy/internal/envfile"
+	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/strict"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
 )
@@ -59,6 +64,7 @@ type house struct {
 	cfg    *config
 	log    zerolog.Logger
 	book   *tenants.Book
+	people *callers.Book
 	tokens *tokens
 	gate   *limits.Gate
 	calls  *proxy.Handler
@@ -73,18 +79,22 @@ func build(cfg *config, log zerolog.Logger) (*house, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the book of tenants: %w", err)
 	}
+	people, err := openCallers(cfg)
+	if err != nil {
+		return nil, err
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	out, err := waysOut(cfg)
 	if err != nil {
 		return nil, err
 	}
-	h := &house{cfg: cfg, log: log, book: book, out: out, gate: &limits.Gate{}, meters: proxy.NewMetrics(registry)}
+	h := &house{cfg: cfg, log: log, book: book, people: people, out: out, gate: &limits.Gate{}, meters: proxy.NewMetrics(registry)}
 	if h.tokens, err = newTokens(cfg, out.login, out.challenge, log, registry); err != nil {
 		return nil, err
 	}
 	h.calls = proxy.New(proxy.Parts{
-		Tenants: book, Tokens: h.tokens, Gate: h.gate, Next: out.organizations,
+		Tenants: book, Callers: people, Tokens: h.tokens, Gate: h.gate, Next: out.organizations,
 		Entrance: proxy.Entrance{
 			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg),
 			BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle,
@@ -118,26 +128,35 @@ func serve(ctx context.Context, cfg *config, log zerolog.Logger) error {
 	return h.run(ctx, callers, operators)
 }
 
-func (h *house) run(ctx context.Context, callers, operators net.Listener) error {
+func (h *house) run(ctx context.Context, inside, operators net.Listener) error {
 	log := h.log
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
 	defer stopWatching()
 	watchers.Go(func() { h.book.Watch(watching, h.tenantsChanged) })
+	watchers.Go(func() { h.people.Watch(watching, h.callersChanged) })
+	watchers.Go(func() { h.tokens.watch(watching) })
 	for name, fault := range h.book.Faults() {
-		logFault(log, name, fault)
+		logFault(log, "tenant", name, fault)
+	}
+	for name, fault := range h.people.Faults() {
+		logFault(log, "caller", name, fault)
 	}
 	for _, name := range h.cfg.unknown {
 		log.Warn().Str("variable", prefix+name).Msg("this setting means nothing; is it spelled right?")
 	}
 
 	calls := h.server(h.calls)
+	guard, err := h.guard(inside)
+	if err != nil {
+		return err
+	}
 	admin := &http.Server{Handler: h.ops, ReadHeaderTimeout: 10 * time.Second, ErrorLog: quiet(log)}
 	ended := make(chan error, 2)
-	go func() { ended <- serveOn(calls, callers, h.cfg.TLSCertFile != "") }() // ends with Shutdown or Close below
+	go func() { ended <- calls.Serve(guard) }() // ends with Shutdown or Close below
 	go func() { ended <- admin.Serve(operators) }()
-	log.Info().Str("listen", callers.Addr().String()).Str("ops_listen", operators.Addr().String()).Int("tenants", h.book.Len()).Msg("serving")
+	log.Info().Str("listen", inside.Addr().String()).Str("ops_listen", operators.Addr().String()).Int("tenants", h.book.Len()).Msg("serving")
 
 	select {
 	case err := <-ended:
@@ -175,26 +194,61 @@ func (h *house) server(handler http.Handler) *http.Server {
 		IdleTimeout:       h.cfg.KeepAlive,
 		MaxHeaderBytes:    h.cfg.MaxHeaderBytes,
 		ErrorLog:          quiet(h.log),
-		TLSConfig:         callersTLS(h.cfg),
+		ConnContext:       strict.ConnContext,
 
-		DisableGeneralOptionsHandler: true,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is for the Handler to refuse
 	}
 }
 
-func serveOn(s *http.Server, l net.Listener, overTLS bool) error {
-	if overTLS {
-		return s.ServeTLS(l, "", "")
+// guard puts what looks at connections before the server.
+func (h *house) guard(l net.Listener) (*strict.Guard, error) {
+	bounds := strict.Limits{Head: h.cfg.MaxHeaderBytes, RequestLine: h.cfg.MaxHeaderBytes, Connections: h.cfg.MaxConns, PerAddress: h.cfg.MaxConnsPerAddr}
+	if h.cfg.TLSCertFile == "" {
+		return strict.Listener(l, bounds), nil
 	}
-	return s.Serve(l)
+	over, err := callersTLS(h.cfg)
+	if err != nil {
+		return nil, err
+	}
+	return strict.TLSListener(l, over, bounds), nil
 }
 
-// callersTLS is how callers connect when TLS is set, nil when it is not.
-func callersTLS(cfg *config) *tls.Config {
-	if cfg.TLSCertFile == "" {
-		return nil
-	}
+// callersTLS is how callers connect where TLS is set.
+func callersTLS(cfg *config) (*tls.Config, error) {
 	pair := &keyPair{cert: cfg.TLSCertFile, key: cfg.TLSKeyFile}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
+	if _, err := pair.get(nil); err != nil {
+		return nil, envfile.Faults{{Variable: prefix + "TLS_CERT_FILE", Cure: fmt.Sprintf("and %sTLS_KEY_FILE cannot be used: %v", prefix, err)}}
+	}
+	over := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
+	if cfg.CallerCAFile == "" {
+		return over, nil
+	}
+	pem, err := os.ReadFile(cfg.CallerCAFile)
+	if err != nil {
+		return nil, envfile.Faults{{Variable: prefix + "CALLER_CA_FILE", Cure: fmt.Sprintf("cannot be read: %v", err)}}
+	}
+	over.ClientCAs, over.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	if !over.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, envfile.Faults{{Variable: prefix + "CALLER_CA_FILE", Cure: "holds no certificate in PEM form"}}
+	}
+	return over, nil
+}
+
+// openCallers opens the book of callers, and Kerberos where it is set.
+func openCallers(cfg *config) (*callers.Book, error) {
+	people, err := callers.Open(cfg.CallersDir)
+	if err != nil {
+		return nil, envfile.Faults{{Variable: prefix + "CALLERS_DIR", Cure: fmt.Sprintf("cannot be used: %v", err)}}
+	}
+	if cfg.KeytabFile == "" {
+		return people, nil
+	}
+	acceptor, err := kerberos.Open(cfg.KeytabFile, cfg.ServicePrincipal)
+	if err != nil {
+		return nil, envfile.Faults{{Variable: prefix + "KEYTAB_FILE", Cure: fmt.Sprintf("cannot be used: %v", err)}}
+	}
+	people.Negotiate = acceptor.Accept
+	return people, nil
 }
 
 // tenantsChanged forgets what was known of tenants that changed or went.
@@ -202,7 +256,7 @@ func (h *house) tenantsChanged(changes []tenants.Change) {
 	for _, c := range changes {
 		switch {
 		case c.Fault != nil:
-			logFault(h.log, c.Name, c.Fault)
+			logFault(h.log, "tenant", c.Name, c.Fault)
 			continue
 		case c.Old == nil && c.New == nil:
 			continue
@@ -235,9 +289,20 @@ func (h *house) budgetUsed(key limits.Key) bool {
 	return false
 }
 
-func logFault(log zerolog.Logger, tenant string, fault error) {
-	log.Error().Str("tenant", tenant).Str("fault", strings.ReplaceAll(fault.Error(), "\n", "; ")).
-		Msg("this tenant's settings cannot be used; it stays as it was")
+func (h *house) callersChanged(changes []callers.Change) {
+	for _, c := range changes {
+		if c.Fault != nil {
+			logFault(h.log, "caller", c.Name, c.Fault)
+			continue
+		}
+		h.log.Info().Str("caller", c.Name).Bool("added", c.Old == nil).Bool("removed", c.New == nil).Msg("caller changed")
+	}
+}
+
+// logFault tells of a tenant or caller whose file is wrong.
+func logFault(log zerolog.Logger, kind, name string, fault error) {
+	log.Error().Str(kind, name).Str("fault", strings.ReplaceAll(fault.Error(), "\n", "; ")).
+		Msg("these settings cannot be used; what they are for stays as it was")
 }
 
 // hostRule says under which Host names callers may come, besides those of

@@ -46,10 +46,36 @@ func newTokens(cfg *config, login, challenge http.RoundTripper, log zerolog.Logg
 	}
 	r.MustRegister(k.mints, k.took)
 	k.cache = &entra.Cache{Mint: k.mint.Token, Log: log, Observe: k.observe}
-	if _, err := k.mint.Register(registration(cfg.registration)); err != nil {
+	identity, err := k.mint.Register(registration(cfg.registration))
+	if err != nil {
 		return nil, credentialFault(cfg.registration, err)
 	}
+	k.mint.SecretExpires(identity, cfg.expires)
+	r.MustRegister(expiries{k.mint})
 	return k, nil
+}
+
+// watch looks after credentials until ctx ends.
+func (k *tokens) watch(ctx context.Context) { k.mint.Watch(ctx, k.cache.Changed) }
+
+// expiries tells the days of credentials as metrics.
+type expiries struct{ mint *entra.Mint }
+
+var expiryDesc = prometheus.NewDesc("dynproxy_credential_expiry_seconds", "Seconds until a credential of an app registration ends.", []string{"client_id", "credential"}, nil)
+
+// Describe is prometheus.Collector's.
+func (e expiries) Describe(descs chan<- *prometheus.Desc) { descs <- expiryDesc }
+
+// Collect is prometheus.Collector's.
+func (e expiries) Collect(metrics chan<- prometheus.Metric) {
+	told := make(map[[2]string]bool)
+	for _, x := range e.mint.Expiries() {
+		// The nearest comes first; two tenants may name one registration.
+		if name := [2]string{x.ClientID, x.Credential}; !told[name] {
+			told[name] = true
+			metrics <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, time.Until(x.At).Seconds(), name[0], name[1])
+		}
+	}
 }
 
 func (k *tokens) observe(_ entra.Target, took time.Duration, failed *entra.Error) {
@@ -102,6 +128,9 @@ func (k *tokens) source(ctx context.Context, t *tenants.Tenant) (*entra.Source, 
 	}
 	r := registration(k.registrationOf(t))
 	identity, _ := k.mint.Register(r) // a credential that cannot be read is told by the mint
+	if !t.SecretExpires.IsZero() {
+		k.mint.SecretExpires(identity, t.SecretExpires)
+	}
 	s := k.cache.Source(entra.Target{
 		Login: authority.Login, TenantID: authority.TenantID, ClientID: r.ClientID, Resource: t.Org, Credential: identity,
 	})
