@@ -162,7 +162,7 @@ func (m *Mint) remind(now time.Time) {
 				event, text = m.log.Error(), "a credential of the app has ended; make a new one"
 			}
 			event.Str("client_id", e.ClientID).Str("credential", e.Credential).Time("ends", e.At).
-				Int("days", int(max(left, 0)/day)).Msg(text)
+				Int("days", int((max(left, 0)+day-1)/day)).Msg(text)
 		}
 	}
 }
