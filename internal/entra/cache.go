@@ -13,7 +13,8 @@ type Cache struct {
 	// Mint gets a token. Its errors are *Error.
 	Mint func(ctx context.Context, t Target, claims string) (Token, error)
 	Log  zerolog.Logger
-	// Observe, if set, is told of every mint and how long it took.
+	// Observe, if set, is told of every mint and how long it took. It may be
+	// called from several goroutines.
 	Observe func(t Target, took time.Duration, failed *Error)
 
 	mu      sync.Mutex // guards what follows

@@ -1,7 +1,6 @@
 package entra_test
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -386,7 +385,7 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 	file, federated := filepath.Join(dir, "secret"), filepath.Join(dir, "token")
 	const next = "n3xt-canary"
 	write(t, file, password)
-	var printed bytes.Buffer
+	var printed safeBuffer
 	var secrets []string
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, 2, entra.Registration{ClientID: clientID, SecretFile: file, SecretNext: secret.New(next)})
@@ -429,10 +428,10 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 		write(t, federated, assertion[:len(assertion)-9]+"canary")
 		time.Sleep(11 * time.Minute)
 		call()
-		printed.WriteString(h.log.String())
+		fmt.Fprint(&printed, h.log)
 	})
-	if len(secrets) < 6 || printed.Len() < 2000 {
-		t.Fatalf("%d secrets, %d bytes: the story was not told", len(secrets), printed.Len())
+	if len(secrets) < 6 || len(printed.String()) < 2000 {
+		t.Fatalf("%d secrets, %d bytes: the story was not told", len(secrets), len(printed.String()))
 	}
 	for _, s := range append(secrets, password, next, "canary", "s0me-canary", "eyJ") {
 		if strings.Contains(printed.String(), s) {

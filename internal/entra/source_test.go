@@ -21,6 +21,7 @@ func TestColdCallersShareOneRequest(t *testing.T) {
 		if failed := together(h.source(0), 1000); failed > 0 || h.requests() != 1 {
 			t.Errorf("%d failed, %d requests", failed, h.requests())
 		}
+		h.hosts.only(t, login)
 	})
 }
 
