@@ -9,9 +9,9 @@ const longestClosure = time.Hour
 // opens it softly: one call first, and one more in flight for every answer
 // that is no refusal and for every second, until that is all.
 type closure struct {
-	facet Facet
 	until time.Duration
-	slots int // zero: wide open
+	slots int32 // zero: wide open
+	facet Facet
 }
 
 // blocks reports whether the closure keeps a call out while n are in flight,
@@ -24,7 +24,7 @@ func (c *closure) blocks(now time.Duration, n int) (Facet, time.Duration) {
 		return c.facet, c.until
 	}
 	seconds := (now - c.until) / time.Second
-	if n < c.slots+int(seconds) {
+	if n < int(c.slots)+int(seconds) {
 		return None, 0
 	}
 	return c.facet, c.until + (seconds+1)*time.Second
@@ -48,7 +48,7 @@ func (c *closure) answered(now time.Duration, limit int) {
 	if c.slots == 0 || now < c.until {
 		return
 	}
-	if c.slots++; c.slots >= limit {
+	if c.slots++; int(c.slots) >= limit {
 		c.slots = 0
 	}
 }

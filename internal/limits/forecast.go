@@ -1,7 +1,9 @@
 package limits
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -12,9 +14,59 @@ type forecast struct {
 	likely time.Duration // after which it should find room
 }
 
-// full refuses the call and says when to come again.
-func (f forecast) full() *Full {
-	return &Full{Facet: f.facet, RetryAfter: max(1, (f.likely+time.Second-1)/time.Second) * time.Second}
+// promises remembers which refused calls were told to come again when, so that
+// not all are told the same moment. A call that does not come, or comes too
+// soon, costs the others no more than a later invitation.
+type promises struct {
+	moments []moment // in ascending order
+	sum     int      // of their calls
+}
+
+type moment struct {
+	at    time.Duration
+	calls int
+}
+
+const (
+	maxPromises = 1000 // calls; those beyond are not remembered
+	maxMoments  = 32   // later ones join the last
+)
+
+// expire forgets the promises that have come due.
+func (p *promises) expire(now time.Duration) {
+	n := 0
+	for n < len(p.moments) && p.moments[n].at <= now {
+		p.sum -= p.moments[n].calls
+		n++
+	}
+	if p.moments = p.moments[n:]; len(p.moments) == 0 {
+		p.moments = nil
+	}
+}
+
+func (p *promises) add(at time.Duration) {
+	if p.sum >= maxPromises {
+		return
+	}
+	p.sum++
+	i, found := slices.BinarySearchFunc(p.moments, at, func(m moment, at time.Duration) int { return cmp.Compare(m.at, at) })
+	if found {
+		p.moments[i].calls++
+		return
+	}
+	if len(p.moments) == maxMoments {
+		p.moments[maxMoments-1].calls++
+		return
+	}
+	p.moments = slices.Insert(p.moments, i, moment{at, 1})
+}
+
+// refuse tells a call that it would wait too long, and when to come again.
+func (l *ledger) refuse(f forecast, now time.Duration) *Full {
+	l.tally.refused[f.facet]++
+	wait := max(1, (f.likely+time.Second-1)/time.Second) * time.Second
+	l.promised.add(now + wait)
+	return &Full{Facet: f.facet, RetryAfter: wait}
 }
 
 // forecast looks at the queue and at each facet for one more call of s.
@@ -25,33 +77,34 @@ func (l *ledger) forecast(s *share, now time.Duration) forecast {
 			turn += math.Min(float64(len(other.queue)), math.Ceil(float64(len(s.queue)+1)*other.weight/s.weight))
 		}
 	}
+	l.promised.expire(now)
+	later := turn + float64(l.promised.sum)
 	f := forecast{facet: Concurrency}
 	if facet, until := l.closure.blocks(now, l.metered); facet != None {
 		f.later(facet, until-now, until-now)
 	}
-	wait := l.rateWait(now, turn)
-	f.later(Requests, wait, wait)
+	f.later(Requests, l.rateWait(now, turn), l.rateWait(now, later))
 
 	requests, millis := l.keptFrom(s)
-	f.meter(Requests, &l.requests, now, turn, float64(l.metered), requests)
+	f.meter(Requests, &l.requests, now, turn, later+requests, float64(l.metered))
 	if l.busy > 0 {
-		f.meter(ExecutionTime, &l.execution, now, turn*l.busy, l.pending(now), millis)
+		f.meter(ExecutionTime, &l.execution, now, turn*l.busy, later*l.busy+millis, l.pending(now))
 	}
 	if limit, _ := l.crowd.limit(now); l.inFlight >= limit {
-		f.later(Concurrency, 0, time.Duration(turn/float64(limit)*l.held*1e6))
+		f.later(Concurrency, 0, time.Duration(later/float64(limit)*l.held*1e6))
 	}
 	return f
 }
 
-// meter adds the wait until a windowed budget has room for need. What is kept
-// back for others, and what others seem to spend, may turn out less: such
-// waits are likely, not sure.
-func (f *forecast) meter(facet Facet, m *meter, now time.Duration, need, pending, kept float64) {
+// meter adds the wait until a windowed budget has room for need, or for all:
+// need, what is kept back for others and what was promised. Those, and what
+// others seem to spend, may turn out less: such waits are likely, not sure.
+func (f *forecast) meter(facet Facet, m *meter, now time.Duration, need, all, pending float64) {
 	var least, likely time.Duration
 	if short := need + float64(m.sum) + pending - m.limit() - math.Max(0, m.shifted(now)); short > 0 {
 		least = m.freed(short) - now
 	}
-	if short := need + kept - m.room(now, pending); short > 0 {
+	if short := all - m.room(now, pending); short > 0 {
 		likely = m.freed(short) - now
 	}
 	f.later(facet, least, likely)

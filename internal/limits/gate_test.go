@@ -3,6 +3,7 @@ package limits
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,5 +153,26 @@ func TestDropTellsWhoWaits(t *testing.T) {
 		if s := g.Snapshot(contoso); s.Concurrency.Used != 0 {
 			t.Errorf("%v in flight", s.Concurrency.Used)
 		}
+	})
+}
+
+// Of many that are refused at once each gets a time at which it can come.
+func TestRefusedCallsAreInvitedOneAfterAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Gate
+		b := Budget{Requests: 10, Window: 20 * time.Second}
+		for range 10 {
+			enter(t, &g, "a", b).Done(Outcome{})
+			time.Sleep(2 * time.Second)
+		}
+		var wg sync.WaitGroup
+		for range 25 {
+			full := refused(t, &g, "a", b)
+			wg.Go(func() {
+				time.Sleep(full.RetryAfter)
+				enter(t, &g, "a", b).Done(Outcome{})
+			})
+		}
+		wg.Wait()
 	})
 }

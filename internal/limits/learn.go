@@ -84,7 +84,7 @@ func (l *ledger) learn(p *Pass, lesson Lesson, now time.Duration) {
 		l.stretch(now, lesson.Window)
 	}
 	if lesson.DOPHint > 0 {
-		l.tally.dopHint = lesson.DOPHint
+		l.tally.dopHint = int32(lesson.DOPHint)
 	}
 	switch lesson.Refused {
 	case Requests:
@@ -144,8 +144,7 @@ func (l *ledger) read(p *Pass, lesson Lesson, now time.Duration) {
 
 // count adds to the day's operations.
 func (l *ledger) count(o Outcome) {
-	day := time.Now().UTC().Unix() / 86400
-	if day != l.tally.day {
+	if day := today(); day != l.tally.day {
 		l.tally.day, l.tally.operations = day, 0
 	}
 	l.tally.operations += uint64(max(o.Operations, 1))

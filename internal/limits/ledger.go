@@ -26,8 +26,7 @@ const maxShares = 1024
 type ledger struct {
 	epoch time.Time
 
-	mu        sync.Mutex // guards what follows
-	gone      bool
+	mu        sync.Mutex    // guards what follows
 	budget    Budget        // without what belongs to single calls
 	span      time.Duration // of the window: configured, or the organization's word
 	requests  meter
@@ -41,13 +40,15 @@ type ledger struct {
 	busy     float64       // mean execution time, milliseconds
 	held     float64       // mean time from admission to Done, milliseconds
 
-	closure closure
-	shares  map[string]*share
-	kept    float64 // sum of the shares' kept
-	places  int     // sum of the shares' places
-	virtual float64 // start of the share served last
-	waiting []*share
-	queued  int
+	closure  closure
+	promised promises
+	gone     bool // dropped by its gate
+	shares   map[string]*share
+	kept     float64 // sum of the shares' kept
+	places   int     // sum of the shares' places
+	virtual  float64 // start of the share served last
+	waiting  []*share
+	queued   int
 
 	timer  *time.Timer
 	wakeAt time.Duration // zero: not armed

@@ -9,14 +9,9 @@ import (
 // line lets a call of s wait, or refuses it when that is sure to be in vain.
 func (l *ledger) line(s *share, now time.Duration, b Budget) (*Pass, *waiter, error) {
 	f := l.forecast(s, now)
-	if f.least > b.QueueWait {
-		l.tally.refused[f.facet]++
+	if f.least > b.QueueWait || l.queued >= b.QueueLength && !l.pushOut(s, now) {
 		l.tidy(s, now)
-		return nil, nil, f.full()
-	}
-	if l.queued >= b.QueueLength && !l.pushOut(s, now) {
-		l.tally.refused[f.facet]++
-		return nil, nil, f.full()
+		return nil, nil, l.refuse(f, now)
 	}
 	w := &waiter{ready: make(chan verdict, 1), since: now, until: now + b.QueueWait, share: s}
 	if len(s.queue) == 0 {
@@ -49,9 +44,7 @@ func (l *ledger) pushOut(s *share, now time.Duration) bool {
 	}
 	w := longest.queue[len(longest.queue)-1]
 	l.leave(w)
-	f := l.forecast(longest, now)
-	l.tally.refused[f.facet]++
-	w.ready <- verdict{err: f.full()}
+	w.ready <- verdict{err: l.refuse(l.forecast(longest, now), now)}
 	return true
 }
 
@@ -120,10 +113,9 @@ func (l *ledger) expire(w *waiter) *Full {
 	}
 	now := l.now()
 	l.tick(now)
-	f := l.forecast(w.share, now)
-	l.tally.refused[f.facet]++
+	full := l.refuse(l.forecast(w.share, now), now)
 	l.dispatch(now)
-	return f.full()
+	return full
 }
 
 // abandon ends the wait of w, whose caller has gone. A place that it was given
@@ -152,9 +144,7 @@ func (l *ledger) evict(now time.Duration) {
 				continue
 			}
 			l.leave(w)
-			f := l.forecast(s, now)
-			l.tally.refused[f.facet]++
-			w.ready <- verdict{err: f.full()}
+			w.ready <- verdict{err: l.refuse(l.forecast(s, now), now)}
 		}
 	}
 }

@@ -52,7 +52,7 @@ func (l *ledger) reserve(now time.Duration) {
 			whole := math.Min(requests, millis/math.Max(s.busy, 1))
 			s.keep(now, l.span, whole*s.weight/weights)
 			l.kept += s.kept
-			l.places += s.places
+			l.places += int(s.places)
 		}
 	}
 }
@@ -84,7 +84,7 @@ func (l *ledger) placesKept(s *share, limit int) int {
 	kept := 0
 	for _, other := range l.shares {
 		if other != s && len(other.queue) == 0 {
-			kept += max(0, other.places-other.inFlight)
+			kept += int(max(0, other.places-other.inFlight))
 		}
 	}
 	return min(kept, max(1, limit/4))

@@ -17,18 +17,18 @@ type share struct {
 	start  float64 // virtual time at which the next call is due
 	finish float64 // virtual time at which the last admitted call is paid off
 
-	inFlight int
-	first    time.Duration // first seen
-	last     time.Duration // last seen
-	used     window        // admissions
-	busy     float64       // mean execution time, milliseconds
+	first time.Duration // first seen
+	last  time.Duration // last seen
+	used  window        // admissions
+	busy  float64       // mean execution time, milliseconds
 
-	kept   float64 // requests that others leave to it
-	places int     // places that others leave to it, with those it has
+	inFlight int32
+	places   int32   // that others leave to it, with those it has
+	kept     float64 // requests that others leave to it
 }
 
 // shareSlices is the resolution at which a caller's own use is known.
-const shareSlices = 16
+const shareSlices = 15
 
 func newShare(l *ledger, name string, now time.Duration) *share {
 	s := &share{ledger: l, name: name, weight: 1, first: now, last: now, used: newWindow(l.span, shareSlices)}
@@ -64,10 +64,9 @@ func (s *share) recent(now, span time.Duration) bool {
 // what it has used, but not more than its fair part of the whole.
 func (s *share) keep(now, span time.Duration, fair float64) {
 	need := s.predicted(now, span)
-	s.places = int(math.Min(math.Ceil(need/span.Seconds()*s.busy/1e3), 1<<20))
-	s.places = max(1, s.places)
+	s.places = int32(math.Max(1, math.Min(math.Ceil(need/span.Seconds()*s.busy/1e3), 1<<20)))
 	// Arrivals scatter around their mean, and the caller's own use is known
-	// only to a sixteenth of the window.
+	// only to a fifteenth of the window.
 	need += 2*math.Sqrt(need) + need/shareSlices + 1
 	s.kept = math.Max(0, math.Min(need, fair)-float64(s.used.sum))
 }

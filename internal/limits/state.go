@@ -51,10 +51,13 @@ type CallerState struct {
 type tally struct {
 	waited, refused, throttled, wouldWait [facets]uint64
 
-	day        int64 // of operations, since 1970
 	operations uint64
-	dopHint    int
+	day        int32 // of operations, since 1970
+	dopHint    int32
 }
+
+// today numbers the days in UTC.
+func today() int32 { return int32(time.Now().Unix() / 86400) }
 
 func (l *ledger) snapshot() State {
 	l.mu.Lock()
@@ -68,7 +71,7 @@ func (l *ledger) snapshot() State {
 		ExecutionTime: l.execution.use(now, l.pending(now)),
 		Concurrency:   l.crowd.use(now, l.inFlight),
 		Waiting:       l.queued,
-		DOPHint:       l.tally.dopHint,
+		DOPHint:       int(l.tally.dopHint),
 		Waited:        l.tally.waited,
 		Refused:       l.tally.refused,
 		Throttled:     l.tally.throttled,
@@ -77,12 +80,12 @@ func (l *ledger) snapshot() State {
 	if l.closure.slots > 0 && now < l.closure.until {
 		s.ClosedFor, s.ClosedBy = l.closure.until-now, l.closure.facet
 	}
-	if time.Now().UTC().Unix()/86400 == l.tally.day {
+	if today() == l.tally.day {
 		s.Operations = l.tally.operations
 	}
 	for _, c := range l.shares {
 		c.used.advance(now)
-		s.Callers = append(s.Callers, CallerState{c.name, int(c.weight), c.used.sum, c.inFlight, len(c.queue)})
+		s.Callers = append(s.Callers, CallerState{c.name, int(c.weight), c.used.sum, int(c.inFlight), len(c.queue)})
 	}
 	slices.SortFunc(s.Callers, func(a, b CallerState) int {
 		return cmp.Or(cmp.Compare(b.Used, a.Used), cmp.Compare(a.Name, b.Name))
