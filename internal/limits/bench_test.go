@@ -53,7 +53,7 @@ func TestTenantsAreSmall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &Gate{}
 		before := heap()
-		const busy = 50
+		const busy = 200
 		for i := range busy {
 			key := Key{Organization: fmt.Sprint("busy", i)}
 			for n := range 6000 {

@@ -188,3 +188,27 @@ func TestWhatWasKeptBackIsSpentWhenTheOthersAreGone(t *testing.T) {
 		}
 	})
 }
+
+func TestTwoImportsShareTheWindowAndLoseNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		org := scaled()
+		l := load{&Gate{}, org, org.budget(), between(1, 0, 2*time.Millisecond), between(1, time.Millisecond, 12*time.Millisecond)}
+		start := time.Now()
+		var wg sync.WaitGroup
+		var first, second time.Duration
+		wg.Go(func() { first = l.run(t, "first", 64, 3000) })
+		wg.Go(func() { second = l.run(t, "second", 8, 3000) })
+		wg.Wait()
+		took := time.Since(start)
+		t.Logf("first %v, second %v; refused %v", first, second, org.refused)
+		if ideal := 9*org.window + time.Second; took > ideal*105/100 {
+			t.Errorf("both took %v, ideal is %v", took, ideal)
+		}
+		if d := (first - second).Abs(); d > org.window+org.window/3 {
+			t.Errorf("first took %v, second %v", first, second)
+		}
+		if org.refusals() > 0 {
+			t.Errorf("refused %v", org.refused)
+		}
+	})
+}

@@ -85,7 +85,7 @@ func (l *ledger) enter(caller string, weight int, b Budget) (*Pass, *waiter, err
 			return l.admit(s, now), nil, nil
 		}
 	}
-	return l.line(s, now, b)
+	return l.line(caller, s, now, b)
 }
 
 // admit takes a place for the next call of s.

@@ -7,10 +7,10 @@ import (
 )
 
 // line lets a call of s wait, or refuses it when that is sure to be in vain.
-func (l *ledger) line(s *share, now time.Duration, b Budget) (*Pass, *waiter, error) {
+func (l *ledger) line(caller string, s *share, now time.Duration, b Budget) (*Pass, *waiter, error) {
 	f := l.forecast(s, now)
 	if f.least > b.QueueWait || l.queued >= b.QueueLength && !l.pushOut(s, now) {
-		l.tidy(s, now)
+		l.tidy(caller, s, now)
 		return nil, nil, l.refuse(f, now)
 	}
 	w := &waiter{ready: make(chan verdict, 1), since: now, until: now + b.QueueWait, share: s}
@@ -124,7 +124,9 @@ func (l *ledger) abandon(w *waiter) {
 	l.mu.Lock()
 	waited := l.leave(w)
 	if waited {
-		l.dispatch(l.now())
+		now := l.now()
+		l.tick(now)
+		l.dispatch(now)
 	}
 	l.mu.Unlock()
 	if waited {

@@ -19,15 +19,15 @@ func (l *ledger) share(caller string, now time.Duration) *share {
 	if l.shares == nil {
 		l.shares = make(map[string]*share)
 	}
-	s = newShare(l, caller, now)
+	s = newShare(l, now)
 	l.shares[caller] = s
 	return s
 }
 
 // tidy drops a share that holds nothing: a refused stranger leaves no trace.
-func (l *ledger) tidy(s *share, now time.Duration) {
+func (l *ledger) tidy(caller string, s *share, now time.Duration) {
 	if s.inFlight == 0 && len(s.queue) == 0 && s.used.sum == 0 && s.first == now {
-		delete(l.shares, s.name)
+		delete(l.shares, caller)
 	}
 }
 

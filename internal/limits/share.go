@@ -10,7 +10,6 @@ import (
 // earliest virtual start is next (start-time fair queueing).
 type share struct {
 	ledger *ledger
-	name   string
 	weight float64
 	queue  []*waiter
 
@@ -30,8 +29,8 @@ type share struct {
 // shareSlices is the resolution at which a caller's own use is known.
 const shareSlices = 15
 
-func newShare(l *ledger, name string, now time.Duration) *share {
-	s := &share{ledger: l, name: name, weight: 1, first: now, last: now, used: newWindow(l.span, shareSlices)}
+func newShare(l *ledger, now time.Duration) *share {
+	s := &share{ledger: l, weight: 1, first: now, last: now, used: newWindow(l.span, shareSlices)}
 	s.used.advance(now)
 	return s
 }

@@ -83,9 +83,9 @@ func (l *ledger) snapshot() State {
 	if today() == l.tally.day {
 		s.Operations = l.tally.operations
 	}
-	for _, c := range l.shares {
+	for name, c := range l.shares {
 		c.used.advance(now)
-		s.Callers = append(s.Callers, CallerState{c.name, int(c.weight), c.used.sum, int(c.inFlight), len(c.queue)})
+		s.Callers = append(s.Callers, CallerState{name, int(c.weight), c.used.sum, int(c.inFlight), len(c.queue)})
 	}
 	slices.SortFunc(s.Callers, func(a, b CallerState) int {
 		return cmp.Or(cmp.Compare(b.Used, a.Used), cmp.Compare(a.Name, b.Name))
