@@ -1,0 +1,56 @@
+package proxy_test
+
+import (
+	"strings"
+	"testing"
+
+	"dynproxy/proxy"
+)
+
+// Answers lead to where the caller came in, and what it sends back may carry
+// any base under which callers know the tenant.
+func TestLinksLeadToWhereTheCallerCameIn(t *testing.T) {
+	public := entrance(func(e *proxy.Entrance) { e.PublicURL = "https://crm.example.com/dynamics" })
+	hosts := tenant("contoso", "HOSTS=contoso.crm.lan")
+	for name, c := range map[string]struct {
+		settings []setting
+		path     string // what stands before /api
+		host     string
+		base     string
+	}{
+		"path":             {nil, "/contoso", "proxy:8080", "http://proxy:8080/contoso"},
+		"path, as written": {nil, "/CONTOSO", "Proxy:8080", "http://Proxy:8080/CONTOSO"},
+		"host name":        {[]setting{hosts}, "", "contoso.crm.lan", "http://contoso.crm.lan"},
+		"host name, port":  {[]setting{hosts}, "", "contoso.crm.lan:8080", "http://contoso.crm.lan:8080"},
+		"public URL":       {[]setting{public}, "/contoso", "proxy:8080", "https://crm.example.com/dynamics/contoso"},
+		"host, public URL": {[]setting{public, hosts}, "", "contoso.crm.lan", "http://contoso.crm.lan"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			proxied := newCorridor(t, c.settings...)
+			host := "Host: " + c.host
+			created := proxied.call("POST", c.path+"/api/data/v9.2/accounts", `{"name":"x"}`, jsonType, host)
+			id := created.Header.Get("OData-EntityId")
+			if !strings.HasPrefix(id, c.base+"/api/data/v9.2/accounts(") {
+				t.Fatalf("OData-EntityId %q, Location %q", id, created.Header.Get("Location"))
+			}
+			page := proxied.get(c.path+"/api/data/v9.2/accounts?$select=name", host, "Prefer: odata.maxpagesize=2")
+			if !strings.Contains(page.body, `"@odata.nextLink":"`+c.base+"/api/data/v9.2/accounts?$select=name&$skiptoken=") || strings.Contains(page.body, "contoso.crm.dynamics.com/api/data/v9.2/$metadata") {
+				t.Errorf("page %.600s", page.body)
+			}
+			aliases := []string{id, strings.Replace(id, c.base, "https://contoso.crm.dynamics.com", 1), strings.Replace(id, c.base, "https://contoso.api.crm.dynamics.com", 1)}
+			if len(c.settings) == 2 {
+				aliases = append(aliases, strings.Replace(id, c.base, "https://crm.example.com/dynamics/contoso", 1))
+			}
+			for _, link := range aliases {
+				a := proxied.call("POST", c.path+"/api/data/v9.2/contacts", `{"lastname":"x","parentcustomerid_account@odata.bind":"`+link+`"}`, jsonType, host)
+				if a.StatusCode != 204 {
+					t.Errorf("%s: %d %s", link, a.StatusCode, a.body)
+				}
+			}
+			foreign := proxied.call("POST", c.path+"/api/data/v9.2/contacts", `{"lastname":"x","parentcustomerid_account@odata.bind":"http://elsewhere/contoso/api/data/v9.2/accounts(1)"}`, jsonType, host)
+			if foreign.StatusCode != 400 {
+				t.Errorf("a foreign link: %d", foreign.StatusCode)
+			}
+		})
+	}
+}
