@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -149,9 +147,8 @@ func heededByDemo(name string) bool {
 func listenOr(settings map[string]string, name, usual string) (net.Listener, error) {
 	address := settings[name]
 	if address == "" {
-		l, err := net.Listen("tcp", usual)
-		if err == nil || !errors.Is(err, syscall.EADDRINUSE) {
-			return l, err
+		if l, err := net.Listen("tcp", usual); err == nil {
+			return l, nil
 		}
 		address = "127.0.0.1:0"
 	}

@@ -312,7 +312,10 @@ func hostRule(cfg *config) func(host string) bool {
 	known := []string{"localhost"}
 	if name, err := os.Hostname(); err == nil {
 		known = append(known, strings.ToLower(name))
-		if full, err := net.LookupCNAME(name); err == nil {
+		// Where there is no name service, the start must not wait for it.
+		soon, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		defer cancel()
+		if full, err := net.DefaultResolver.LookupCNAME(soon, name); err == nil {
 			known = append(known, strings.ToLower(strings.TrimSuffix(full, ".")))
 		}
 	}
