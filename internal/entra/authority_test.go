@@ -1,0 +1,218 @@
+package entra_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"dynproxy/internal/emulator"
+	"dynproxy/internal/entra"
+)
+
+const (
+	org    = "https://contoso.crm.dynamics.com"
+	tenant = "5f0d8f5e-7c53-4d2c-9d0b-6a6f6f0c2a11"
+)
+
+func microsoft(host string) bool { return host == login || host == "login.microsoftonline.us:8443" }
+
+// challenging answers as an organization with that challenge does.
+func challenging(challenges ...string) server {
+	return func(r *http.Request) (int, http.Header, string) {
+		if r.Header.Get("Authorization") != "" || r.URL.Host != strings.TrimPrefix(org, "https://") {
+			return 500, nil, ""
+		}
+		return 401, http.Header{"Www-Authenticate": challenges}, "HTTP Error 401 - Unauthorized: Access is denied"
+	}
+}
+
+func TestAuthorityOfTheEmulator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, 1, entra.Registration{})
+		f := &entra.Finder{Transport: h.hosts, LoginAllowed: microsoft}
+		a, err := f.Find(t.Context(), h.target(0).Resource)
+		if err != nil || a.Login != login || a.TenantID != h.target(0).TenantID {
+			t.Errorf("%+v, %v", a, err)
+		}
+	})
+}
+
+func TestChallenges(t *testing.T) {
+	found := entra.Authority{Login: login, TenantID: tenant}
+	uri := "https://" + login + "/" + tenant + "/oauth2/authorize"
+	for name, c := range map[string]struct {
+		challenge string
+		want      entra.Authority
+	}{
+		"as Dataverse writes it": {"Bearer authorization_uri=" + uri + ", resource_id=" + org + "/", found},
+		"quoted":                 {`Bearer authorization_uri="` + uri + `", resource_id="` + org + `/"`, found},
+		"the other way round":    {`Bearer resource_id=` + org + `/, authorization_uri=` + uri, found},
+		"spaces and case":        {`BEARER  Authorization_URI = "` + uri + `"`, found},
+		"upper case":             {`Bearer authorization_uri=https://` + strings.ToUpper(login+"/"+tenant) + `/oauth2/authorize`, found},
+		"v2":                     {`Bearer authorization_uri=https://` + login + `:443/` + tenant + `/oauth2/v2.0/authorize`, found},
+		"no path behind":         {`Bearer authorization_uri=https://` + login + `/` + tenant, found},
+		"a domain":               {`Bearer authorization_uri=https://` + login + `/contoso.onmicrosoft.com/oauth2/authorize`, entra.Authority{Login: login, TenantID: "contoso.onmicrosoft.com"}},
+		"with a port":            {`Bearer authorization_uri=https://login.microsoftonline.us:8443/` + tenant + `/`, entra.Authority{Login: "login.microsoftonline.us:8443", TenantID: tenant}},
+		"common":                 {`Bearer authorization_uri=https://` + login + `/common/oauth2/authorize`, entra.Authority{}},
+		"Common":                 {`Bearer authorization_uri=https://` + login + `/Common/oauth2/authorize`, entra.Authority{}},
+		"no tenant":              {`Bearer authorization_uri=https://` + login + `/`, entra.Authority{}},
+		"plain HTTP":             {`Bearer authorization_uri=http://` + login + `/` + tenant, entra.Authority{}},
+		"another host":           {`Bearer authorization_uri=https://evil.example/` + tenant, entra.Authority{}},
+		"a host that looks so":   {`Bearer authorization_uri=https://` + login + `.evil.example/` + tenant, entra.Authority{}},
+		"user information":       {`Bearer authorization_uri=https://` + login + `@evil.example/` + tenant, entra.Authority{}},
+		"a path for a tenant":    {`Bearer authorization_uri=https://` + login + `/..%2fx/oauth2`, entra.Authority{}},
+		"another parameter":      {`Bearer xauthorization_uri=` + uri, entra.Authority{}},
+		"another scheme":         {`Negotiate`, entra.Authority{}},
+		"nothing":                {"", entra.Authority{}},
+	} {
+		f := &entra.Finder{Transport: challenging("NTLM", c.challenge), LoginAllowed: microsoft}
+		got, err := f.Find(t.Context(), org)
+		e, isOurs := errors.AsType[*entra.Error](err)
+		if got != c.want || (err == nil) != (c.want != entra.Authority{}) || err != nil && (!isOurs || e.Class != entra.Configuration) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+func TestAnswersThatAreNoChallenge(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer server
+		class  entra.Class
+	}{
+		"200": {func(*http.Request) (int, http.Header, string) { return 200, nil, "<html>" }, entra.Configuration},
+		"redirect": {func(*http.Request) (int, http.Header, string) {
+			return 302, http.Header{"Location": {"https://evil.example/"}}, ""
+		}, entra.Configuration},
+		"not found": {func(*http.Request) (int, http.Header, string) { return 404, nil, "" }, entra.Configuration},
+		"busy":      {func(*http.Request) (int, http.Header, string) { return 503, nil, "" }, entra.Transient},
+		"throttled": {func(*http.Request) (int, http.Header, string) { return 429, http.Header{"Retry-After": {"40"}}, "" }, entra.Transient},
+	} {
+		f := &entra.Finder{Transport: c.answer, LoginAllowed: microsoft}
+		_, err := f.Find(t.Context(), org)
+		e, ok := errors.AsType[*entra.Error](err)
+		if !ok || e.Class != c.class || e.RetryAfter < time.Second {
+			t.Errorf("%s: %+v", name, err)
+		}
+		if name == "throttled" && e.RetryAfter != 40*time.Second {
+			t.Errorf("%s: again in %v", name, e.RetryAfter)
+		}
+	}
+}
+
+func TestOrganizationIsAskedPolitely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, up := 0, false
+		answer := challenging("Bearer authorization_uri=https://" + login + "/" + tenant)
+		f := &entra.Finder{LoginAllowed: microsoft, Transport: server(func(r *http.Request) (int, http.Header, string) {
+			asked++ // one question at a time
+			time.Sleep(time.Second)
+			if !up {
+				return 503, nil, ""
+			}
+			return answer(r)
+		})}
+		all := func() (last *entra.Error) {
+			var wg sync.WaitGroup
+			var mu sync.Mutex // guards last
+			for range 100 {
+				wg.Go(func() {
+					if _, err := f.Find(t.Context(), org); err != nil {
+						mu.Lock()
+						last, _ = errors.AsType[*entra.Error](err)
+						mu.Unlock()
+					}
+				})
+			}
+			wg.Wait()
+			return last
+		}
+		if all() == nil || asked != 1 {
+			t.Errorf("asked %d times", asked)
+		}
+		var last *entra.Error
+		for began := time.Now(); time.Since(began) < 10*time.Minute; time.Sleep(time.Second) {
+			if last = all(); last == nil || last.RetryAfter > time.Minute {
+				t.Fatalf("%v", last)
+			}
+		}
+		if asked > 60 {
+			t.Errorf("asked %d times in ten minutes", asked)
+		}
+		up = true
+		time.Sleep(last.RetryAfter)
+		before := asked
+		for range 3 {
+			if last = all(); last != nil {
+				t.Error(last)
+			}
+		}
+		if asked != before+1 {
+			t.Errorf("asked %d times for what is known", asked-before)
+		}
+		f.Forget(org)
+		if all(); asked != before+2 {
+			t.Error("not asked again")
+		}
+	})
+}
+
+func TestFindEndsWithItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &entra.Finder{LoginAllowed: microsoft, Transport: server(func(*http.Request) (int, http.Header, string) {
+			time.Sleep(10 * time.Second)
+			return 503, nil, ""
+		})}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := f.Find(ctx, org); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// Emulated organizations that are down look like those on the network.
+func TestOrganizationThatIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, 1, entra.Registration{})
+		o := h.Organization("org0")
+		if err := o.Inject(emulator.Fault{Kind: emulator.Down}); err != nil {
+			t.Fatal(err)
+		}
+		f := &entra.Finder{Transport: h.hosts, LoginAllowed: microsoft}
+		_, err := f.Find(t.Context(), h.target(0).Resource)
+		e, ok := errors.AsType[*entra.Error](err)
+		if !ok || e.Class != entra.Transient {
+			t.Fatal(err)
+		}
+		o.Heal()
+		time.Sleep(e.RetryAfter)
+		if _, err := f.Find(t.Context(), h.target(0).Resource); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What a challenge names can be put into an address and stays what it is.
+func FuzzChallenge(f *testing.F) {
+	f.Add("Bearer authorization_uri=https://" + login + "/" + tenant + "/oauth2/authorize, resource_id=" + org + "/")
+	f.Add(`Bearer authorization_uri="https://` + login + `/common"`)
+	f.Add(`Bearer authorization_uri=https://[::1]:8/a.b?c#d`)
+	f.Fuzz(func(t *testing.T, challenge string) {
+		finder := &entra.Finder{Transport: challenging(challenge), LoginAllowed: func(string) bool { return true }}
+		a, err := finder.Find(t.Context(), org)
+		if err != nil {
+			return
+		}
+		u, err := http.NewRequest(http.MethodPost, fmt.Sprintf("https://%s/%s/oauth2/v2.0/token", a.Login, a.TenantID), nil)
+		if err != nil || u.URL.Host != a.Login || u.URL.Path != "/"+a.TenantID+"/oauth2/v2.0/token" || u.URL.RawQuery != "" || u.URL.User != nil {
+			t.Errorf("%+v of %q: %v", a, challenge, err)
+		}
+	})
+}
