@@ -317,7 +317,9 @@ func TestFederatedTokenIsReadAtEveryMint(t *testing.T) {
 }
 
 func TestManagedIdentityStandsInForASecret(t *testing.T) {
-	h := open(t, 1, entra.Registration{ClientID: clientID, ManagedIdentity: "44444444-4444-4444-8444-444444444444"})
+	// MSAL remembers a managed identity's token for the whole process.
+	managed := "managed-" + rand.Text()
+	h := open(t, 1, entra.Registration{ClientID: clientID, ManagedIdentity: managed})
 	s, issue := federate(t, h)
 	var asked []string
 	platform := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -332,7 +334,7 @@ func TestManagedIdentityStandsInForASecret(t *testing.T) {
 	if how := claimsOf(t, token(t, s)).How; how != "2" {
 		t.Errorf("signed in by %q", how)
 	}
-	if want := "api://AzureADTokenExchange 44444444-4444-4444-8444-444444444444"; len(asked) != 1 || asked[0] != want {
+	if want := "api://AzureADTokenExchange " + managed; len(asked) != 1 || asked[0] != want {
 		t.Errorf("asked %q", asked)
 	}
 }
