@@ -1,90 +1,76 @@
 package odata
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
 	"io"
-	"mime"
-	"net/textproto"
-	"strings"
 )
 
-// lines reads a multipart text line by line. A line that is longer than the
-// buffer comes in pieces, of which only the first can be a delimiter.
-type lines struct {
-	src   *bufio.Reader
-	start bool // whether the next piece begins a line
-}
+// longestBoundary is the longest boundary accepted; RFC 2046 allows 70 bytes.
+const longestBoundary = 200
 
-const lineBuffer = 32 << 10
+// lines reads a source line by line, a long line in pieces.
+type lines struct {
+	src io.Reader
+
+	buf    []byte
+	r, w   int
+	seen   int  // buf[r:seen] holds no end of line
+	within bool // buf[r] is not the first byte of its line
+	err    error
+}
 
 func newLines(src io.Reader) *lines {
-	return &lines{src: bufio.NewReaderSize(src, lineBuffer), start: true}
+	return &lines{src: src, buf: make([]byte, 2*window)}
 }
 
-// next returns a line with its end, or a piece of one; first says whether it
-// begins the line. It is good until the next call.
-func (l *lines) next() (text []byte, first bool, err error) {
-	text, err = l.src.ReadSlice('\n')
-	first = l.start
-	l.start = err == nil
-	if errors.Is(err, bufio.ErrBufferFull) {
-		err = nil
+// peek gives the next line with its end, or a piece of it where it is long or the source's last, and whether it is the
+// line's beginning. A beginning that is a piece is longer than any delimiter.
+func (l *lines) peek() (piece []byte, start bool, err error) {
+	for {
+		l.seen = max(l.seen, l.r)
+		if i := bytes.IndexByte(l.buf[l.seen:l.w], '\n'); i >= 0 {
+			return l.buf[l.r : l.seen+i+1], !l.within, nil
+		}
+		l.seen = l.w
+		switch {
+		case l.err != nil && l.r == l.w:
+			return nil, false, l.err
+		case l.err != nil:
+			return l.buf[l.r:l.w], !l.within, nil
+		case l.w-l.r == len(l.buf):
+			// The rest is held back so that ahead always shows a whole delimiter behind the piece.
+			return l.buf[l.r : l.w-2*longestBoundary], !l.within, nil
+		}
+		l.fill()
 	}
-	if err == io.EOF && len(text) > 0 {
-		err = nil
-	}
-	return text, first, err
 }
 
-// delimiter says whether a line ends a part of the multipart with boundary, and
-// whether it ends the multipart.
-func delimiter(line []byte, boundary string) (is, last bool) {
-	rest, ok := bytes.CutPrefix(line, []byte("--"))
-	if ok {
-		rest, ok = bytes.CutPrefix(rest, []byte(boundary))
+// ahead gives the n bytes last peeked at and, of a long line, enough of what follows to hold a delimiter.
+func (l *lines) ahead(n int) []byte {
+	if l.buf[l.r+n-1] == '\n' {
+		return l.buf[l.r : l.r+n]
 	}
-	if !ok {
-		return false, false
-	}
-	rest, last = bytes.CutPrefix(rest, []byte("--"))
-	return len(bytes.Trim(rest, " \t\r\n")) == 0, last
+	return l.buf[l.r:min(l.w, l.r+n+2*longestBoundary)]
 }
 
-// isBlank reports whether a line is nothing but its end.
-func isBlank(line []byte) bool { return len(bytes.TrimRight(line, "\r\n")) == 0 }
-
-// field splits a header line.
-func field(line []byte) (name, value string, ok bool) {
-	n, v, ok := strings.Cut(strings.TrimRight(string(line), "\r\n"), ":")
-	if !ok || n == "" || strings.ContainsAny(n, " \t") {
-		return "", "", false
+func (l *lines) fill() {
+	if l.r > 0 {
+		l.w = copy(l.buf, l.buf[l.r:l.w])
+		l.seen -= l.r
+		l.r = 0
 	}
-	return textproto.CanonicalMIMEHeaderKey(n), strings.Trim(v, " \t"), true
+	for range 100 {
+		n, err := l.src.Read(l.buf[l.w:])
+		l.w, l.err = l.w+n, err
+		if n > 0 || err != nil {
+			return
+		}
+	}
+	l.err = io.ErrNoProgress
 }
 
-// lineEnd returns how a line ends: "\r\n", "\n" or "".
-func lineEnd(line []byte) string {
-	switch {
-	case bytes.HasSuffix(line, []byte("\r\n")):
-		return "\r\n"
-	case bytes.HasSuffix(line, []byte("\n")):
-		return "\n"
-	}
-	return ""
-}
-
-// boundaryOf returns the boundary of a multipart, "" if contentType is none.
-func boundaryOf(contentType string) string {
-	kind, params, err := mime.ParseMediaType(contentType)
-	if err != nil || !strings.HasPrefix(kind, "multipart/") {
-		return ""
-	}
-	return params["boundary"]
-}
-
-func isJSON(contentType string) bool {
-	kind, _, err := mime.ParseMediaType(contentType)
-	return err == nil && kind == "application/json"
+// advance goes on behind n of the bytes peeked at.
+func (l *lines) advance(n int) {
+	l.within = l.buf[l.r+n-1] != '\n'
+	l.r += n
 }

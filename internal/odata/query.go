@@ -1,121 +1,138 @@
 package odata
 
 import (
-	"net/url"
 	"strings"
 )
 
-// QueryToOrg returns a raw query with the links in it led to the organization:
-// the value of $id, and @odata.id in the value of a parameter alias
-// (@p={'@odata.id':'...'}). Links are understood raw and percent-encoded and
-// keep their form; every other byte stays.
-func (r *Rewriter) QueryToOrg(query string) string {
-	if !strings.Contains(query, "$id") && !strings.Contains(query, "24id") && !strings.Contains(query, "odata") {
-		return query
+// QueryToOrg gives a raw query with the links in it in the organization's own form: the value of $id, and the control
+// links (@odata.id) in objects handed to a function as @parameter. Links may be percent-encoded or not, and stay so. All
+// other bytes are rawQuery's.
+func (r *Rewriter) QueryToOrg(rawQuery string) string {
+	if !strings.ContainsAny(rawQuery, "@$%") {
+		return rawQuery
 	}
-	params := strings.Split(query, "&")
-	for i, param := range params {
-		name, value, ok := strings.Cut(param, "=")
-		if !ok {
-			continue
+	var b strings.Builder
+	for rest := rawQuery; rest != ""; {
+		param := rest
+		if i := strings.IndexByte(rest, '&'); i >= 0 {
+			param = rest[:i+1]
 		}
-		plain, err := url.QueryUnescape(name)
-		switch {
-		case err != nil:
-		case strings.EqualFold(plain, "$id"):
-			params[i] = name + "=" + r.encodedToOrg(value, 0)
-		case strings.HasPrefix(plain, "@"):
-			params[i] = name + "=" + r.aliasToOrg(value)
-		}
+		rest = rest[len(param):]
+		b.WriteString(r.param(param))
 	}
-	return strings.Join(params, "&")
+	return b.String()
 }
 
-// encodedToOrg rewrites the link that begins at byte from of value.
-func (r *Rewriter) encodedToOrg(value string, from int) string {
-	plain, at := unescapeQuery(value[from:])
-	n := r.anyBase(linkIn(plain))
-	if n == 0 {
+// param gives one parameter, with the '&' behind it, in the organization's form.
+func (r *Rewriter) param(param string) string {
+	name, value, ok := strings.Cut(strings.TrimSuffix(param, "&"), "=")
+	if !ok {
+		return param
+	}
+	at := len(name) + 1
+	plainName := string(percentDecode(name).text)
+	switch {
+	case strings.EqualFold(plainName, "$id"):
+		return param[:at] + r.percentSwap(value) + param[at+len(value):]
+	case strings.HasPrefix(plainName, "@"):
+		return param[:at] + r.paramObject(value) + param[at+len(value):]
+	}
+	return param
+}
+
+// percentSwap gives a whole link of a query in the organization's form.
+func (r *Rewriter) percentSwap(link string) string {
+	d := percentDecode(link)
+	n := longest(r.homeward(), d.text)
+	if n < 0 {
+		return link
+	}
+	end := d.ends[n-1]
+	return percentLike(link[:end], r.Org) + link[end:]
+}
+
+// paramObject gives the value of a parameter with the control links of the object or array that it is. Names and links
+// may stand in single quotes, as OData writes strings, or in double quotes, as JSON does.
+func (r *Rewriter) paramObject(value string) string {
+	d := percentDecode(value)
+	first := strings.TrimLeft(string(d.text), " \t\r\n+")
+	if first == "" || first[0] != '{' && first[0] != '[' {
 		return value
 	}
-	old, org := value[from:from+at[n]], r.Org
-	if strings.Contains(old, "%") {
-		org = url.QueryEscape(org)
-	}
-	return value[:from] + org + value[from+at[n]:]
-}
-
-// linkIn cuts a link off at the quote that ends it inside a literal.
-func linkIn(s string) string {
-	if end := strings.IndexAny(s, `'"`); end >= 0 {
-		return s[:end]
-	}
-	return s
-}
-
-// aliasToOrg rewrites every @odata.id in a parameter's value.
-func (r *Rewriter) aliasToOrg(value string) string {
-	plain, at := unescapeQuery(value)
-	for end := len(plain); ; {
-		// From the back, so that what is found in front keeps its place.
-		key := strings.LastIndex(plain[:end], "@odata.id")
-		if key < 0 {
-			return value
-		}
-		end = key
-		rest := plain[key+len("@odata.id"):]
-		if rest == "" || rest[0] != '\'' && rest[0] != '"' {
-			continue
-		}
-		rest = strings.TrimLeft(rest[1:], " \t\r\n")
-		if !strings.HasPrefix(rest, ":") {
-			continue
-		}
-		rest = strings.TrimLeft(rest[1:], " \t\r\n")
-		if rest != "" && (rest[0] == '\'' || rest[0] == '"') {
-			value = r.encodedToOrg(value, at[len(plain)-len(rest)+1])
-		}
-	}
-}
-
-// unescapeQuery decodes s as far as it can be decoded. at[i] is where byte i of
-// the result begins in s, with at[len(result)] == len(s).
-func unescapeQuery(s string) (string, []int) {
 	var b strings.Builder
-	at := make([]int, 0, len(s)+1)
-	for i := 0; i < len(s); {
-		at = append(at, i)
-		if c := s[i]; c == '%' && i+2 < len(s) {
-			if n, ok := hexByte(s[i+1], s[i+2]); ok {
-				b.WriteByte(n)
-				i += 3
+	done := 0
+	for _, s := range controlStrings(d.text) {
+		from, to := d.ends[s.from-1], d.ends[s.to-1]
+		b.WriteString(value[done:from])
+		b.WriteString(r.percentSwap(value[from:to]))
+		done = to
+	}
+	b.WriteString(value[done:])
+	return b.String()
+}
+
+// span is a part of a text: from its first byte to behind its last.
+type span struct{ from, to int }
+
+// controlStrings finds the links that are values of control names: a string each, or an array of strings.
+func controlStrings(s []byte) []span {
+	var found []span
+	control, list := false, false
+	for at := 0; at < len(s); {
+		switch c := s[at]; {
+		case c == '"' || c == '\'':
+			str := span{at + 1, closing(s, at)}
+			at = min(str.to+1, len(s))
+			if next := skipBlank(s, at); next < len(s) && s[next] == ':' {
+				control, list = isControlSuffix(s[str.from:str.to]), false
+				at = next + 1
 				continue
 			}
-		} else if c == '+' {
-			b.WriteByte(' ')
-			i++
-			continue
+			if control && str.from < str.to {
+				found = append(found, str)
+			}
+			control = control && list
+		case c == '[' && control && !list:
+			list, at = true, at+1
+		case c == ',' && list || blank(c):
+			at++
+		default:
+			control, list, at = false, false, at+1
 		}
-		b.WriteByte(s[i])
-		i++
 	}
-	return b.String(), append(at, len(s))
+	return found
 }
 
-func hexByte(a, b byte) (byte, bool) {
-	hi, ok1 := hexDigit(a)
-	lo, ok2 := hexDigit(b)
-	return hi<<4 | lo, ok1 && ok2
+// closing gives where the string that opens at position at ends. A quote is doubled in single quotes, and escaped in
+// double ones.
+func closing(s []byte, at int) int {
+	quote := s[at]
+	for i := at + 1; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && quote == '"':
+			i++
+		case s[i] == quote && quote == '\'' && i+1 < len(s) && s[i+1] == quote:
+			i++
+		case s[i] == quote:
+			return i
+		}
+	}
+	return len(s)
 }
 
-func hexDigit(c byte) (byte, bool) {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0', true
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10, true
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10, true
+func isControlSuffix(name []byte) bool {
+	i := strings.LastIndexByte(string(name), '@')
+	return i >= 0 && isControl(name[i:])
+}
+
+func skipBlank(s []byte, at int) int {
+	for at < len(s) && blank(s[at]) {
+		at++
 	}
-	return 0, false
+	return at
+}
+
+// blank tells white space, as a decoded query may write it.
+func blank(c byte) bool {
+	return c == '+' || space(c)
 }

@@ -5,61 +5,150 @@ import (
 	"io"
 )
 
-const maxWSDL = 32 << 20
-
-// WSDL returns src, a WSDL or schema document of the organization, with the
-// addresses in its attributes and elements led to the proxy. A document is read
-// whole; one that is too large to be a WSDL passes as it is.
-func (r *Rewriter) WSDL(src io.Reader) io.Reader { return &wsdlReader{r: r, src: src} }
-
-type wsdlReader struct {
-	r   *Rewriter
-	src io.Reader
-	out io.Reader
+// WSDL gives a service description of the organization with its own addresses leading to the proxy: the attributes
+// location and schemaLocation, and the elements Address. All other bytes are the source's, comments included.
+func (r *Rewriter) WSDL(src io.Reader) io.Reader {
+	return newStream(src, &wsdl{mapping: r.outward(), to: []byte(r.Public), until: "<"})
 }
 
-func (w *wsdlReader) Read(p []byte) (int, error) {
-	if w.out == nil {
-		text, err := io.ReadAll(io.LimitReader(w.src, maxWSDL+1))
-		switch {
-		case err != nil:
-			w.out = io.MultiReader(bytes.NewReader(text), failing{err})
-		case len(text) > maxWSDL:
-			w.out = io.MultiReader(bytes.NewReader(text), w.src)
-		default:
-			w.out = bytes.NewReader(w.r.addresses(text))
+// wsdl is the editor of the addresses in XML.
+type wsdl struct {
+	mapping mapping
+	to      []byte
+
+	until   string // what ends the text, the attribute's value or the comment at hand; empty within a tag
+	name    []byte // within a tag and an attribute's value: the last name, without its prefix, while it is short
+	gap     bool   // white space follows name
+	element bool   // name is the element's
+	address bool   // the last tag opened an Address
+	begun   bool   // the beginning of an address, if one stands here, is decided
+}
+
+// longestXMLName is longer than any name that matters.
+const longestXMLName = 32
+
+func (x *wsdl) reset() { *x = wsdl{mapping: x.mapping, to: x.to, until: "<"} }
+
+func (x *wsdl) edit(w []byte, end bool) (pass, drop int, put []byte) {
+	for pass < len(w) {
+		rest := w[pass:]
+		if x.until == "" {
+			x.tag(rest[0])
+			pass++
+			continue
+		}
+		if x.wanted() && !space(rest[0]) {
+			drop, known := x.swap(rest, end)
+			if !known {
+				return pass, 0, nil
+			}
+			x.begun = true
+			if drop > 0 {
+				return pass, drop, x.to
+			}
+		}
+		n, known := x.skip(rest)
+		pass += n
+		if !known {
+			return pass, 0, nil
 		}
 	}
-	return w.out.Read(p)
+	return pass, 0, nil
 }
 
-type failing struct{ err error }
+// wanted reports whether an address may begin here.
+func (x *wsdl) wanted() bool {
+	switch {
+	case x.begun:
+		return false
+	case x.until == "<":
+		return x.address
+	}
+	return string(x.name) == "location" || string(x.name) == "schemaLocation"
+}
 
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
+// swap gives how many bytes of an address to replace, and reports false when w ends before that is known.
+func (x *wsdl) swap(w []byte, end bool) (drop int, known bool) {
+	reach := x.mapping.reach()
+	link := w[:min(len(w), reach)]
+	if i := bytes.IndexAny(link, "\"'< \t\r\n"); i >= 0 {
+		link = link[:i]
+	} else if len(link) < reach {
+		return 0, end
+	}
+	return max(0, longest(x.mapping, link)), true
+}
 
-// addresses rewrites every link that begins an attribute's value or the text
-// of an element.
-func (r *Rewriter) addresses(text []byte) []byte {
-	var out []byte
-	for {
-		i := bytes.Index(text, []byte("http"))
-		if i < 0 {
-			return append(out, text...)
+// skip passes to the end of what is at hand. White space before an address is passed by itself.
+func (x *wsdl) skip(w []byte) (n int, known bool) {
+	if !x.begun && space(w[0]) && x.wanted() {
+		return 1, true
+	}
+	i := bytes.Index(w, []byte(x.until))
+	if i < 0 {
+		// The end may begin here and go on in what follows.
+		n = max(0, len(w)-len(x.until)+1)
+		return n, n == len(w)
+	}
+	if x.until == "<" {
+		if i > 0 {
+			return i, true
 		}
-		out = append(out, text[:i]...)
-		text = text[i:]
-		n := 0
-		if len(out) > 0 && bytes.IndexByte([]byte(`"'>`), out[len(out)-1]) >= 0 {
-			end := bytes.IndexAny(text, `"'<`)
-			if end < 0 {
-				end = len(text)
+		return x.open(w)
+	}
+	n = i + len(x.until)
+	if len(x.until) == 1 {
+		x.enter("")
+		return n, true
+	}
+	x.enter("<")
+	return n, true
+}
+
+// enter goes on in what until ends.
+func (x *wsdl) enter(until string) {
+	x.until, x.begun = until, false
+	x.name, x.gap = x.name[:0], false
+}
+
+// open reads what begins with '<': a tag, or something that holds neither addresses nor tags.
+func (x *wsdl) open(w []byte) (n int, known bool) {
+	for _, other := range [...]struct{ open, close string }{{"<!--", "-->"}, {"<![CDATA[", "]]>"}, {"<?", "?>"}} {
+		k := min(len(w), len(other.open))
+		if string(w[:k]) == other.open[:k] {
+			if k < len(other.open) {
+				return 0, false
 			}
-			n = r.orgBase(string(text[:end]))
+			x.enter(other.close)
+			x.begun = true
+			return k, true
 		}
-		if n > 0 {
-			out, text = append(out, r.Public...), text[n:]
-		} else {
-			out, text = append(out, text[0]), text[1:]
-		}
+	}
+	x.enter("")
+	x.element, x.address = true, false
+	return 1, true
+}
+
+// tag reads a byte within a tag.
+func (x *wsdl) tag(c byte) {
+	if x.element && (space(c) || c == '>' || c == '/' && len(x.name) > 0) {
+		x.address, x.element = string(x.name) == "Address", false
+	}
+	switch {
+	case c == '>':
+		x.enter("<")
+	case c == '"' || c == '\'':
+		x.until, x.begun = string(c), false
+	case c == '/':
+		// An element that ends where it begins, and the end of an element, hold no text.
+		x.address, x.element = false, false
+	case c == ':':
+		x.name = x.name[:0]
+	case space(c):
+		x.gap = true
+	case c != '=' && x.gap:
+		x.name, x.gap = append(x.name[:0], c), false
+	case c != '=' && len(x.name) < longestXMLName:
+		x.name = append(x.name, c)
 	}
 }

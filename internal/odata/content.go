@@ -1,0 +1,71 @@
+package odata
+
+import (
+	"bytes"
+	"io"
+	"mime"
+	"strconv"
+	"strings"
+)
+
+// content is the body of a message in a batch, and how it is to be rewritten.
+type content struct {
+	raw *partBody
+	// rewrite gives the body its new form, nil to leave it as it is.
+	rewrite func(io.Reader) io.Reader
+}
+
+// newContent reads from a message's head what its body is.
+func (b *batch) newContent(h *heading, rewrite func(io.Reader) io.Reader) *content {
+	c := &content{raw: &partBody{b: b, declared: -1}}
+	if n, err := strconv.ParseInt(h.value("Content-Length"), 10, 64); err == nil && n >= 0 {
+		c.raw.declared = n
+	}
+	if h.value("Content-Encoding") == "" && isJSON(h.value("Content-Type")) {
+		c.rewrite = rewrite
+	}
+	return c
+}
+
+// isJSON tells a body that is JSON. One without a type is taken for it, as Dataverse does.
+func isJSON(contentType string) bool {
+	if contentType == "" {
+		return true
+	}
+	kind, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		kind, _, _ = strings.Cut(strings.ToLower(contentType), ";")
+		kind = strings.TrimSpace(kind)
+	}
+	return kind == "application/json" || kind == "text/json" || strings.HasSuffix(kind, "+json")
+}
+
+// send writes a message's head, and leaves its body to copyBody. A declared length becomes the new one. A body too long
+// to be held for that goes without one: the delimiter ends it as well.
+func (b *batch) send(h *heading, c *content) error {
+	b.next = b.copyBody
+	b.body = c.raw
+	if c.rewrite != nil {
+		b.body = c.rewrite(c.raw)
+	}
+	if c.rewrite == nil || c.raw.declared < 0 {
+		h.writeTo(&b.out)
+		return nil
+	}
+	var held bytes.Buffer
+	n, err := io.CopyN(&held, b.body, lengthHold)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	if err == io.EOF {
+		// An answer whose length lies by more than the difference keeps it.
+		if length := c.raw.declared + n - c.raw.length; length >= 0 {
+			h.edit("Content-Length", func(string) string { return strconv.FormatInt(length, 10) })
+		}
+	} else {
+		h.keep(func(name string) bool { return name != "Content-Length" })
+	}
+	h.writeTo(&b.out)
+	b.out.Write(held.Bytes())
+	return nil
+}

@@ -1,0 +1,81 @@
+package odata
+
+import (
+	"bytes"
+	"strings"
+)
+
+// head swaps the beginning of a link that is written as a JSON string. The replacement writes '/' as the link does.
+type head struct {
+	mapping mapping
+	plain   []byte
+	slashed map[string][]byte // by how '/' is escaped
+	text    []byte            // the beginning of the link, without escapes
+	ends    []int             // where each byte of text ends in the source
+}
+
+func newHead(m mapping) *head {
+	reach := m.reach()
+	return &head{mapping: m, plain: []byte(m.to), text: make([]byte, 0, reach), ends: make([]int, 0, reach)}
+}
+
+// swap looks at w, which begins behind the opening quote. It gives how many bytes are to be replaced, 0 for a link that
+// leads elsewhere, and by what. It reports false when w ends before that is known.
+func (h *head) swap(w []byte, end bool) (drop int, put []byte, known bool) {
+	known = h.decode(w)
+	if !known && !end {
+		return 0, nil, false
+	}
+	n := longest(h.mapping, h.text)
+	if n < 0 || !known && n == len(h.text) {
+		// What breaks off right behind a base might have gone on to another host.
+		return 0, nil, true
+	}
+	drop = h.ends[n-1]
+	return drop, h.replacement(w[:drop]), true
+}
+
+// decode reads as much of the link as decides, and reports whether it found that much or the link's end.
+func (h *head) decode(w []byte) bool {
+	h.text, h.ends = h.text[:0], h.ends[:0]
+	at := 0
+	for len(h.text) < cap(h.ends) {
+		if at == len(w) {
+			return false
+		}
+		if w[at] == '"' {
+			return true
+		}
+		c, size := unescape(w[at:])
+		if size == 0 {
+			return false
+		}
+		at += size
+		h.text = append(h.text, c)
+		h.ends = append(h.ends, at)
+	}
+	return true
+}
+
+func (h *head) replacement(old []byte) []byte {
+	slash := ""
+	switch i := bytes.IndexByte(old, '\\'); {
+	case i < 0 || bytes.IndexByte(old, '/') > 0 && !bytes.Contains(old, []byte(`\/`)):
+		return h.plain
+	case bytes.Contains(old, []byte(`\/`)):
+		slash = `\/`
+	case bytes.Contains(old, []byte(`\u002f`)):
+		slash = `\u002f`
+	default:
+		slash = `\u002F`
+	}
+	put, ok := h.slashed[slash]
+	if !ok {
+		put = []byte(strings.ReplaceAll(h.mapping.to, "/", slash))
+		if h.slashed == nil {
+			h.slashed = make(map[string][]byte)
+		}
+		h.slashed[slash] = put
+	}
+	return put
+}

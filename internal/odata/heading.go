@@ -1,0 +1,180 @@
+package odata
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/textproto"
+	"strings"
+)
+
+// heading is the head of a part or of a message, line by line as written.
+type heading struct {
+	first string   // the first line of a message, and blank lines before it
+	lines []string // the header lines, each with its end
+	blank string   // the blank line at the end
+	end   headEnd
+}
+
+// headEnd tells how a head ended.
+type headEnd int
+
+const (
+	endBlank     headEnd = iota // with a blank line
+	endDelimiter                // with a delimiter, which is still to be read
+	endBroken                   // within a line, for it was too long or the source ended
+)
+
+// head reads a head. On endBroken, all that was read is in the heading, and the line may go on.
+func (b *batch) head() (*heading, error) {
+	h := &heading{}
+	for size := 0; ; {
+		piece, start, err := b.in.peek()
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		if err == io.EOF || !start || size > longestHead {
+			h.end = endBroken
+			return h, nil
+		}
+		is, err := b.delimiter(piece)
+		if err != nil {
+			return nil, err
+		}
+		if is.delimiter {
+			h.end = endDelimiter
+			return h, nil
+		}
+		line := string(piece)
+		size += len(line)
+		b.in.advance(len(line))
+		if strings.Trim(line, "\r\n") == "" {
+			h.blank = line
+			return h, nil
+		}
+		h.lines = append(h.lines, line)
+	}
+}
+
+// messageHead reads the head of a message: its first line, before which blank lines may stand, and its headers.
+func (b *batch) messageHead() (*heading, error) {
+	var before strings.Builder
+	for {
+		h, err := b.head()
+		if err != nil {
+			return nil, err
+		}
+		if len(h.lines) == 0 && h.end == endBlank && before.Len() < longestHead {
+			before.WriteString(h.blank)
+			continue
+		}
+		h.first = before.String()
+		if len(h.lines) > 0 {
+			h.first += h.lines[0]
+			h.lines = h.lines[1:]
+		}
+		return h, nil
+	}
+}
+
+func (h *heading) writeTo(out *bytes.Buffer) {
+	out.WriteString(h.first)
+	for _, line := range h.lines {
+		out.WriteString(line)
+	}
+	out.WriteString(h.blank)
+}
+
+// check refuses header lines that not every reader reads alike.
+func (h *heading) check() error {
+	for _, line := range h.lines {
+		name, value, ok := strings.Cut(line, ":")
+		switch {
+		case line[0] == ' ' || line[0] == '\t':
+			return errors.New("a header goes on over several lines")
+		case !ok || !token(name):
+			return fmt.Errorf("not a header: %.60q", strings.TrimRight(line, "\r\n"))
+		case strings.ContainsAny(lineText(value), "\r\x00"):
+			return fmt.Errorf("header %s holds a control character", name)
+		}
+	}
+	return nil
+}
+
+// lineText is a line without its end.
+func lineText(line string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+}
+
+// token reports whether s is a token of HTTP: a method, or a header's name.
+func token(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// headerName is the canonical name of a header line, empty for other lines.
+func headerName(line string) string {
+	name, _, ok := strings.Cut(line, ":")
+	if !ok {
+		return ""
+	}
+	return textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))
+}
+
+// headerValue gives where in a header line its value stands.
+func headerValue(line string) (from, to int) {
+	to = len(strings.TrimRight(line, " \t\r\n"))
+	from = strings.IndexByte(line, ':') + 1
+	for from < to && (line[from] == ' ' || line[from] == '\t') {
+		from++
+	}
+	return min(from, to), to
+}
+
+// value is that of the first header of a canonical name.
+func (h *heading) value(name string) string {
+	for _, line := range h.lines {
+		if headerName(line) == name {
+			from, to := headerValue(line)
+			return line[from:to]
+		}
+	}
+	return ""
+}
+
+func (h *heading) count(name string) int {
+	n := 0
+	for _, line := range h.lines {
+		if headerName(line) == name {
+			n++
+		}
+	}
+	return n
+}
+
+// keep leaves out the header lines whose canonical name is not wanted.
+func (h *heading) keep(want func(name string) bool) {
+	kept := h.lines[:0]
+	for _, line := range h.lines {
+		if want(headerName(line)) {
+			kept = append(kept, line)
+		}
+	}
+	h.lines = kept
+}
+
+// edit gives the values of the headers of a canonical name to f, and puts its answers in their place.
+func (h *heading) edit(name string, f func(value string) string) {
+	for i, line := range h.lines {
+		if headerName(line) == name {
+			from, to := headerValue(line)
+			h.lines[i] = line[:from] + f(line[from:to]) + line[to:]
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package odata
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrForeign tells of a request in a batch whose address is neither the proxy's nor the organization's.
+var ErrForeign = errors.New("address belongs to neither the proxy nor the organization")
+
+// target reads the target of a request line in a batch. It gives what the organization is asked for, and what to write in
+// the request line.
+func (r *Rewriter) target(raw string) (asked, line string, err error) {
+	if raw == "" || strings.TrimSpace(raw) != raw || strings.IndexFunc(raw, isControlCharacter) >= 0 {
+		return "", "", fmt.Errorf("not an address: %.80q", raw)
+	}
+	base := ""
+	switch {
+	case hasScheme(raw):
+		n := longest(r.homeward(), raw)
+		if n < 0 {
+			return "", "", foreign(raw)
+		}
+		base, asked = r.Org, raw[n:]
+	case raw[0] == '/':
+		asked = rooted(raw[r.publicPath(raw):])
+	default:
+		asked = raw
+	}
+	if base == "" && networkPath(asked) || networkPath(raw) {
+		return "", "", foreign(raw)
+	}
+	if path, query, ok := strings.Cut(asked, "?"); ok {
+		asked = path + "?" + r.QueryToOrg(query)
+	}
+	if isBatch(asked) {
+		return "", "", errors.New("a batch within a batch")
+	}
+	line = base + asked
+	if base != "" {
+		asked = rooted(asked)
+	}
+	return asked, line, nil
+}
+
+func isControlCharacter(c rune) bool { return c < ' ' || c == 0x7f }
+
+func foreign(raw string) error {
+	address, _, _ := strings.Cut(raw, "?")
+	return fmt.Errorf("%w: %.200s", ErrForeign, address)
+}
+
+// hasScheme reports whether an address begins with a scheme.
+func hasScheme(raw string) bool {
+	i := strings.IndexAny(raw, ":/?#(")
+	return i > 0 && raw[i] == ':'
+}
+
+// networkPath reports whether an address without a scheme begins with a host. Readers that follow browsers take a
+// backslash for a slash.
+func networkPath(raw string) bool {
+	return len(raw) > 0 && raw[0] == '\\' || len(raw) > 1 && raw[0] == '/' && (raw[1] == '/' || raw[1] == '\\')
+}
+
+// publicPath gives the length of the path of the proxy's base with which a rooted path begins: the longest.
+func (r *Rewriter) publicPath(raw string) int {
+	n := pathPrefix(raw, r.Public)
+	for _, alias := range r.PublicAliases {
+		n = max(n, pathPrefix(raw, alias))
+	}
+	return n
+}
+
+func pathPrefix(raw, base string) int {
+	_, _, _, path := splitBase(base)
+	if !foldAt(raw, 0, path) || len(raw) > len(path) && strings.IndexByte("/?#", raw[len(path)]) < 0 {
+		return 0
+	}
+	return len(path)
+}
+
+// rooted gives a path where only a query or nothing is left of it.
+func rooted(rest string) string {
+	if rest == "" || rest[0] != '/' {
+		return "/" + rest
+	}
+	return rest
+}
+
+// isBatch reports whether a batch is asked for.
+func isBatch(asked string) bool {
+	path := asked
+	if i := strings.IndexAny(path, "?#"); i >= 0 {
+		path = path[:i]
+	}
+	plain := strings.TrimRight(string(percentDecode(path).text), "/")
+	return strings.EqualFold(plain[strings.LastIndexByte(plain, '/')+1:], "$batch")
+}
+
+// orgHost is the host, with its port, of the organization.
+func (r *Rewriter) orgHost() string {
+	_, host, _ := strings.Cut(r.Org, "://")
+	host, _, _ = strings.Cut(host, "/")
+	return host
+}
