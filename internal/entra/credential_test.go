@@ -1,7 +1,6 @@
 package entra_test
 
 import (
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -17,10 +16,8 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,131 +26,7 @@ import (
 
 	"dynproxy/internal/emulator"
 	"dynproxy/internal/entra"
-	"dynproxy/internal/secret"
 )
-
-func write(t *testing.T, name, content string) {
-	t.Helper()
-	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// watch runs Watch until the end of the test.
-func (h *house) watch(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() { h.mint.Watch(ctx, h.cache.Changed) })
-	t.Cleanup(func() {
-		cancel()
-		wg.Wait()
-	})
-}
-
-// fingerprint is how the emulator names a secret.
-func fingerprint(s string) emulator.TokenRequest {
-	return emulator.TokenRequest{Credential: "secret:" + fmt.Sprintf("%x", sha256.Sum256([]byte(s)))[:8]}
-}
-
-func TestSecretFileIsReplacedUnderLoad(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "secret")
-	write(t, file, password+"\n")
-	synctest.Test(t, func(t *testing.T) {
-		h := open(t, 5, entra.Registration{ClientID: clientID, SecretFile: file})
-		h.watch(t)
-		load := func(d time.Duration) {
-			t.Helper()
-			for began := time.Now(); time.Since(began) < d; time.Sleep(50 * time.Millisecond) {
-				for i := range 4 {
-					mustNotWait(t, h.source(i))
-				}
-			}
-		}
-		for i := range 4 {
-			token(t, h.source(i))
-		}
-		load(time.Second)
-		const next = "n3xt-canary"
-		h.Entra().SetSecret(clientID, next, false)
-		write(t, file, next)
-		load(time.Second)
-		if n := h.Entra().TokenRequests(fingerprint(next)); n != 1 {
-			t.Errorf("%d requests with the new secret within a second", n)
-		}
-		h.Entra().RemoveSecret(clientID, password)
-		load(3 * time.Hour / 60)
-		if !strings.Contains(h.log.String(), `"credential":"secret"`) {
-			t.Errorf("the log does not say which one worked:\n%s", h.log)
-		}
-		token(t, h.source(4))
-	})
-}
-
-// A slip in the file loses no call: what is held serves, and what worked before
-// is tried last.
-func TestWrongSecretFileLosesNoCall(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "secret")
-	write(t, file, password)
-	synctest.Test(t, func(t *testing.T) {
-		h := open(t, 5, entra.Registration{ClientID: clientID, SecretFile: file})
-		h.watch(t)
-		token(t, h.source(0))
-		for i, content := range []string{"typo", "", "\n", "-"} {
-			write(t, file, content)
-			if content == "-" {
-				if err := os.Remove(file); err != nil {
-					t.Fatal(err)
-				}
-			}
-			time.Sleep(time.Second)
-			mustNotWait(t, h.source(0))
-			token(t, h.source(i+1))
-		}
-		log := h.log.String()
-		if !strings.Contains(log, `"credential":"former secret"`) || !strings.Contains(log, "cannot be used; the former one stays") {
-			t.Errorf("the log does not say so:\n%s", log)
-		}
-	})
-}
-
-func TestRightSecretEndsTheBreakAtOnce(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "secret")
-	write(t, file, "typo")
-	synctest.Test(t, func(t *testing.T) {
-		h := open(t, 1, entra.Registration{ClientID: clientID, SecretFile: file})
-		h.watch(t)
-		refusal(t, h.source(0), entra.Credential)
-		write(t, file, password)
-		time.Sleep(time.Second)
-		token(t, h.source(0))
-	})
-}
-
-func TestEitherSecretServesDuringARotation(t *testing.T) {
-	const next = "n3xt-canary"
-	both := entra.Registration{ClientID: clientID, Secret: secret.New(password), SecretNext: secret.New(next)}
-	synctest.Test(t, func(t *testing.T) {
-		h := open(t, 4, both)
-		token(t, h.source(0))
-		if !strings.Contains(h.log.String(), `"credential":"secret"`) {
-			t.Errorf("which one?\n%s", h.log)
-		}
-		h.Entra().SetSecret(clientID, next, false)
-		h.Entra().RemoveSecret(clientID, password)
-		token(t, h.source(1))
-		if !strings.Contains(h.log.String(), `"credential":"next secret"`) {
-			t.Errorf("which one?\n%s", h.log)
-		}
-		before := h.requests()
-		token(t, h.source(2)) // and from now on that one first
-		if n := h.requests(); n != before+1 {
-			t.Errorf("%d requests", n-before)
-		}
-		h.Entra().SetSecret(clientID, password, false)
-		h.Entra().RemoveSecret(clientID, next)
-		token(t, h.source(3))
-	})
-}
 
 // identity is an RSA key with its certificate, which ends at until.
 func identity(t *testing.T, until time.Time) (*rsa.PrivateKey, *x509.Certificate) {
@@ -336,108 +209,5 @@ func TestManagedIdentityStandsInForASecret(t *testing.T) {
 	}
 	if want := "api://AzureADTokenExchange " + managed; len(asked) != 1 || asked[0] != want {
 		t.Errorf("asked %q", asked)
-	}
-}
-
-func TestEndsOfCredentialsAreAnnounced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := open(t, 1, entra.Registration{})
-		end := time.Now().Add(40*24*time.Hour + 12*time.Hour)
-		h.mint.SecretExpires(h.identity, end)
-		if e := h.mint.Expiries(); len(e) != 1 || !e[0].At.Equal(end) || e[0].ClientID != clientID || e[0].Credential != "secret" {
-			t.Errorf("%v", e)
-		}
-		var days []int
-		for seen := 0; time.Since(end) < 0; {
-			// In pieces, since Watch looks at files some three times a second.
-			time.Sleep(6*time.Hour - time.Second)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			h.mint.Watch(ctx, h.cache.Changed)
-			cancel()
-			lines := strings.Split(strings.TrimSpace(h.log.String()), "\n")
-			for _, line := range lines[seen:] {
-				var said struct {
-					Days int
-					Ends time.Time
-				}
-				if line == "" {
-					continue
-				}
-				if err := json.Unmarshal([]byte(line), &said); err != nil {
-					t.Fatal(err)
-				}
-				days = append(days, said.Days)
-				seen++
-			}
-		}
-		h.watch(t)
-		time.Sleep(2 * time.Hour)
-		if fmt.Sprint(days) != "[30 14 7 1]" {
-			t.Errorf("warned with %v days left", days)
-		}
-		if n := strings.Count(h.log.String(), "has ended"); n != 1 {
-			t.Errorf("the end was told %d times", n)
-		}
-	})
-}
-
-// Whatever happens, no secret, assertion or token is to be read anywhere.
-func TestNothingSecretIsPrinted(t *testing.T) {
-	dir := t.TempDir()
-	file, federated := filepath.Join(dir, "secret"), filepath.Join(dir, "token")
-	const next = "n3xt-canary"
-	write(t, file, password)
-	var printed safeBuffer
-	var secrets []string
-	synctest.Test(t, func(t *testing.T) {
-		h := open(t, 2, entra.Registration{ClientID: clientID, SecretFile: file, SecretNext: secret.New(next)})
-		h.cache.Observe = func(target entra.Target, _ time.Duration, failed *entra.Error) {
-			fmt.Fprintf(&printed, "%+v %+v\n", target, failed)
-		}
-		h.Entra().SetTokenLife(10*time.Minute, 0)
-		h.watch(t)
-		s := h.source(0)
-		call := func() {
-			header, err := s.Token(t.Context())
-			if err == nil {
-				secrets = append(secrets, strings.TrimPrefix(header, "Bearer "))
-			}
-			fmt.Fprintf(&printed, "%v %+v %#v\n", err, err, err)
-			expires, failed := s.Held()
-			fmt.Fprintf(&printed, "%v %+v %+v\n", expires, failed, h.mint.Expiries())
-		}
-		call()
-		for _, kind := range []emulator.FaultKind{emulator.HTML, emulator.Empty, emulator.Truncated, emulator.WrongTokenType, emulator.Down} {
-			h.strike(t, emulator.Fault{Kind: kind, Times: 7})
-			time.Sleep(11 * time.Minute)
-			call()
-			time.Sleep(2 * time.Minute)
-			call()
-		}
-		h.Entra().Heal()
-		h.Entra().RemoveSecret(clientID, password)
-		write(t, file, "s0me-canary")
-		time.Sleep(11 * time.Minute)
-		call()
-		fs, issue := federate(t, h)
-		target := fs.Target()
-		target.Credential, _ = h.mint.Register(entra.Registration{ClientID: target.ClientID, FederatedTokenFile: federated})
-		assertion := issue()
-		write(t, federated, assertion)
-		secrets = append(secrets, assertion)
-		s = h.cache.Source(target)
-		call()
-		write(t, federated, assertion[:len(assertion)-9]+"canary")
-		time.Sleep(11 * time.Minute)
-		call()
-		fmt.Fprint(&printed, h.log)
-	})
-	if len(secrets) < 6 || len(printed.String()) < 2000 {
-		t.Fatalf("%d secrets, %d bytes: the story was not told", len(secrets), len(printed.String()))
-	}
-	for _, s := range append(secrets, password, next, "canary", "s0me-canary", "eyJ") {
-		if strings.Contains(printed.String(), s) {
-			t.Errorf("%q was printed", s)
-		}
 	}
 }
