@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-
-	"github.com/klauspost/compress/gzip"
 )
 
 // shortAnswer is the size up to which a rewritten answer is finished before its
@@ -43,6 +41,9 @@ func inbound(resp *http.Response) error {
 	}
 	if rewrite != nil && resp.Header.Get("Content-Encoding") == "" {
 		replaceBody(resp, rewrite)
+		if c.gzip {
+			encode(resp)
+		}
 	}
 	if resp.ContentLength == -1 {
 		// ReverseProxy flushes after every write when it sees -1, which costs a
@@ -74,41 +75,6 @@ func rewriterFor(c *call, resp *http.Response) func(io.Reader) io.Reader {
 	}
 	return nil
 }
-
-// decode unpacks a gzip body if it must be read here or the caller does not
-// take gzip. A coding that is not known passes as it is.
-func decode(resp *http.Response, must bool) error {
-	if !must || !strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
-		return nil
-	}
-	delete(resp.Header, "Content-Encoding")
-	delete(resp.Header, "Content-Length")
-	resp.ContentLength = -1
-	resp.Body = &unpacked{packed: resp.Body}
-	return nil
-}
-
-// unpacked reads a gzip body. It opens the stream at the first Read, so that an
-// answer's headers need not wait for its body.
-type unpacked struct {
-	packed io.ReadCloser
-	plain  *gzip.Reader
-	err    error
-}
-
-func (u *unpacked) Read(p []byte) (int, error) {
-	if u.plain == nil && u.err == nil {
-		if u.plain, u.err = gzip.NewReader(u.packed); u.err == io.EOF {
-			return 0, io.EOF // no body at all
-		}
-	}
-	if u.err != nil {
-		return 0, u.err
-	}
-	return u.plain.Read(p)
-}
-
-func (u *unpacked) Close() error { return u.packed.Close() }
 
 // replaceBody puts rewrite between the organization's body and the caller.
 func replaceBody(resp *http.Response, rewrite func(io.Reader) io.Reader) {

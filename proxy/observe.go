@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -62,6 +63,7 @@ type observer struct {
 
 	status int
 	out    int64
+	cut    bool // whether the answer broke off
 	in     *counted
 }
 
@@ -110,6 +112,11 @@ func (o *observer) patience() {
 // panic with http.ErrAbortHandler, which passes on.
 func (o *observer) done() {
 	c := o.c
+	if broken := recover(); broken != nil {
+		o.cut = true
+		o.tear()
+		defer panic(broken)
+	}
 	if c.body != nil {
 		c.body.close()
 	}
@@ -135,6 +142,31 @@ func (o *observer) done() {
 	o.line(tenant, status, took)
 }
 
+// tear resets the connection of a caller that speaks HTTP/1.0, to which an
+// answer without a length ends where the connection does: closed in the usual
+// way, half an answer would look whole.
+func (o *observer) tear() {
+	if o.r.ProtoAtLeast(1, 1) || o.status == 0 {
+		return
+	}
+	conn, _, err := o.conn.Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	for inner := conn; inner != nil; {
+		if tcp, ok := inner.(*net.TCPConn); ok {
+			tcp.SetLinger(0)
+			return
+		}
+		wrapper, ok := inner.(interface{ NetConn() net.Conn })
+		if !ok {
+			return
+		}
+		inner = wrapper.NetConn()
+	}
+}
+
 // line writes the access line: typed fields only, so that nothing gets in
 // that must not.
 func (o *observer) line(tenant string, status int, took time.Duration) {
@@ -149,6 +181,9 @@ func (o *observer) line(tenant string, status int, took time.Duration) {
 		Int("status", status).Int64("in", o.in.count()).Int64("out", o.out).
 		Dur("ms", took).Dur("queue_ms", c.queued).Dur("token_ms", c.minted).Dur("upstream_ms", c.upstream).
 		Int("attempts", c.attempts)
+	if o.cut {
+		e.Bool("cut_off", true)
+	}
 	if c.service != "" {
 		e.Str("service_request_id", c.service)
 	}

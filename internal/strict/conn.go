@@ -36,6 +36,9 @@ type conn struct {
 	drained int
 }
 
+// NetConn returns the connection that c guards.
+func (c *conn) NetConn() net.Conn { return c.Conn }
+
 // Read gives net/http what has been judged. It waits for a whole head before
 // it gives the first byte of it, so a slow head on a kept connection counts
 // against the idle timeout and not the header timeout.
