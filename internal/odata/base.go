@@ -2,98 +2,93 @@ package odata
 
 import "strings"
 
-// mapping swaps any of the bases in from and more for to. An empty base matches nothing.
+// mapping swaps any of the bases in from for to.
 type mapping struct {
 	to   string
-	from [2]string
-	more [2][]string
+	from []base
 }
 
-// each calls f with every base that is not empty.
-func (m *mapping) each(f func(base string)) {
-	for i, base := range m.from {
-		if base != "" {
-			f(base)
-		}
-		for _, alias := range m.more[i] {
-			if alias != "" {
-				f(alias)
+func newMapping(to string, from ...[]string) mapping {
+	m := mapping{to: to}
+	for _, bases := range from {
+		for _, text := range bases {
+			if text != "" {
+				m.from = append(m.from, newBase(text))
 			}
 		}
 	}
+	return m
 }
 
 // reach is the number of bytes at the beginning of a link that decide whether it matches.
 func (m *mapping) reach() int {
 	n := 0
-	m.each(func(base string) { n = max(n, len(base)) })
-	return n + len("https://") + len(":65535") + 1
+	for _, b := range m.from {
+		n = max(n, len(b.host)+len(b.path))
+	}
+	return len("https://") + n + len(":65535") + 1
+}
+
+// base is the beginning that links have in common.
+type base struct {
+	secure     bool
+	host, port string
+	path       string // empty, or with a slash at its beginning and none at its end
+}
+
+func newBase(s string) base {
+	scheme, rest, _ := strings.Cut(s, "://")
+	b := base{secure: len(scheme) == len("https"), host: rest}
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		b.host, b.path = rest[:i], strings.TrimRight(rest[i:], "/")
+	}
+	if i := strings.LastIndexByte(b.host, ':'); i > strings.LastIndexByte(b.host, ']') {
+		b.host, b.port = b.host[:i], b.host[i+1:]
+	}
+	return b
 }
 
 type text interface{ string | []byte }
 
 // longest gives the length of the longest base with which link begins, or -1. The longest wins because a proxy's own
 // base, where it serves a tenant by host name, is also the beginning of that tenant's base with a path.
-func longest[T text](m mapping, link T) int {
-	if len(link) < len("http://") || link[0]|0x20 != 'h' {
-		return -1
-	}
-	n := -1
-	for i, base := range m.from {
-		if base != "" {
-			n = max(n, match(link, base))
-		}
-		for _, alias := range m.more[i] {
-			if alias != "" {
-				n = max(n, match(link, alias))
-			}
-		}
-	}
-	return n
-}
-
-// match gives the length of base as link writes it, or -1 when link is not of that base.
-func match[T text](link T, base string) int {
-	secure, host, port, path := splitBase(base)
+func longest[T text](bases []base, link T) int {
 	n := len("http://")
-	linkSecure := false
+	secure := false
 	if !foldAt(link, 0, "http://") {
 		if !foldAt(link, 0, "https://") {
 			return -1
 		}
-		n, linkSecure = len("https://"), true
+		n, secure = len("https://"), true
 	}
-	if !foldAt(link, n, host) {
+	found := -1
+	for i := range bases {
+		found = max(found, match(link, n, secure, &bases[i]))
+	}
+	return found
+}
+
+// match gives the length of b as link writes it, or -1 when link is not of that base. What follows the scheme of link
+// begins at n.
+func match[T text](link T, n int, secure bool, b *base) int {
+	if !foldAt(link, n, b.host) {
 		return -1
 	}
-	n += len(host)
-	linkPort := n
+	n += len(b.host)
+	port := n
 	if n < len(link) && link[n] == ':' {
-		for n++; n < len(link) && n-linkPort <= len("65535") && '0' <= link[n] && link[n] <= '9'; n++ {
+		for n++; n < len(link) && n-port <= len("65535") && '0' <= link[n] && link[n] <= '9'; n++ {
 		}
-		linkPort++
+		port++
 	}
-	if !samePort(link[linkPort:n], linkSecure, port, secure) || !foldAt(link, n, path) {
+	if !samePort(link[port:n], secure, b.port, b.secure) || !foldAt(link, n, b.path) {
 		return -1
 	}
-	n += len(path)
+	n += len(b.path)
 	if n < len(link) && link[n] != '/' && link[n] != '?' && link[n] != '#' {
 		return -1
 	}
 	return n
-}
-
-func splitBase(base string) (secure bool, host, port, path string) {
-	scheme, rest, _ := strings.Cut(base, "://")
-	secure = len(scheme) == len("https")
-	host = rest
-	if i := strings.IndexByte(rest, '/'); i >= 0 {
-		host, path = rest[:i], strings.TrimRight(rest[i:], "/")
-	}
-	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
-		host, port = host[:i], host[i+1:]
-	}
-	return secure, host, port, path
 }
 
 // samePort compares two ports, each of its own scheme. A default port equals the other scheme's default: callers behind

@@ -233,12 +233,27 @@ type partBody struct {
 }
 
 func (p *partBody) Read(buf []byte) (int, error) {
-	piece, start, err := p.b.in.peek()
-	if err != nil && err != io.EOF {
-		return 0, err
+	n, err := p.line(buf)
+	for err == nil && n < len(buf) && p.b.in.ready() {
+		var m int
+		m, err = p.line(buf[n:])
+		n += m
 	}
+	if n > 0 {
+		// The next call finds the same delimiter, or the same fault, again.
+		return n, nil
+	}
+	return n, err
+}
+
+// line reads one line, or as much of it as there is room for.
+func (p *partBody) line(buf []byte) (int, error) {
+	piece, start, err := p.b.in.peek()
 	if err == io.EOF {
 		return 0, p.end()
+	}
+	if err != nil {
+		return 0, err
 	}
 	if start {
 		is, err := p.b.delimiter(piece)

@@ -22,11 +22,17 @@ func newHead(m mapping) *head {
 // swap looks at w, which begins behind the opening quote. It gives how many bytes are to be replaced, 0 for a link that
 // leads elsewhere, and by what. It reports false when w ends before that is known.
 func (h *head) swap(w []byte, end bool) (drop int, put []byte, known bool) {
+	if reach := cap(h.ends); len(w) >= reach {
+		// What matches as written, a delimiter behind it, needs no decoding.
+		if n := longest(h.mapping.from, w[:reach]); n >= 0 {
+			return n, h.plain, true
+		}
+	}
 	known = h.decode(w)
 	if !known && !end {
 		return 0, nil, false
 	}
-	n := longest(h.mapping, h.text)
+	n := longest(h.mapping.from, h.text)
 	if n < 0 || !known && n == len(h.text) {
 		// What breaks off right behind a base might have gone on to another host.
 		return 0, nil, true

@@ -45,6 +45,11 @@ func (l *lines) peek() (piece []byte, start bool, err error) {
 	}
 }
 
+// ready reports whether peek gives a whole line without reading from the source.
+func (l *lines) ready() bool {
+	return bytes.IndexByte(l.buf[max(l.seen, l.r):l.w], '\n') >= 0
+}
+
 // ahead gives the n bytes last peeked at and, of a long line, enough of what follows to hold a delimiter.
 func (l *lines) ahead(n int) []byte {
 	if l.buf[l.r+n-1] == '\n' {

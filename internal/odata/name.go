@@ -1,5 +1,7 @@
 package odata
 
+import "bytes"
+
 // longestName is the length of the longest control name.
 const longestName = len("@odata.associationLink")
 
@@ -8,6 +10,11 @@ const longestName = len("@odata.associationLink")
 func controlName(w []byte, end bool) (n int, known bool) {
 	if len(w) > 1 && w[0] == '@' && w[1] != 'o' && w[1] != '\\' {
 		return 0, true
+	}
+	if len(w) > longestName && string(w[:len("@odata.")]) == "@odata." {
+		if n := bytes.IndexByte(w[:longestName+1], '"'); n >= 0 && isControl(w[:n]) {
+			return n + 1, true
+		}
 	}
 	var name [longestName]byte
 	length := 0

@@ -31,17 +31,19 @@ func (r *Rewriter) ToOrg(link string) string {
 }
 
 func swap(m mapping, link string) string {
-	n := longest(m, link)
+	n := longest(m.from, link)
 	if n < 0 {
 		return link
 	}
 	return m.to + link[n:]
 }
 
+// outward maps the organization's bases to the proxy's.
 func (r *Rewriter) outward() mapping {
-	return mapping{to: r.Public, from: [2]string{r.Org}, more: [2][]string{r.OrgAliases}}
+	return newMapping(r.Public, []string{r.Org}, r.OrgAliases)
 }
 
+// homeward maps all bases to the organization's own.
 func (r *Rewriter) homeward() mapping {
-	return mapping{to: r.Org, from: [2]string{r.Public, r.Org}, more: [2][]string{r.PublicAliases, r.OrgAliases}}
+	return newMapping(r.Org, []string{r.Public, r.Org}, r.PublicAliases, r.OrgAliases)
 }

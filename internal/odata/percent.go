@@ -26,16 +26,11 @@ func percentDecode(s string) decoded {
 	return d
 }
 
-// percentLike encodes those of base's delimiters that old encodes, with the case of old's digits.
-func percentLike(old, base string) string {
-	for _, code := range []string{"%3A", "%3a", "%2F", "%2f"} {
-		if strings.Contains(old, code) {
-			plain := ":"
-			if code[1] == '2' {
-				plain = "/"
-			}
-			base = strings.ReplaceAll(base, plain, code)
-		}
-	}
-	return base
+// swap gives link, whose decoded form d begins with a base of n bytes, with base in its place. The delimiters of base are
+// encoded as those behind link's scheme are.
+func (d decoded) swap(link string, n int, base string) string {
+	colon := strings.IndexByte(string(d.text), ':')
+	before, behind := d.ends[colon-1], d.ends[colon]
+	like := strings.NewReplacer(":", link[before:behind], "/", link[behind:d.ends[colon+1]])
+	return like.Replace(base) + link[d.ends[n-1]:]
 }

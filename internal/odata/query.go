@@ -1,8 +1,6 @@
 package odata
 
-import (
-	"strings"
-)
+import "strings"
 
 // QueryToOrg gives a raw query with the links in it in the organization's own form: the value of $id, and the control
 // links (@odata.id) in objects handed to a function as @parameter. Links may be percent-encoded or not, and stay so. All
@@ -43,12 +41,11 @@ func (r *Rewriter) param(param string) string {
 // percentSwap gives a whole link of a query in the organization's form.
 func (r *Rewriter) percentSwap(link string) string {
 	d := percentDecode(link)
-	n := longest(r.homeward(), d.text)
+	n := longest(r.homeward().from, d.text)
 	if n < 0 {
 		return link
 	}
-	end := d.ends[n-1]
-	return percentLike(link[:end], r.Org) + link[end:]
+	return d.swap(link, n, r.Org)
 }
 
 // paramObject gives the value of a parameter with the control links of the object or array that it is. Names and links

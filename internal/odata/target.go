@@ -18,7 +18,7 @@ func (r *Rewriter) target(raw string) (asked, line string, err error) {
 	base := ""
 	switch {
 	case hasScheme(raw):
-		n := longest(r.homeward(), raw)
+		n := longest(r.homeward().from, raw)
 		if n < 0 {
 			return "", "", foreign(raw)
 		}
@@ -72,8 +72,8 @@ func (r *Rewriter) publicPath(raw string) int {
 	return n
 }
 
-func pathPrefix(raw, base string) int {
-	_, _, _, path := splitBase(base)
+func pathPrefix(raw, public string) int {
+	path := newBase(public).path
 	if !foldAt(raw, 0, path) || len(raw) > len(path) && strings.IndexByte("/?#", raw[len(path)]) < 0 {
 		return 0
 	}

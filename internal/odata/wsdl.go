@@ -76,7 +76,7 @@ func (x *wsdl) swap(w []byte, end bool) (drop int, known bool) {
 	} else if len(link) < reach {
 		return 0, end
 	}
-	return max(0, longest(x.mapping, link)), true
+	return max(0, longest(x.mapping.from, link)), true
 }
 
 // skip passes to the end of what is at hand. White space before an address is passed by itself.
