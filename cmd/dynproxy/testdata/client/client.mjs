@@ -118,6 +118,33 @@ const steps = {
     assert.equal(await api.count({ collection: "accounts" }), before);
   },
 
+  async "a file up and down in chunks"(seen) {
+    const data = new Uint8Array(9 * 1024 * 1024 + 17).map((_, i) => (i * 31 + (i >> 11)) & 255);
+    const file = { collection: "accounts", key: seen.account, property: "sample_filecolumn" };
+    await api.uploadFile({ ...file, fileName: "large.bin", data });
+    const got = await api.downloadFile(file);
+    assert.equal(got.fileName, "large.bin");
+    assert.equal(Buffer.compare(Buffer.from(got.data), Buffer.from(data)), 0, "the file came back changed");
+  },
+
+  async "delta"(seen) {
+    const request = { collection: "accounts", select: ["name"], trackChanges: true };
+    const first = await api.retrieveMultiple(request);
+    leads(first.oDataDeltaLink);
+    await api.update({ collection: "accounts", key: seen.account, data: { name: "Changed since" } });
+    const changed = await api.retrieveMultiple(request, first.oDataDeltaLink);
+    assert.deepEqual(changed.value.map((a) => a.name), ["Changed since"]);
+  },
+
+  async "paging with annotations"() {
+    const request = { collection: "accounts", select: ["name", "_primarycontactid_value"], maxPageSize: 4, includeAnnotations: "*" };
+    const first = await api.retrieveMultiple(request);
+    leads(first.oDataNextLink);
+    const second = await api.retrieveMultiple(request, first.oDataNextLink);
+    assert.equal(second.value.length, 4);
+    assert.ok(second.value.some((a) => Object.keys(a).some((k) => k.startsWith("_primarycontactid_value_") || k.includes("lookuplogicalname"))));
+  },
+
   async "count"() {
     assert.ok((await api.count({ collection: "accounts" })) > 10);
   },
