@@ -79,22 +79,23 @@ func rewriterFor(c *call, resp *http.Response) func(io.Reader) io.Reader {
 // replaceBody puts rewrite between the organization's body and the caller.
 func replaceBody(resp *http.Response, rewrite func(io.Reader) io.Reader) {
 	original := resp.Body
-	short := 0 <= resp.ContentLength && resp.ContentLength <= shortAnswer
+	told := resp.ContentLength
+	short := 0 <= told && told <= shortAnswer
 	delete(resp.Header, "Content-Length")
 	resp.ContentLength = -1
 	resp.Body = readCloser{rewrite(original), original}
 	if !short {
 		return
 	}
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
+	text := bytes.NewBuffer(make([]byte, 0, told+told/8+bytes.MinRead))
+	if _, err := text.ReadFrom(resp.Body); err != nil {
 		// Streamed, the error reaches the caller as what it is: a body cut off.
-		resp.Body = readCloser{io.MultiReader(bytes.NewReader(text), failed{err}), original}
+		resp.Body = readCloser{io.MultiReader(text, failed{err}), original}
 		return
 	}
-	resp.Body = readCloser{bytes.NewReader(text), original}
-	resp.ContentLength = int64(len(text))
-	resp.Header["Content-Length"] = []string{strconv.Itoa(len(text))}
+	resp.ContentLength = int64(text.Len())
+	resp.Header["Content-Length"] = []string{strconv.Itoa(text.Len())}
+	resp.Body = readCloser{text, original}
 }
 
 // hint adds the next step to a 403 whose cause is known.

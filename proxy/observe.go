@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -63,7 +65,8 @@ type observer struct {
 
 	status int
 	out    int64
-	cut    bool // whether the answer broke off
+	bulk   *bufio.Writer // what is written and not yet sent; nil before the first byte
+	cut    bool          // whether the answer broke off
 	in     *counted
 }
 
@@ -95,9 +98,50 @@ func (o *observer) Write(p []byte) (int, error) {
 	if o.status == 0 {
 		o.WriteHeader(http.StatusOK)
 	}
-	o.patience()
-	n, err := o.ResponseWriter.Write(p)
-	o.out += int64(n)
+	if o.bulk == nil {
+		o.bulk = bulks.Get().(*bufio.Writer)
+		o.bulk.Reset(patient{o})
+	}
+	return o.bulk.Write(p)
+}
+
+// FlushError sends what is written. ReverseProxy calls it for answers that
+// come slowly.
+func (o *observer) FlushError() error {
+	if o.bulk != nil {
+		if err := o.bulk.Flush(); err != nil {
+			return err
+		}
+	}
+	return o.conn.Flush()
+}
+
+// release gives the buffer back; what it holds is sent if the answer is whole.
+func (o *observer) release() {
+	if o.bulk == nil {
+		return
+	}
+	if !o.cut {
+		o.bulk.Flush()
+	}
+	o.bulk.Reset(nil)
+	bulks.Put(o.bulk)
+	o.bulk = nil
+}
+
+// bulks are buffers in which small pieces of an answer, which the organization
+// sends as they come, wait to be sent together: each is a system call.
+var bulks = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, bulkSize) }}
+
+const bulkSize = 64 << 10
+
+// patient writes to the caller, and gives it time to take what is written.
+type patient struct{ *observer }
+
+func (p patient) Write(b []byte) (int, error) {
+	p.patience()
+	n, err := p.ResponseWriter.Write(b)
+	p.out += int64(n)
 	return n, err
 }
 
@@ -114,9 +158,11 @@ func (o *observer) done() {
 	c := o.c
 	if broken := recover(); broken != nil {
 		o.cut = true
+		o.release()
 		o.tear()
 		defer panic(broken)
 	}
+	o.release()
 	if c.body != nil {
 		c.body.close()
 	}
