@@ -66,8 +66,7 @@ func (t *tries) judge(resp *http.Response, err error) (time.Duration, bool) {
 			return 0, false
 		}
 		t.renewed = true
-		t.tokens.Refused(c.tenant, c.token, claimsOf(resp))
-		return 0, true
+		return 0, t.tokens.Refused(c.tenant, c.token, claimsOf(resp))
 	case c.throttled:
 		// Refused before it was executed: any method may go again. The budget has
 		// learnt of it, and the next attempt waits there.

@@ -24,8 +24,9 @@ type TokenSource interface {
 	Token(ctx context.Context, t *tenants.Tenant) (string, error)
 
 	// Refused says that t's organization answered 401 to token. claims is the
-	// claims challenge that came with it, or "".
-	Refused(t *tenants.Tenant, token, claims string)
+	// claims challenge that came with it, or "". It reports whether there is, or
+	// will be, another token: without one, sending again is in vain.
+	Refused(t *tenants.Tenant, token, claims string) bool
 
 	// ClientID returns the app registration that t's tokens are for: with the
 	// organization, it says whose budget a call spends.

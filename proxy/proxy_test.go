@@ -160,12 +160,13 @@ func (s *tokens) Token(ctx context.Context, t *tenants.Tenant) (string, error) {
 	return s.held[t.Name], nil
 }
 
-func (s *tokens) Refused(t *tenants.Tenant, token, _ string) {
+func (s *tokens) Refused(t *tenants.Tenant, token, _ string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.held[t.Name] == token {
 		delete(s.held, t.Name)
 	}
+	return true
 }
 
 func (s *tokens) ClientID(*tenants.Tenant) string { return clientID }

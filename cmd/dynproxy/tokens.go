@@ -104,10 +104,9 @@ func (k *tokens) Token(ctx context.Context, t *tenants.Tenant) (string, error) {
 }
 
 // Refused is proxy.TokenSource's.
-func (k *tokens) Refused(t *tenants.Tenant, token, claims string) {
-	if s, ok := k.held.Load(t); ok {
-		s.(*entra.Source).Refused(token, claims)
-	}
+func (k *tokens) Refused(t *tenants.Tenant, token, claims string) bool {
+	s, ok := k.held.Load(t)
+	return ok && s.(*entra.Source).Refused(token, claims)
 }
 
 // ClientID is proxy.TokenSource's.
@@ -166,19 +165,23 @@ func (k *tokens) changed(old, now *tenants.Tenant) {
 		return
 	}
 	gone := s.(*entra.Source).Target()
-	if now == nil && !k.targeted(gone) {
+	if now == nil && !k.inUse(func(t entra.Target) bool { return t == gone }) {
 		k.cache.Drop(gone)
+		own := old.Registration.ClientID != ""
+		if own && !k.inUse(func(t entra.Target) bool { return t.Credential == gone.Credential }) {
+			k.mint.Retire(gone.Credential)
+		}
 		return
 	}
 	k.mint.Reset(gone.Credential)
 	k.cache.Reset(func(t entra.Target) bool { return t == gone })
 }
 
-// targeted reports whether another tenant uses the same token.
-func (k *tokens) targeted(target entra.Target) bool {
+// inUse reports whether a tenant has a token of such a target.
+func (k *tokens) inUse(is func(entra.Target) bool) bool {
 	used := false
 	k.held.Range(func(_, s any) bool {
-		used = s.(*entra.Source).Target() == target
+		used = is(s.(*entra.Source).Target())
 		return !used
 	})
 	return used

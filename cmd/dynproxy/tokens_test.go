@@ -185,3 +185,29 @@ func TestATenantMayHaveARegistrationOfItsOwn(t *testing.T) {
 		t.Errorf("the first tenant shares the second's budget: %d", resp.StatusCode)
 	}
 }
+
+// An organization that is down when its tenant is not known yet is told as
+// unreachable, politely asked again, and served when it is back.
+func TestAnOrganizationThatIsDownAtFirst(t *testing.T) {
+	p := pretended(t, demoSeed())
+	contoso := p.Organization("contoso")
+	contoso.Inject(emulator.Fault{Kind: emulator.Down})
+	r := start(t, p.settings("contoso"))
+	for range 20 {
+		resp, text := r.get("/contoso/api/data/v9.2/WhoAmI")
+		if resp.StatusCode != 502 || resp.Header.Get("Dynproxy-Error") != "upstream_unreachable" || !strings.Contains(text, "dynproxy check contoso") {
+			t.Fatalf("%d %s", resp.StatusCode, text)
+		}
+	}
+	contoso.Heal()
+	began := time.Now()
+	for {
+		if resp, _ := r.get("/contoso/api/data/v9.2/WhoAmI"); resp.StatusCode == 200 {
+			return
+		}
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("it was never asked again")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
