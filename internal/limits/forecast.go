@@ -102,10 +102,13 @@ func (l *ledger) forecast(s *share, now time.Duration) forecast {
 func (f *forecast) meter(facet Facet, m *meter, now time.Duration, need, all, pending float64) {
 	var least, likely time.Duration
 	if short := need + float64(m.sum) + pending - m.limit() - math.Max(0, m.shifted(now)); short > 0 {
-		least = m.freed(short) - now
+		least = m.freed(short, m.limit()) - now
 	}
 	if short := all - m.room(now, pending); short > 0 {
-		likely = m.freed(short) - now
+		// Calls come up to a second late in every round, since they are told
+		// whole seconds.
+		late := math.Floor(short / math.Max(m.limit(), 1))
+		likely = m.freed(short, m.limit()) - now + time.Duration(late)*time.Second
 	}
 	f.later(facet, least, likely)
 }

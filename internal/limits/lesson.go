@@ -95,6 +95,12 @@ func parseRetryAfter(s string, now time.Time) time.Duration {
 	if n, ok := number(s); ok {
 		return time.Duration(math.Min(n, longestClosure.Seconds()) * float64(time.Second))
 	}
+	if iso, ok := strings.CutPrefix(s, "PT"); ok && strings.HasSuffix(iso, "S") {
+		// As XML writes a duration, when it is short of a minute.
+		if n, ok := number(strings.TrimSuffix(iso, "S")); ok {
+			return time.Duration(math.Min(n, longestClosure.Seconds()) * float64(time.Second))
+		}
+	}
 	if parts := strings.Split(s, ":"); len(parts) == 3 && len(s) <= 16 {
 		h, errH := strconv.Atoi(parts[0])
 		m, errM := strconv.Atoi(parts[1])

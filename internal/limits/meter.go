@@ -24,6 +24,7 @@ type meter struct {
 	shiftAt  time.Duration
 	shiftFor time.Duration
 	refusal  time.Duration // the instant of the last one; zero: none
+	probes   int           // how many more refusals may be risked to find out that there is room again
 
 	// cushion stays unspent while others spend: they may be quicker than
 	// their traces in what we learn. It grows with every refusal.
@@ -66,8 +67,20 @@ func (m *meter) room(now time.Duration, pending float64) float64 {
 	if shift < 0 {
 		shift -= m.cushion
 	}
+	if shift < 0 && pending == 0 && room > 0 && m.probes > 0 {
+		// Retry-After is over, or the gate would be closed: one call at a time
+		// may find out whether there is room again.
+		return math.Max(room+shift, math.Min(room, probe))
+	}
 	return room + shift
 }
+
+// refusedProbes is how many probes may be refused before the refusal is taken
+// for what it says: a budget that is spent, and not a whim.
+const refusedProbes = 3
+
+// probe is room for one call, of requests and of milliseconds alike.
+const probe = 1e4
 
 // configure takes a new configured limit. It replaces what was learned: the
 // operator knows something new, and the organization can say it again.
@@ -92,6 +105,9 @@ func (m *meter) refused(now time.Duration, own, limit float64, span time.Duratio
 	soon := m.refusal > 0 && now-m.refusal < 2*newsFor*span
 	fresh := m.refusal > 0 && now-m.refusal < span/8
 	m.refusal = now
+	if m.probes--; !soon {
+		m.probes = refusedProbes
+	}
 	shift := math.Min(own-ceiling, 0)
 	if fresh {
 		m.shift = math.Min(m.shift, shift) // one of many at once

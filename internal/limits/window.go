@@ -78,23 +78,22 @@ func (w *window) put(number int64, amount uint64) {
 }
 
 // freed is the instant at which amount will have left. Beyond what the window
-// holds it counts on as if the window were filled again when it is empty, by
-// calls that come up to a second late since they are told whole seconds.
-func (w *window) freed(amount float64) time.Duration {
+// holds it counts on as if as much as limit came and left in every span.
+func (w *window) freed(amount, limit float64) time.Duration {
 	span := time.Duration(w.n) * w.slice
-	if w.sum == 0 {
+	if w.sum == 0 && amount <= limit {
 		return w.nextTick()
 	}
-	rounds := math.Floor(math.Max(amount-1, 0) / float64(w.sum))
-	amount -= rounds * float64(w.sum)
-	extra := time.Duration(math.Min(rounds, 1e3)) * (span + w.slice + time.Second)
+	if amount > float64(w.sum) {
+		return w.nextTick() + time.Duration(amount/math.Max(limit, 1)*float64(span))
+	}
 	left := 0.0
 	for number := w.last - int64(w.n); number <= w.last; number++ {
 		if left += float64(*w.slot(number)); left >= amount {
-			return time.Duration(number+1)*w.slice + span + extra
+			return time.Duration(number+1)*w.slice + span
 		}
 	}
-	return w.nextTick() + span + extra // not reached: the sum is that of the slices
+	return w.nextTick() + span // not reached: the sum is that of the slices
 }
 
 // newest sums the slices since the instant, including the one that holds it.

@@ -99,7 +99,7 @@ func TestWindowForgetsNothingTooSoon(t *testing.T) {
 		}
 	}
 	for amount, want := range map[float64]time.Duration{1: 1257 * time.Second, 3: 1257 * time.Second, 4: 1258 * time.Second, 7: 1258 * time.Second} {
-		if got := w.freed(amount); got != want {
+		if got := w.freed(amount, 10); got != want {
 			t.Errorf("%v freed at %v, want %v", amount, got, want)
 		}
 	}
