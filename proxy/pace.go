@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"dynproxy/internal/limits"
-	"dynproxy/tenants"
 )
 
 // pace is the stage where a call waits for a place in its tenant's budget. The
@@ -36,35 +35,6 @@ func (p *pace) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.throttled = outcome.Lesson.Refused != limits.None
 	resp.Body = &leaving{ReadCloser: resp.Body, pass: pass, outcome: outcome}
 	return resp, nil
-}
-
-// BudgetKey says whose budget t's calls spend when they are made in the name
-// of the app registration clientID.
-func BudgetKey(t *tenants.Tenant, clientID string) limits.Key {
-	return limits.Key{Organization: t.OrgHost(), ClientID: clientID}
-}
-
-// Budget returns what t's settings say of its application user's limits.
-func Budget(t *tenants.Tenant) limits.Budget {
-	b := limits.Budget{
-		Rate: t.Rate, Burst: t.Burst,
-		Requests: t.Requests, Window: t.Window, ExecutionTime: t.ExecutionTime, Concurrency: t.Concurrency,
-		QueueWait: t.QueueWait,
-	}
-	switch t.Limits {
-	case "report":
-		b.Mode = limits.Report
-	case "off":
-		b.Mode = limits.Off
-	}
-	return b
-}
-
-// budget is Budget for one attempt: what the call has waited already is gone.
-func (c *call) budget() limits.Budget {
-	b := Budget(c.tenant)
-	b.QueueWait = max(0, b.QueueWait-c.queued)
-	return b
 }
 
 // leaving gives a place in the budget back at the end of an answer.

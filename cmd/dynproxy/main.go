@@ -11,13 +11,16 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"dynproxy/internal/envfile"
 )
 
 func main() {
+	zerolog.TimeFieldFormat = time.RFC3339Nano // zerolog has this for the whole process only
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// The first signal ends gracefully; a second one finds no handler and ends at once.

@@ -349,6 +349,8 @@ func TestWhatOperatorsGet(t *testing.T) {
 		`dynproxy_requests_total{error="",status="2xx",tenant="contoso"} 1`,
 		`dynproxy_requests_total{error="consent_required",status="5xx",tenant="fabrikam"} 1`,
 		`dynproxy_mints_total{result="minted"} 1`, `dynproxy_mints_total{result="consent"} 1`,
+		`dynproxy_limit{facet="requests",tenant="contoso"} 6000`, `dynproxy_limit_used{facet="requests",tenant="contoso"} 1`,
+		`dynproxy_operations_today{tenant="contoso"} 1`, `dynproxy_limit_events_total{event="throttled",facet="concurrency",tenant="contoso"} 0`,
 		"dynproxy_requests_in_flight 0", "dynproxy_request_duration_seconds_bucket",
 	} {
 		if !strings.Contains(text, want) {

@@ -45,7 +45,6 @@ func (w *world) serve() *cobra.Command {
 
 // newLog returns the one logger of the process.
 func newLog(cfg *config, out io.Writer) zerolog.Logger {
-	zerolog.TimeFieldFormat = time.RFC3339Nano
 	console := cfg.LogFormat == "console"
 	if f, isFile := out.(*os.File); cfg.LogFormat == "" && isFile {
 		console = isatty.IsTerminal(f.Fd())
@@ -93,6 +92,7 @@ func build(cfg *config, log zerolog.Logger) (*house, error) {
 	if h.tokens, err = newTokens(cfg, out.login, out.challenge, log, registry); err != nil {
 		return nil, err
 	}
+	registry.MustRegister(&proxy.BudgetMetrics{Tenants: book, Gate: h.gate, Tokens: h.tokens})
 	h.calls = proxy.New(proxy.Parts{
 		Tenants: book, Callers: people, Tokens: h.tokens, Gate: h.gate, Next: out.organizations,
 		Entrance: proxy.Entrance{

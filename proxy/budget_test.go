@@ -1,0 +1,100 @@
+package proxy_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"dynproxy/internal/emulator"
+	"dynproxy/proxy"
+)
+
+// Five hundred callers at once, before an organization that enforces what its
+// settings say: it never has to refuse, and all are answered.
+func TestFiveHundredCallersWithinTheLimits(t *testing.T) {
+	c := newCorridor(t, tenant("contoso", "REQUESTS=200\nWINDOW=1s\nCONCURRENCY=8\nQUEUE_WAIT=30s"))
+	c.contoso.SetLimits(emulator.Limits{Requests: 200, Window: time.Second, Concurrency: 8})
+	var callers sync.WaitGroup
+	statuses := make(chan *answer, 500)
+	for range 500 {
+		callers.Go(func() { statuses <- c.get("/contoso/api/data/v9.2/WhoAmI") })
+	}
+	callers.Wait()
+	close(statuses)
+	for a := range statuses {
+		if a.StatusCode != 200 {
+			t.Fatalf("a caller got %d %v %s", a.StatusCode, a.Header, a.body)
+		}
+	}
+	if n := c.contoso.Answered(429); n > 0 {
+		t.Errorf("the organization refused %d", n)
+	}
+}
+
+// What an organization refuses for its limits reaches no caller, is sent again
+// with its body, and is done once.
+func TestARefusalIsWaitedOut(t *testing.T) {
+	for _, code := range []string{"0x80072322", "0x80072321", "0x80072326"} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			c := newCorridor(t)
+			c.inject(emulator.Fault{Kind: emulator.Throttle, Code: code, RetryAfter: time.Second, Times: 1})
+			began := time.Now()
+			a := c.call("POST", create, `{"name":"waited out"}`, jsonType)
+			if a.StatusCode != 204 {
+				t.Fatalf("%d %s", a.StatusCode, a.body)
+			}
+			if took := time.Since(began); took < time.Second {
+				t.Errorf("sent again after %v, before Retry-After was over", took)
+			}
+			if rows := c.get(create + "?$filter=name%20eq%20'waited%20out'&$select=name").body; strings.Count(rows, "waited out") != 1 {
+				t.Errorf("created %s", rows)
+			}
+		})
+	}
+}
+
+// A refusal that would have to be waited out for too long is told with the
+// time that is left of it; and only its tenant's callers are.
+func TestARefusalThatIsTooLong(t *testing.T) {
+	c := newCorridor(t, tenant("contoso", "QUEUE_WAIT=2s"), tenant("other", "ORG_URL=https://fabrikam.crm4.dynamics.com\nTENANT_ID="+fabrikamID))
+	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Minute, Times: 1})
+	for range 3 {
+		a := c.get("/contoso/api/data/v9.2/WhoAmI")
+		a.refused(t, proxy.LimitWaitExceeded, 429)
+		if wait := a.Header.Get("Retry-After"); wait < "55" || wait > "75" || len(wait) != 2 {
+			t.Errorf("Retry-After %q", wait)
+		}
+	}
+	if n, _ := c.received("GET"); n != 1 {
+		t.Errorf("the organization was asked %d times", n)
+	}
+	if a := c.get("/other/api/data/v9.2/WhoAmI"); a.StatusCode != 403 {
+		t.Errorf("another tenant got %d", a.StatusCode)
+	}
+}
+
+// SOAP says by a fault what the Web API says by 429.
+func TestASOAPThrottleIsWaitedOut(t *testing.T) {
+	c := newCorridor(t)
+	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Second, Times: 1})
+	const soap = `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><Execute xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Services"><request xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts"><a:RequestName>WhoAmI</a:RequestName></request></Execute></s:Body></s:Envelope>`
+	a := c.call("POST", "/contoso/XRMServices/2011/Organization.svc/web", soap, "Content-Type: text/xml; charset=utf-8", "SOAPAction: http://schemas.microsoft.com/xrm/2011/Contracts/Services/IOrganizationService/Execute")
+	if n, bodies := c.received("POST"); a.StatusCode != 200 || n != 2 || bodies[0] != bodies[1] {
+		t.Errorf("%d after %d attempts: %.300s", a.StatusCode, n, a.body)
+	}
+}
+
+// Where limits are not enforced, an organization's refusal is the caller's.
+func TestModesThatDoNotEnforce(t *testing.T) {
+	for _, mode := range []string{"report", "off"} {
+		c := newCorridor(t, tenant("contoso", "LIMITS="+mode+"\nREQUESTS=1\nWINDOW=1h"))
+		c.get("/contoso/api/data/v9.2/WhoAmI")
+		c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: 7 * time.Second, Times: 1})
+		a := c.get("/contoso/api/data/v9.2/WhoAmI")
+		if a.StatusCode != 429 || a.Header.Get("Retry-After") != "7" || a.Header.Get("Dynproxy-Error") != "" {
+			t.Errorf("%s: %d %v", mode, a.StatusCode, a.Header)
+		}
+	}
+}
