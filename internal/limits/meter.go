@@ -77,7 +77,7 @@ func (m *meter) room(now time.Duration, pending float64) float64 {
 
 // refusedProbes is how many probes may be refused before the refusal is taken
 // for what it says: a budget that is spent, and not a whim.
-const refusedProbes = 3
+const refusedProbes = 6
 
 // probe is room for one call, of requests and of milliseconds alike.
 const probe = 1e4
