@@ -13,9 +13,16 @@ type crowd struct {
 	// ceiling is below the limit while others use places of the same
 	// budget: one less than was refused, then one more every pause. Zero
 	// means that it has recovered.
+	//
+	// The pause grows with each refusal and shrinks with each raise that has
+	// held for a pause. It outlives the recovery, since whoever took the place
+	// once is likely to do it again.
 	ceiling int
 	pause   time.Duration
+	least   time.Duration // pause
 	raiseAt time.Duration
+	raised  int           // since the last refusal
+	last    time.Duration // refusal; zero: none
 }
 
 // configure takes a new configured limit, which replaces what was learned.
@@ -43,13 +50,15 @@ func (c *crowd) limit(now time.Duration) (int, time.Duration) {
 	if c.ceiling == 0 {
 		return known, 0
 	}
-	if now >= c.raiseAt {
-		steps := int64((now-c.raiseAt)/c.pause) + 1
-		c.raiseAt += time.Duration(steps) * c.pause
-		c.ceiling = int(min(int64(c.ceiling)+steps, math.MaxInt32))
+	for now >= c.raiseAt && c.ceiling < known {
+		c.ceiling++
+		if c.raised++; c.raised > 1 {
+			c.pause = max(c.pause/2, c.least)
+		}
+		c.raiseAt += c.pause
 	}
 	if c.ceiling >= known {
-		c.ceiling, c.pause = 0, 0
+		c.ceiling = 0
 		return known, 0
 	}
 	return c.ceiling, c.raiseAt
@@ -69,7 +78,11 @@ func (c *crowd) refused(now time.Duration, n, limit int, span time.Duration) {
 	if c.ceiling > 0 && ceiling >= c.ceiling {
 		return // refused under an older ceiling
 	}
+	if c.last > 0 && now-c.last > 8*max(c.pause, span) {
+		c.pause = 0 // that was another time
+	}
 	c.ceiling = ceiling
-	c.pause = min(max(2*c.pause, span/30, 1), 2*span)
-	c.raiseAt = now + c.pause
+	c.least = max(span/30, time.Millisecond)
+	c.pause = min(max(2*c.pause, c.least), 8*span)
+	c.raised, c.last, c.raiseAt = 0, now, now+c.pause
 }

@@ -2,6 +2,7 @@ package limits
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,4 +225,40 @@ func TestCrowdRecoversSlowly(t *testing.T) {
 	if got, _ := c.limit(time.Hour + 15*time.Second); got != 27 {
 		t.Errorf("%d places after two refusals in a row, want 27", got)
 	}
+}
+
+// A stranger that holds one or two of eight places for good is made room for:
+// what is refused grows far slower than what is served.
+func TestPlacesThatAStrangerHoldsAreLeftToIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		org := scaled()
+		org.headers = true
+		l := load{&Gate{}, org, org.budget(), between(1, time.Millisecond, 2*time.Millisecond), between(1, 10*time.Millisecond, 13*time.Millisecond)}
+		stop := make(chan struct{})
+		var strangersRefused atomic.Int64
+		var strangers sync.WaitGroup
+		strangers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(10 * time.Millisecond):
+				}
+				strangers.Go(func() {
+					if org.serve(time.Millisecond, 10*time.Millisecond).Refused != None {
+						strangersRefused.Add(1)
+					}
+				})
+			}
+		})
+		time.Sleep(org.window)
+		took := l.run(t, "import", 64, 6000)
+		close(stop)
+		strangers.Wait()
+		ours := org.refusals() - int(strangersRefused.Load())
+		t.Logf("took %v of 57 s at best, %d of ours refused", took, ours)
+		if ours > 60 || took > 2*time.Minute {
+			t.Errorf("%d of 6,000 refused, in %v", ours, took)
+		}
+	})
 }
