@@ -161,6 +161,9 @@ func TestAnAnswerThatBreaksOffIsNoShorterAnswer(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: the caller saw a whole answer", coding)
 		}
+		if n, _ := c.received("GET"); n != 1 {
+			t.Errorf("%s: sent %d times, though the answer had begun", coding, n)
+		}
 		conn.Close()
 	}
 }

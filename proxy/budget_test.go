@@ -1,12 +1,15 @@
 package proxy_test
 
 import (
+	"context"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"dynproxy/internal/emulator"
+	"dynproxy/internal/limits"
 	"dynproxy/proxy"
 )
 
@@ -96,5 +99,48 @@ func TestModesThatDoNotEnforce(t *testing.T) {
 		if a.StatusCode != 429 || a.Header.Get("Retry-After") != "7" || a.Header.Get("Dynproxy-Error") != "" {
 			t.Errorf("%s: %d %v", mode, a.StatusCode, a.Header)
 		}
+	}
+}
+
+// A caller that leaves the queue makes room for the next, and its request is
+// never sent.
+func TestACallerThatLeavesFreesItsPlace(t *testing.T) {
+	gate := new(limits.Gate)
+	c := newCorridor(t, tenant("contoso", "CONCURRENCY=1"), func(_ map[string]string, p *proxy.Parts) { p.Gate = gate })
+	c.get("/contoso/api/data/v9.2/WhoAmI")
+	c.inject(emulator.Fault{Kind: emulator.Slow, Delay: time.Second, Times: 1})
+	waiting := func(n int) {
+		t.Helper()
+		for began := time.Now(); gate.Snapshot(limits.Key{Organization: "contoso.crm.dynamics.com", ClientID: clientID}).Waiting != n; time.Sleep(time.Millisecond) {
+			if time.Since(began) > 5*time.Second {
+				t.Fatalf("never were %d waiting", n)
+			}
+		}
+	}
+	var first, last *answer
+	var callers sync.WaitGroup
+	callers.Go(func() { first = c.get("/contoso/api/data/v9.2/accounts?$top=1") })
+	for c.contoso.Received() < 2 { // the call that asks who it is, and the slow one
+		time.Sleep(time.Millisecond)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	callers.Go(func() {
+		r, _ := http.NewRequestWithContext(ctx, "DELETE", c.server.URL+"/contoso/api/data/v9.2/accounts(00000000-0000-0000-0000-000000000001)", nil)
+		if resp, err := http.DefaultClient.Do(r); err == nil {
+			resp.Body.Close()
+			t.Errorf("who left got %s", resp.Status)
+		}
+	})
+	waiting(1)
+	callers.Go(func() { last = c.get("/contoso/api/data/v9.2/accounts?$top=1") })
+	waiting(2)
+	leave()
+	waiting(1)
+	callers.Wait()
+	if first.StatusCode != 200 || last.StatusCode != 200 {
+		t.Errorf("the others got %d and %d", first.StatusCode, last.StatusCode)
+	}
+	if n, _ := c.received("DELETE"); n != 0 {
+		t.Error("the request of who had left was sent")
 	}
 }
