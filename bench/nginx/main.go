@@ -13,10 +13,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -24,6 +22,8 @@ import (
 	"sync"
 	"text/tabwriter"
 	"time"
+
+	"dynproxy/bench/stand"
 )
 
 const rounds = 7
@@ -51,68 +51,40 @@ type contender struct {
 }
 
 func compare() error {
-	dir, err := os.MkdirTemp("", "dynproxy-bench-")
+	s, err := stand.New()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	var running []*exec.Cmd
-	defer func() {
-		for _, c := range running {
-			c.Process.Signal(os.Interrupt)
-			c.Wait()
-		}
-	}()
-	run := func(environ []string, name string, args ...string) (*exec.Cmd, error) {
-		c := exec.Command(name, args...)
-		c.Env = append(os.Environ(), environ...)
-		c.Stderr = os.Stderr
-		if err := c.Start(); err != nil {
-			return nil, err
-		}
-		running = append(running, c)
-		return c, nil
-	}
-
+	defer s.Close()
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	if _, err := run(nil, self, "-upstream", dir); err != nil {
+	if _, err := s.Start(nil, self, "-upstream", s.Dir); err != nil {
 		return err
 	}
-	organization, err := await(filepath.Join(dir, "address"))
+	organization, err := stand.AwaitFile(filepath.Join(s.Dir, "address"))
 	if err != nil {
 		return err
 	}
-	ours, err := startProxy(dir, organization, run)
+	ours, err := startProxy(s, organization)
 	if err != nil {
 		return err
 	}
-	theirs, err := startNginx(dir, organization, run)
+	theirs, err := startNginx(s, organization)
 	if err != nil {
 		return err
 	}
 	return measure(ours, theirs)
 }
 
-func startProxy(dir, organization string, run func([]string, string, ...string) (*exec.Cmd, error)) (*contender, error) {
-	binary := filepath.Join(dir, "dynproxy")
-	if out, err := exec.Command("go", "build", "-o", binary, "dynproxy/cmd/dynproxy").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the proxy: %w\n%s", err, out)
-	}
-	address := freeAddress()
-	c, err := run([]string{
-		"DYNPROXY_LISTEN=" + address, "DYNPROXY_OPS_LISTEN=" + freeAddress(), "DYNPROXY_LOG_LEVEL=warn",
-		"DYNPROXY_CLIENT_ID=bench", "DYNPROXY_CLIENT_SECRET=bench", "DYNPROXY_TENANTS=contoso=https://" + organization,
-		"DYNPROXY_ALLOWED_ORG_HOSTS=" + organization, "DYNPROXY_ALLOWED_LOGIN_HOSTS=" + organization,
-		"DYNPROXY_TRUSTED_CA_FILE=" + filepath.Join(dir, "ca.pem"), "DYNPROXY_TENANT_LIMITS=off",
-	}, binary, "serve")
-	if err != nil {
-		return nil, err
-	}
-	ours := &contender{"dynproxy", "http://" + address + "/contoso", []int{c.Process.Pid}}
-	return ours, ours.ready()
+func startProxy(s *stand.Stand, organization string) (*contender, error) {
+	base, pid, err := s.Proxy(
+		"CLIENT_ID=bench", "CLIENT_SECRET=bench", "TENANTS=contoso=https://"+organization,
+		"ALLOWED_ORG_HOSTS="+organization, "ALLOWED_LOGIN_HOSTS="+organization,
+		"TRUSTED_CA_FILE="+filepath.Join(s.Dir, "ca.pem"), "TENANT_LIMITS=off",
+	)
+	return &contender{"dynproxy", base + "/contoso", []int{pid}}, err
 }
 
 // nginxConfig is as good as nginx does it: one worker, kept connections to the
@@ -138,39 +110,24 @@ http {
 }
 `
 
-func startNginx(dir, organization string, run func([]string, string, ...string) (*exec.Cmd, error)) (*contender, error) {
-	address := freeAddress()
-	file := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, nginxConfig, dir, organization, address), 0o600); err != nil {
+func startNginx(s *stand.Stand, organization string) (*contender, error) {
+	address := stand.FreeAddress()
+	file := filepath.Join(s.Dir, "nginx.conf")
+	if err := os.WriteFile(file, fmt.Appendf(nil, nginxConfig, s.Dir, organization, address), 0o600); err != nil {
 		return nil, err
 	}
 	// The workers run as nobody else than who started it.
-	os.Chmod(dir, 0o755)
-	c, err := run(nil, "nginx", "-p", dir, "-c", file, "-e", filepath.Join(dir, "error.log"))
+	os.Chmod(s.Dir, 0o755)
+	c, err := s.Start(nil, "nginx", "-p", s.Dir, "-c", file, "-e", filepath.Join(s.Dir, "error.log"))
 	if err != nil {
 		return nil, fmt.Errorf("nginx is needed: %w", err)
 	}
 	theirs := &contender{"nginx", "http://" + address + "/contoso", []int{c.Process.Pid}}
-	if err := theirs.ready(); err != nil {
+	if err := stand.Await(theirs.base + "/api/data/v9.2/small"); err != nil {
 		return nil, err
 	}
 	theirs.pids = append(theirs.pids, children(c.Process.Pid)...)
 	return theirs, nil
-}
-
-func (c *contender) ready() error {
-	for began := time.Now(); time.Since(began) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
-		resp, err := http.Get(c.base + "/api/data/v9.2/small")
-		if err != nil {
-			continue
-		}
-		io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode == http.StatusOK {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s does not answer", c.name)
 }
 
 // spent returns the processor time that the contender has used.
@@ -270,24 +227,6 @@ func ms(d time.Duration) float64 { return float64(d) / 1e6 }
 func median(list []float64) float64 {
 	slices.Sort(list)
 	return list[len(list)/2]
-}
-
-func freeAddress() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return ""
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func await(file string) (string, error) {
-	for began := time.Now(); time.Since(began) < 20*time.Second; time.Sleep(10 * time.Millisecond) {
-		if text, err := os.ReadFile(file); err == nil && len(text) > 0 {
-			return string(text), nil
-		}
-	}
-	return "", fmt.Errorf("%s was not written", file)
 }
 
 func children(pid int) []int {

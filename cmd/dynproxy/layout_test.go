@@ -11,8 +11,10 @@ import (
 // nothing imports what stands above it, the proxy and the portal never meet,
 // and the emulator shares no code with what it is used to test.
 var plan = map[string][]string{
-	"cmd/dynproxy": {"*"},
-	"bench/nginx":  nil,
+	"cmd/dynproxy":   {"*"},
+	"bench/nginx":    {"bench/stand"},
+	"bench/stand":    nil,
+	"bench/throttle": {"bench/stand", "internal/emulator"},
 
 	"proxy":   {"tenants", "internal/callers", "internal/limits", "internal/odata", "internal/strict"},
 	"tenants": {"internal/envfile", "internal/secret"},

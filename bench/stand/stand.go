@@ -1,0 +1,112 @@
+// Package stand holds up what a benchmark compares: the proxy, built from this
+// tree, and its peers, as processes on loopback that end with the benchmark.
+package stand
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// patience is how long a process may take until it answers.
+const patience = 30 * time.Second
+
+// Stand is a folder and the processes that run in it.
+type Stand struct {
+	Dir     string // for files; gone after Close
+	binary  string // of the proxy, once it is built
+	running []*exec.Cmd
+}
+
+// New makes an empty stand.
+func New() (*Stand, error) {
+	dir, err := os.MkdirTemp("", "dynproxy-bench-")
+	if err != nil {
+		return nil, err
+	}
+	return &Stand{Dir: dir}, nil
+}
+
+// Close ends all processes, the last first, and removes the folder.
+func (s *Stand) Close() {
+	for i := len(s.running) - 1; i >= 0; i-- {
+		s.running[i].Process.Signal(os.Interrupt)
+		s.running[i].Wait()
+	}
+	os.RemoveAll(s.Dir)
+}
+
+// Start runs a program with further variables in its environment.
+func (s *Stand) Start(environ []string, name string, args ...string) (*exec.Cmd, error) {
+	c := exec.Command(name, args...)
+	c.Env = append(os.Environ(), environ...)
+	c.Stderr = os.Stderr
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	s.running = append(s.running, c)
+	return c, nil
+}
+
+// Proxy runs one more proxy, which listens at the base returned, and waits
+// until it serves. The settings are NAME=value without the prefix.
+func (s *Stand) Proxy(settings ...string) (base string, pid int, err error) {
+	if s.binary == "" {
+		binary := filepath.Join(s.Dir, "dynproxy")
+		if out, err := exec.Command("go", "build", "-o", binary, "dynproxy/cmd/dynproxy").CombinedOutput(); err != nil {
+			return "", 0, fmt.Errorf("build the proxy: %w\n%s", err, out)
+		}
+		s.binary = binary
+	}
+	callers, operators := FreeAddress(), FreeAddress()
+	environ := []string{"DYNPROXY_LISTEN=" + callers, "DYNPROXY_OPS_LISTEN=" + operators, "DYNPROXY_LOG_LEVEL=warn"}
+	for _, setting := range settings {
+		environ = append(environ, "DYNPROXY_"+setting)
+	}
+	c, err := s.Start(environ, s.binary, "serve")
+	if err != nil {
+		return "", 0, err
+	}
+	return "http://" + callers, c.Process.Pid, Await("http://" + operators + "/readyz")
+}
+
+// Await asks for url until it answers 200.
+func Await(url string) error {
+	for began := time.Now(); time.Since(began) < patience; time.Sleep(20 * time.Millisecond) {
+		resp, err := http.Get(url)
+		if err != nil {
+			continue
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s does not answer 200 within %v", url, patience)
+}
+
+// AwaitFile returns what a process writes into a file.
+func AwaitFile(file string) (string, error) {
+	for began := time.Now(); time.Since(began) < patience; time.Sleep(10 * time.Millisecond) {
+		if text, err := os.ReadFile(file); err == nil && len(text) > 0 {
+			return string(text), nil
+		}
+	}
+	return "", fmt.Errorf("%s was not written within %v", file, patience)
+}
+
+// FreeAddress is one on loopback where nothing listens.
+func FreeAddress() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return ""
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
