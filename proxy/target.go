@@ -52,6 +52,10 @@ func ambiguous(path string) string {
 	case strings.Contains(lower, "#"):
 		return "a fragment"
 	}
+	// A tenant's name ends where every server thinks it does.
+	if first, _ := firstSegment(lower); masked(first) {
+		return "an encoded slash before the OData path"
+	}
 	unmasked := strings.NewReplacer("%2e", ".", "%2f", "/", "%5c", "/").Replace(lower)
 	for segment := range strings.SplitSeq(unmasked, "/") {
 		if segment == "." || segment == ".." {

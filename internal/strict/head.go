@@ -133,12 +133,34 @@ func requestLine(line []byte) (target []byte, oldVersion bool, reason string) {
 			return nil, false, "odd byte in the request target"
 		}
 	}
+	path, _, _ := bytes.Cut(target, []byte("?"))
+	if !soundEscapes(path) {
+		return nil, false, "malformed escape in the request target"
+	}
 	absolute := hasPrefixFold(target, "http://") || hasPrefixFold(target, "https://")
 	asterisk := string(method) == "OPTIONS" && string(target) == "*"
 	if len(target) == 0 || target[0] != '/' && !absolute && !asterisk {
 		return nil, false, "request target is neither a path nor an address"
 	}
 	return target, string(version) == "HTTP/1.0", ""
+}
+
+// soundEscapes reports whether each % begins two hex digits. net/http answers
+// a path where one does not by itself, and not in the shape of the others.
+func soundEscapes(path []byte) bool {
+	for {
+		i := bytes.IndexByte(path, '%')
+		if i < 0 {
+			return true
+		}
+		if path = path[i+1:]; len(path) < 2 || !isHex(path[0]) || !isHex(path[1]) {
+			return false
+		}
+	}
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
 func (h *headers) add(line []byte) string {

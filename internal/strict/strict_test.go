@@ -162,6 +162,8 @@ var hostile = []struct{ name, raw, reason string }{
 	{"no slash", "GET x HTTP/1.1\r\nHost: a\r\n\r\n", "request target is neither a path nor an address"},
 	{"asterisk", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", "request target is neither a path nor an address"},
 	{"fragment", "GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", "odd byte in the request target"},
+	{"half an escape", "GET /%2 HTTP/1.1\r\nHost: a\r\n\r\n", "malformed escape in the request target"},
+	{"false escape", "GET /%g0?a HTTP/1.1\r\nHost: a\r\n\r\n", "malformed escape in the request target"},
 	{"tab in the target", "GET /\tx HTTP/1.1\r\nHost: a\r\n\r\n", "odd byte in the request target"},
 	{"space in the target", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", "not HTTP/1.1 or HTTP/1.0"},
 	{"two spaces", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "not HTTP/1.1 or HTTP/1.0"},
