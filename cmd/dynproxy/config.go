@@ -62,6 +62,8 @@ type settings struct {
 	AnswerIdle      time.Duration `env:"ANSWER_IDLE_TIMEOUT" envDefault:"2m"`
 	KeepAlive       time.Duration `env:"KEEP_ALIVE" envDefault:"2m"`
 	MaxHeaderBytes  int           `env:"MAX_HEADER_BYTES" envDefault:"98304"`
+	MaxURLBytes     int           `env:"MAX_URL_BYTES" envDefault:"65536"`
+	MaxStreams      int           `env:"MAX_STREAMS" envDefault:"100"`
 	MaxConns        int           `env:"MAX_CONNECTIONS" envDefault:"20000"`
 	MaxConnsPerAddr int           `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"4000"`
 
@@ -252,6 +254,12 @@ func (c *config) readManners(faults *envfile.Faults) {
 	}
 	if c.MaxHeaderBytes < 4<<10 || c.MaxHeaderBytes > 16<<20 {
 		fault("MAX_HEADER_BYTES", "must lie between 4096 and 16777216")
+	}
+	if c.MaxURLBytes < 2<<10 || c.MaxURLBytes > c.MaxHeaderBytes {
+		fault("MAX_URL_BYTES", "must lie between 2048 and %sMAX_HEADER_BYTES", prefix)
+	}
+	if c.MaxStreams < 1 || c.MaxStreams > 10_000 {
+		fault("MAX_STREAMS", "must lie between 1 and 10000")
 	}
 	if c.MaxConns < 0 || c.MaxConnsPerAddr < 0 {
 		fault("MAX_CONNECTIONS", "and %sMAX_CONNECTIONS_PER_ADDRESS must not be negative; 0 means no limit", prefix)

@@ -13,6 +13,7 @@ import (
 var plan = map[string][]string{
 	"cmd/dynproxy":   {"*"},
 	"bench/nginx":    {"bench/stand"},
+	"bench/slow":     {"bench/stand", "internal/emulator"},
 	"bench/stand":    nil,
 	"bench/throttle": {"bench/stand", "internal/emulator"},
 
@@ -26,6 +27,7 @@ var plan = map[string][]string{
 	"internal/entra":              {"internal/secret"},
 	"internal/envfile":            nil,
 	"internal/kerberos":           nil,
+	"internal/kerberos/kdctest":   nil,
 	"internal/limits":             nil,
 	"internal/odata":              nil,
 	"internal/secret":             nil,

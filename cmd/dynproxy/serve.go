@@ -195,6 +195,7 @@ func (h *house) server(handler http.Handler) *http.Server {
 		MaxHeaderBytes:    h.cfg.MaxHeaderBytes,
 		ErrorLog:          quiet(h.log),
 		ConnContext:       strict.ConnContext,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: h.cfg.MaxStreams},
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is for the Handler to refuse
 	}
@@ -202,7 +203,7 @@ func (h *house) server(handler http.Handler) *http.Server {
 
 // guard puts what looks at connections before the server.
 func (h *house) guard(l net.Listener) (*strict.Guard, error) {
-	bounds := strict.Limits{Head: h.cfg.MaxHeaderBytes, RequestLine: h.cfg.MaxHeaderBytes, Connections: h.cfg.MaxConns, PerAddress: h.cfg.MaxConnsPerAddr}
+	bounds := strict.Limits{Head: h.cfg.MaxHeaderBytes, RequestLine: h.cfg.MaxURLBytes, Connections: h.cfg.MaxConns, PerAddress: h.cfg.MaxConnsPerAddr}
 	if h.cfg.TLSCertFile == "" {
 		return strict.Listener(l, bounds), nil
 	}
