@@ -87,9 +87,14 @@ func asError(err error) *Error {
 // in the tenant, or no consent there.
 var consentCodes = []int{700016, 7000229, 700011, 65001, 90094, 90095, 90099, 650056}
 
-// disabledCodes say that the tenant's administrator has switched the app off,
-// which consent does not cure.
-var disabledCodes = []int{7000112, 70001, 1000031}
+// tenantCodes say that the tenant itself lacks something that neither consent
+// nor another secret cures: the app or Dataverse is switched off there, or was
+// never subscribed to.
+var tenantCodes = []int{7000112, 70001, 1000031, 650052, 500011, 500014}
+
+// passingCodes come with an error of the app's, though the service is at fault:
+// it found a loop, its directory is busy, the tenant is throttled.
+var passingCodes = []int{50196, 90033, 90055}
 
 // appWideCodes say that the credential itself is wrong, whoever the tenant.
 var appWideCodes = []int{
@@ -108,7 +113,9 @@ func classify(status int, oauth string, codes []int) Class {
 		return Transient
 	case oauth == "":
 		return Transient // Entra ID always names its error: something else answered
-	case anyOf(codes, disabledCodes):
+	case anyOf(codes, passingCodes):
+		return Transient
+	case anyOf(codes, tenantCodes):
 		return Configuration
 	case anyOf(codes, consentCodes), oauth == "unauthorized_client", oauth == "consent_required", oauth == "interaction_required":
 		return Consent

@@ -2,13 +2,14 @@ package entra
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -39,9 +40,30 @@ type answer struct {
 	ExpiresIn     json.Number `json:"expires_in"`
 	RefreshIn     json.Number `json:"refresh_in"`
 	Error         string      `json:"error"`
-	Codes         []int       `json:"error_codes"`
+	Codes         numbers     `json:"error_codes"`
 	TraceID       string      `json:"trace_id"`
 	CorrelationID string      `json:"correlation_id"`
+}
+
+// numbers are AADSTS numbers. Some who answer in Entra ID's place write them as
+// strings, or as nothing that can be read; the error beside them still counts.
+type numbers []int
+
+// UnmarshalJSON is json.Unmarshaler's. It takes what it can read and never
+// fails.
+func (n *numbers) UnmarshalJSON(data []byte) error {
+	var list []any
+	if json.Unmarshal(data, &list) != nil {
+		return nil
+	}
+	for _, one := range list {
+		if code, err := strconv.Atoi(fmt.Sprint(one)); err == nil {
+			*n = append(*n, code)
+		} else if f, ok := one.(float64); ok {
+			*n = append(*n, int(f))
+		}
+	}
+	return nil
 }
 
 const discoveryPath = "/v2.0/.well-known/openid-configuration"
@@ -156,14 +178,30 @@ func retryAfter(header http.Header) time.Duration {
 	return 0
 }
 
-// plain keeps of a network error what it was, without the address and what
-// else a *url.Error quotes.
+// plain keeps of a network error what it was, by its type: the text of others
+// may quote what was sent, and a malformed answer is quoted by net/http.
 func plain(err error) error {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err
+	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fmt.Errorf("its certificate is not trusted: %w", cert.Err)
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return dns
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return fmt.Errorf("%s: %w", op.Op, op.Err)
 	}
-	return err
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return errTimeout
+	}
+	for _, known := range []error{context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return errNoHTTP
 }
+
+var (
+	errTimeout = errors.New("timeout")
+	errNoHTTP  = errors.New("the answer is not HTTP as it should be")
+)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-const mintWithin = 30 * time.Second // one mint, its tries included
+const mintWithin = time.Minute // one mint, its tries and its wait at the door included
 
 // flight is a mint under way, for all who wait for it.
 type flight struct {

@@ -3,19 +3,21 @@ package entra
 import "time"
 
 const (
+	freeRenewals  = 3 // one soon after the other: an administrator may revoke twice
 	shortestFloor = 3 * time.Second
 	longestFloor  = time.Minute
 	calm          = 2 * time.Minute // without a refusal, after which all is well again
 )
 
 // refusal paces the renewals that an organization forces. One that refuses
-// whatever it is sent must not have Entra ID asked with every call: the floor
-// between two renewals grows while refusals go on.
+// whatever it is sent must not have Entra ID asked with every call: after a few
+// the floor between two renewals grows while refusals go on.
 type refusal struct {
-	claims  bool // whether the last one was for claims
-	pending bool // a renewal was forced and has not come yet
-	last    time.Time
-	floor   time.Duration
+	claims   bool // whether the last one was for claims
+	pending  bool // a renewal was forced and has not come yet
+	last     time.Time
+	floor    time.Duration
+	renewals int // without calm between them
 }
 
 // allows reports whether a renewal may be forced now. A challenge for claims
@@ -32,9 +34,11 @@ func (r *refusal) renewed(now time.Time) {
 	if !r.pending {
 		return
 	}
-	r.floor = min(max(2*r.floor, shortestFloor), longestFloor)
 	if now.Sub(r.last) > calm {
-		r.floor = shortestFloor
+		r.renewals, r.floor = 0, 0
+	}
+	if r.renewals++; r.renewals >= freeRenewals {
+		r.floor = min(max(2*r.floor, shortestFloor), longestFloor)
 	}
 	r.pending, r.last = false, now
 }
