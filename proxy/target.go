@@ -51,6 +51,8 @@ func ambiguous(path string) string {
 		return "an encoded NUL"
 	case strings.Contains(lower, "#"):
 		return "a fragment"
+	case strings.ContainsFunc(lower, func(c rune) bool { return c < ' ' || c == 0x7f }):
+		return "a control byte" // HTTP/2 has no line to keep it out
 	}
 	// A tenant's name ends where every server thinks it does.
 	if first, _ := firstSegment(lower); masked(first) {

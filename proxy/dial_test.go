@@ -1,0 +1,67 @@
+package proxy_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"dynproxy/proxy"
+)
+
+// Whatever a name leads to is judged when it is dialled: no private address
+// and none of this machine gets so much as a connection, unless the settings
+// name the host.
+func TestPrivateAddressesAreRefused(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	arrived := make(chan string, 10)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			arrived <- c.RemoteAddr().String()
+			c.Close()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	ask := func(host string, named func(string) bool) error {
+		way := proxy.NewTransport(proxy.Way{AnswerWithin: time.Second, MayBePrivate: named})
+		defer way.CloseIdleConnections()
+		r, _ := http.NewRequestWithContext(t.Context(), "GET", "https://"+net.JoinHostPort(host, port)+"/", nil)
+		r.Header.Set("Authorization", "Bearer token")
+		resp, err := way.RoundTrip(r)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	}
+	for _, host := range []string{
+		"127.0.0.1", "localhost", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+		"::1", "::", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1", "fd00::1", "ff02::1", "224.0.0.1", "255.255.255.255",
+	} {
+		for name, named := range map[string]func(string) bool{"no rule": nil, "a rule for others": func(string) bool { return false }} {
+			if err := ask(host, named); err == nil || !strings.Contains(err.Error(), "leads to a private address") {
+				t.Errorf("%s, %s: %v", host, name, err)
+			}
+		}
+	}
+	select {
+	case from := <-arrived:
+		t.Errorf("%s connected", from)
+	default:
+	}
+	err = ask("127.0.0.1", func(hostport string) bool { return hostport == "127.0.0.1:"+port })
+	select {
+	case <-arrived:
+	case <-time.After(5 * time.Second):
+		t.Errorf("a host that the settings name is not dialled: %v", fmt.Sprint(err))
+	}
+}
