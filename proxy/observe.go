@@ -186,6 +186,12 @@ func (o *observer) done() {
 	m.bytes.WithLabelValues("in").Add(float64(o.in.count()))
 	m.bytes.WithLabelValues("out").Add(float64(o.out))
 	o.line(tenant, status, took)
+	if o.h.Saw != nil && c.tenant != nil && code != string(callerLeft) {
+		if code == "" && (status >= 400 || o.cut) {
+			code = "status " + strconv.Itoa(status)
+		}
+		o.h.Saw(tenant, code)
+	}
 }
 
 // tear resets the connection of a caller that speaks HTTP/1.0, to which an

@@ -44,6 +44,9 @@ type Parts struct {
 	Entrance Entrance
 	Log      zerolog.Logger
 	Metrics  *Metrics
+	// Saw, if set, is told how each call of a tenant ended: "" for a success,
+	// else the refusal's code or "status 503". It must be quick.
+	Saw func(tenant, code string)
 }
 
 // Handler serves callers.

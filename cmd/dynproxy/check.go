@@ -108,29 +108,39 @@ func (h *house) doctor() *check.Doctor {
 			a, err := h.tokens.authority(ctx, t)
 			return a.Login, a.TenantID, err
 		},
+		Named: func(ctx context.Context, t *tenants.Tenant) (string, string, error) {
+			a, err := h.tokens.finder.Find(ctx, t.Org)
+			return a.Login, a.TenantID, err
+		},
 		Token:        h.tokens.Token,
-		Advice:       func(err error) string { return plainly(err).Error() },
+		Proof:        h.tokens.proof,
+		ClientID:     h.tokens.ClientID,
+		Advice:       advice,
 		Organization: h.out.organizations,
+		Login:        h.out.login,
 	}
+}
+
+// advice is what a caller would be told of err.
+func advice(err error) (code, message string) {
+	if e, ok := errors.AsType[*proxy.Error](err); ok {
+		return string(e.Code), e.Message
+	}
+	return string(proxy.UpstreamUnreachable), err.Error()
 }
 
 // plainly is the face of err: what a caller would be told.
 func plainly(err error) error {
-	if e, ok := errors.AsType[*proxy.Error](err); ok {
-		return errors.New(e.Message)
-	}
-	return err
+	_, message := advice(err)
+	return errors.New(message)
 }
 
 func (w *world) printReports(reports []check.Report) {
+	marks := map[check.State]string{check.OK: "ok  ", check.Warning: "WARN", check.Broken: "FAIL", check.Unknown: " -  "}
 	for _, r := range reports {
 		fmt.Fprintln(w.stdout, r.Tenant)
 		for _, l := range r.Links {
-			mark := "ok  "
-			if !l.OK {
-				mark = "FAIL"
-			}
-			fmt.Fprintf(w.stdout, "  %s %-13s %s (%d ms)\n", mark, l.Name, l.Finding, l.Millis)
+			fmt.Fprintf(w.stdout, "  %s %-16s %s (%d ms)\n", marks[l.State], l.Name, l.Finding, l.Millis)
 			if l.Next != "" {
 				fmt.Fprintf(w.stdout, "       next: %s\n", l.Next)
 			}

@@ -220,13 +220,15 @@ func readPublicURL(name, address string, fault func(name, cure string, args ...a
 // redirectURI is where Entra ID sends an administrator back to; it must be
 // registered with the app. Without a public address only a browser on this
 // machine finds it.
-func (c *config) redirectURI() string {
-	base := c.OpsPublicURL
-	if base == "" {
-		_, port, _ := net.SplitHostPort(c.OpsListen)
-		base = "http://localhost:" + port
+func (c *config) redirectURI() string { return c.opsURL() + "/consent/callback" }
+
+// opsURL is the base under which administrators reach OPS_LISTEN.
+func (c *config) opsURL() string {
+	if c.OpsPublicURL != "" {
+		return c.OpsPublicURL
 	}
-	return base + "/consent/callback"
+	_, port, _ := net.SplitHostPort(c.OpsListen)
+	return "http://localhost:" + port
 }
 
 func (c *config) readManners(faults *envfile.Faults) {

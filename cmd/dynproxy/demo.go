@@ -118,10 +118,12 @@ func (w *world) runDemo(ctx context.Context) error {
 		return err
 	}
 	defer operators.Close()
+	settings[prefix+"OPS_LISTEN"] = operators.Addr().String()
 	cfg, err := loadConfig(settings)
 	if err != nil {
 		return err
 	}
+	p.Entra().AddRedirectURI(demoClientID, cfg.redirectURI())
 	h, err := build(cfg, newLog(cfg, w.stderr))
 	if err != nil {
 		return err
@@ -182,7 +184,8 @@ func (w *world) explainDemo(callers, operators string) {
 		line("-si", "/fabrikam/api/data/v9.2/WhoAmI"),
 		line("-si", "/northwind/api/data/v9.2/WhoAmI"),
 		"",
-		"Operators: " + operators + "/readyz and " + operators + "/metrics. Ctrl-C ends the demo.",
+		"The portal: " + operators + "/  Its page of fabrikam leads to consent, and " + operators + "/metrics to figures.",
+		"Ctrl-C ends the demo.",
 		"", "",
 	}, "\n"))
 }

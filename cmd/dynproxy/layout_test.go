@@ -17,6 +17,8 @@ var plan = map[string][]string{
 	"bench/stand":    nil,
 	"bench/throttle": {"bench/stand", "internal/emulator"},
 
+	"consent": {"internal/check"},
+	"portal":  {"internal/check"},
 	"proxy":   {"tenants", "internal/callers", "internal/limits", "internal/odata", "internal/strict"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
@@ -32,6 +34,7 @@ var plan = map[string][]string{
 	"internal/odata":              nil,
 	"internal/secret":             nil,
 	"internal/strict":             nil,
+	"internal/traffic":            nil,
 }
 
 // soleImporters are modules of others that one package keeps to itself.

@@ -11,23 +11,31 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"dynproxy/consent"
 	"dynproxy/internal/secret"
+	"dynproxy/portal"
 )
 
 // ops is the operators' side of the house.
 type ops struct {
-	*http.ServeMux
+	http.Handler
 	house    *house
 	draining atomic.Bool
 }
 
 func newOps(h *house, registry *prometheus.Registry) *ops {
-	o := &ops{ServeMux: http.NewServeMux(), house: h}
-	o.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+	mux := http.NewServeMux()
+	o := &ops{Handler: portal.Guard(mux), house: h}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
-	o.HandleFunc("GET /readyz", o.ready)
-	o.Handle("GET /metrics", o.behindPassword(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
+	mux.HandleFunc("GET /readyz", o.ready)
+	mux.Handle("GET /metrics", o.behindPassword(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
+	// Administrators of tenants come without the operators' password. What
+	// their pages show is for whoever has the signed link.
+	mux.Handle("/consent/", consent.New(h.consentHouse()))
+	mux.Handle("GET /portal.css", portal.Style())
+	mux.Handle("/", o.behindPassword(portal.New(h.portalHouse())))
 	return o
 }
 

@@ -26,6 +26,7 @@ import (
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/strict"
+	"dynproxy/internal/traffic"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
 )
@@ -70,6 +71,9 @@ type house struct {
 	meters *proxy.Metrics
 	ops    *ops
 	out    *ways
+
+	traffic traffic.Book
+	looks   looks
 }
 
 // build wires the house together. What it starts ends with close.
@@ -99,7 +103,7 @@ func build(cfg *config, log zerolog.Logger) (*house, error) {
 			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg),
 			BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle,
 		},
-		Log: log, Metrics: h.meters,
+		Log: log, Metrics: h.meters, Saw: h.traffic.Saw,
 	})
 	h.ops = newOps(h, registry)
 	return h, nil
@@ -130,6 +134,8 @@ func serve(ctx context.Context, cfg *config, log zerolog.Logger) error {
 
 func (h *house) run(ctx context.Context, inside, operators net.Listener) error {
 	log := h.log
+	// What was left to the system is known now, and goes into links.
+	h.cfg.Listen, h.cfg.OpsListen = inside.Addr().String(), operators.Addr().String()
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
@@ -265,8 +271,10 @@ func (h *house) tenantsChanged(changes []tenants.Change) {
 		if c.Old != nil {
 			h.tokens.changed(c.Old, c.New)
 			key := proxy.BudgetKey(c.Old, h.tokens.ClientID(c.Old))
+			h.looks.forget(c.Name)
 			if c.New == nil {
 				h.meters.Forget(c.Name)
+				h.traffic.Forget(c.Name)
 			}
 			if !h.budgetUsed(key) {
 				h.gate.Drop(key)

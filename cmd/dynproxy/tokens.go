@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"dynproxy/consent"
 	"dynproxy/internal/entra"
 	"dynproxy/internal/envfile"
 	"dynproxy/proxy"
@@ -26,14 +27,18 @@ type tokens struct {
 	finder *entra.Finder
 	mints  *prometheus.CounterVec
 	took   prometheus.Histogram
-	back   string   // where an administrator is sent back to after consent
+	key    consent.Key
+	back   func() string   // where an administrator is sent back to after consent
+	ending context.Context // of what goes on in the background, until close
+	end    context.CancelFunc
 	held   sync.Map // *tenants.Tenant to *entra.Source; a changed tenant is another key
 }
 
 func newTokens(cfg *config, login, challenge http.RoundTripper, log zerolog.Logger, r prometheus.Registerer) (*tokens, error) {
 	k := &tokens{
 		own:  cfg.registration,
-		back: cfg.redirectURI(),
+		key:  consentKey(cfg.registration),
+		back: cfg.redirectURI,
 		mint: entra.NewMint(login, log),
 		mints: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dynproxy_mints_total", Help: "Tokens asked for, by what came of it.",
@@ -44,6 +49,7 @@ func newTokens(cfg *config, login, challenge http.RoundTripper, log zerolog.Logg
 		}),
 		finder: &entra.Finder{Transport: challenge, LoginAllowed: cfg.rules.Logins.Allows},
 	}
+	k.ending, k.end = context.WithCancel(context.Background())
 	r.MustRegister(k.mints, k.took)
 	k.cache = &entra.Cache{Mint: k.mint.Token, Log: log, Observe: k.observe}
 	identity, err := k.mint.Register(registration(cfg.registration))
@@ -87,7 +93,22 @@ func (k *tokens) observe(_ entra.Target, took time.Duration, failed *entra.Error
 	k.took.Observe(took.Seconds())
 }
 
-func (k *tokens) close() { k.cache.Close() }
+func (k *tokens) close() {
+	k.end()
+	k.cache.Close()
+}
+
+// retry forgets that t could not get a token, so that the next to ask for one
+// sends a request. A token that is held stays.
+func (k *tokens) retry(t *tenants.Tenant) {
+	s, ok := k.held.Load(t)
+	if !ok {
+		k.finder.Forget(t.Org)
+		return
+	}
+	mine := s.(*entra.Source).Target()
+	k.cache.Reset(func(target entra.Target) bool { return target == mine })
+}
 
 // Token is proxy.TokenSource's.
 func (k *tokens) Token(ctx context.Context, t *tenants.Tenant) (string, error) {
@@ -111,6 +132,28 @@ func (k *tokens) Refused(t *tenants.Tenant, token, claims string) bool {
 
 // ClientID is proxy.TokenSource's.
 func (k *tokens) ClientID(t *tenants.Tenant) string { return k.registrationOf(t).ClientID }
+
+// proof says with what t's tokens are asked for, and when that ends: zero where
+// nobody knows.
+func (k *tokens) proof(t *tenants.Tenant) (kind string, ends time.Time) {
+	r := k.registrationOf(t)
+	switch {
+	case r.CertificateFile != "":
+		kind = "certificate"
+	case r.FederatedTokenFile != "":
+		kind = "federated token"
+	case r.ManagedIdentity != "":
+		kind = "managed identity"
+	default:
+		kind = "secret"
+	}
+	for _, x := range k.mint.Expiries() { // the nearest comes first
+		if x.ClientID == r.ClientID && (ends.IsZero() || x.At.Before(ends)) {
+			ends = x.At
+		}
+	}
+	return kind, ends
+}
 
 func (k *tokens) registrationOf(t *tenants.Tenant) tenants.Registration {
 	if t.Registration.ClientID != "" {
@@ -243,7 +286,7 @@ func (k *tokens) consentLink(ctx context.Context, t *tenants.Tenant) string {
 	if err != nil {
 		return "what 'dynproxy consent-url " + t.Name + "' prints"
 	}
-	return entra.ConsentURL(authority.Login, authority.TenantID, k.ClientID(t), t.Org, k.back, "")
+	return entra.ConsentURL(authority.Login, authority.TenantID, k.ClientID(t), t.Org, k.back(), k.key.State(t.Name, consent.MailLife))
 }
 
 // organizationRefusal is for an organization that could not be asked for its

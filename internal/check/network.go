@@ -1,0 +1,189 @@
+package check
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"time"
+)
+
+const (
+	skewTold  = time.Minute
+	skewGrave = 5 * time.Minute // Entra ID takes no assertion that is off by more
+)
+
+// stages are the moments of one request on a connection of its own.
+type stages struct {
+	began, named, connected, secured time.Time
+	proxied                          bool
+}
+
+// network asks the organization anonymously and notes all links from its name
+// to its challenge. It reports whether the organization answered.
+func (w *walk) network(ctx context.Context) bool {
+	way := w.d.Organization.Clone()
+	way.DisableKeepAlives = true
+	defer way.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.t.Org+"/api/data/v9.2/WhoAmI", nil)
+	if err != nil {
+		w.note(Name, Broken, "the organization's address cannot be used", "Mend ORG_URL.")
+		return false
+	}
+	s := stages{began: time.Now()}
+	if way.Proxy != nil {
+		out, err := way.Proxy(r)
+		s.proxied = err == nil && out != nil
+	}
+	resp, err := way.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		ConnectStart: func(string, string) {
+			if s.named.IsZero() {
+				s.named = time.Now()
+			}
+		},
+		ConnectDone: func(_, _ string, err error) {
+			if err == nil {
+				s.connected = time.Now()
+			}
+		},
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+			if err == nil {
+				s.secured = time.Now()
+			}
+		},
+	})))
+	if err != nil {
+		w.unreached(s, err)
+		return false
+	}
+	io.CopyN(io.Discard, resp.Body, 64<<10)
+	resp.Body.Close()
+	w.passed(s, 3)
+	w.clock(resp)
+	w.challenge(resp)
+	return true
+}
+
+// passed notes how many of name, connection and TLS hold.
+func (w *walk) passed(s stages, n int) {
+	by := ""
+	if s.proxied {
+		by = " by the proxy of HTTPS_PROXY"
+	}
+	for i, l := range []struct {
+		name, finding string
+		from, to      time.Time
+	}{
+		{Name, w.t.OrgHost() + " is resolved" + by, s.began, s.named},
+		{Connection, "made" + by, s.named, s.connected},
+		{TLS, "verified", s.connected, s.secured},
+	} {
+		if i < n {
+			w.noteTook(l.name, OK, l.finding, "", max(0, l.to.Sub(l.from)))
+		}
+	}
+	w.began = time.Now()
+}
+
+// unreached notes which of the links to the organization is broken.
+func (w *walk) unreached(s stages, err error) {
+	w.callers("upstream_unreachable")
+	host := w.t.OrgHost()
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		w.note(Name, Broken, dns.Name+" cannot be resolved", "Check ORG_URL for a slip, and this machine's name service; where names are resolved by a proxy, set HTTPS_PROXY.")
+		return
+	}
+	timeout, ok := errors.AsType[net.Error](err)
+	late := ok && timeout.Timeout()
+	if late {
+		w.report.Error = "upstream_timeout"
+	}
+	switch {
+	case s.connected.IsZero():
+		w.passed(s, 1)
+		next := "Let this machine connect to " + host + " on port 443, or set HTTPS_PROXY where a proxy leads out."
+		if strings.Contains(err.Error(), "private address") { // the dialler's own refusal has no type
+			next = "The name leads to a private address. If that is right, add " + host + " to ALLOWED_ORG_HOSTS."
+		}
+		w.note(Connection, Broken, "no connection to "+host+": "+cause(err), next)
+	case s.secured.IsZero():
+		w.passed(s, 2)
+		finding, next := insecure(err)
+		w.note(TLS, Broken, finding, next)
+	default:
+		w.passed(s, 3)
+		w.note(Challenge, Broken, "the connection was made and no answer came: "+cause(err), "Try again; if it stays, look whether something between closes connections to "+host+".")
+	}
+}
+
+// insecure says why a TLS connection failed.
+func insecure(err error) (finding, next string) {
+	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		issuer := "an unknown authority"
+		if len(cert.UnverifiedCertificates) > 0 {
+			if name := cert.UnverifiedCertificates[0].Issuer.String(); name != "" {
+				issuer = name
+			}
+		}
+		return fmt.Sprintf("the certificate, issued by %s, is not trusted: %v", issuer, cert.Err),
+			"If that is your company's inspecting proxy, name its CA in TRUSTED_CA_FILE; if not, somebody answers in the organization's name."
+	}
+	return "the TLS handshake failed: " + cause(err), "Look whether something between speaks TLS 1.2 or later, and whether the address is right."
+}
+
+// cause is an error of the network without the layers around it.
+func cause(err error) string {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return fmt.Sprintf("%s: %v", op.Op, op.Err)
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return "it took too long"
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "the connection was closed"
+	}
+	return fmt.Sprintf("%T", err)
+}
+
+func (w *walk) clock(resp *http.Response) {
+	there, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		w.note(Clock, OK, "the organization does not tell its time", "")
+		return
+	}
+	skew := time.Since(there).Round(time.Second)
+	size := max(skew, -skew)
+	which := "fast"
+	if skew < 0 {
+		which = "slow"
+	}
+	switch {
+	case size > skewGrave:
+		w.note(Clock, Warning, fmt.Sprintf("this machine's clock is %v %s", size, which), "Set the clock: certificates and assertions are refused when it is off by more than five minutes, and tokens end at the wrong time.")
+	case size > skewTold:
+		w.note(Clock, Warning, fmt.Sprintf("this machine's clock is %v %s", size, which), "Set the clock, or have it set by a time service.")
+	default:
+		w.note(Clock, OK, "right", "")
+	}
+}
+
+// challenge judges the answer to a request without a token.
+func (w *walk) challenge(resp *http.Response) {
+	bearer := false
+	for _, challenge := range resp.Header.Values("WWW-Authenticate") {
+		bearer = bearer || strings.HasPrefix(strings.ToLower(challenge), "bearer")
+	}
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized && bearer:
+		w.note(Challenge, OK, "the organization asks for a token", "")
+	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500:
+		w.note(Challenge, Warning, fmt.Sprintf("status %d to a request without a token", resp.StatusCode), "The organization is busy or down: try again, and look at its status in the Power Platform admin center.")
+	default:
+		w.note(Challenge, Broken, fmt.Sprintf("status %d to a request without a token: that is no answer of an organization", resp.StatusCode), "Check ORG_URL: it must be the organization's address, such as https://contoso.crm.dynamics.com.")
+	}
+}

@@ -1,0 +1,381 @@
+// Package portal is what operators see: pages, rendered here and without
+// JavaScript, of all tenants with the state of every link of their chains, and
+// the same facts as JSON. It looks nothing up on its own: a page shows what
+// the house remembers, so that ten thousand tenants cost no more than ten.
+package portal
+
+import (
+	"cmp"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"dynproxy/internal/check"
+)
+
+// Tenant is what is known of one tenant. Times are zero where nothing is known.
+type Tenant struct {
+	Name         string        `json:"name"`
+	Organization string        `json:"organization,omitempty"` // https://host
+	State        State         `json:"state"`
+	Fault        string        `json:"fault,omitempty"` // why its settings cannot be used
+	Report       *check.Report `json:"chain,omitempty"` // the last check, if there was one
+	Success      time.Time     `json:"last_success,omitzero"`
+	TokenEnds    time.Time     `json:"token_expires,omitzero"`
+	Proof        string        `json:"credential,omitempty"` // secret, certificate ...
+	ProofEnds    time.Time     `json:"credential_expires,omitzero"`
+	Budget       Budget        `json:"budget"`
+	Traffic      []int         `json:"calls_a_minute"` // of the last hour, the oldest first
+	Failures     []Failure     `json:"recent_errors,omitempty"`
+	Callers      []Share       `json:"callers,omitempty"`
+}
+
+// State sums a tenant up.
+type State string
+
+const (
+	Ready     State = "ready"
+	Attention State = "attention"
+	Broken    State = "broken"
+	Unchecked State = "unchecked"
+)
+
+// Budget is how far a tenant's budget is spent.
+type Budget struct {
+	Mode      string  `json:"mode"` // enforce, report or off
+	Requests  float64 `json:"requests"`
+	Limit     float64 `json:"requests_limit"` // zero: none
+	InFlight  float64 `json:"in_flight"`
+	Places    float64 `json:"in_flight_limit"`
+	Waiting   int     `json:"waiting"`
+	ClosedFor float64 `json:"closed_for_seconds,omitempty"` // by Retry-After
+	Today     uint64  `json:"operations_today"`
+}
+
+// Failure is what failed in one way.
+type Failure struct {
+	Code  string    `json:"code"`
+	Count int       `json:"count"`
+	Last  time.Time `json:"last"`
+}
+
+// Share is one caller's part of the budget in this window.
+type Share struct {
+	Name    string `json:"caller"`
+	Used    uint64 `json:"requests"`
+	Waiting int    `json:"waiting"`
+}
+
+// House is where facts come from. All of it must be quick but Check.
+type House struct {
+	Names  func() []string // of all tenants, sorted, those with faults included
+	State  func(name string) State
+	Tenant func(name string) (Tenant, bool)
+	// Look says that somebody looks at these tenants: what is not known of them
+	// is found out soon, and not now.
+	Look func(names []string)
+	// Check walks the tenant's chain now. It reports false if there is none.
+	Check func(r *http.Request, name string) bool
+	// ConsentLink is the path of the page that leads an administrator to
+	// consent.
+	ConsentLink func(name string) string
+}
+
+//go:embed pages
+var files embed.FS
+
+// Portal serves the pages.
+type Portal struct {
+	*http.ServeMux
+	house House
+	pages *template.Template
+}
+
+const perPage = 50
+
+// New returns the portal of a house.
+func New(h House) *Portal {
+	p := &Portal{ServeMux: http.NewServeMux(), house: h}
+	p.pages = template.Must(template.New("").Funcs(template.FuncMap{
+		"ago": ago, "in": in, "spark": spark, "chain": check.Chain, "short": short, "count": count, "link": linkOf, "percent": percent, "ailing": ailing,
+	}).ParseFS(files, "pages/*.html"))
+	p.HandleFunc("GET /{$}", p.list)
+	p.HandleFunc("GET /wallboard", p.wallboard)
+	p.HandleFunc("GET /tenants/{name}", p.one)
+	p.HandleFunc("POST /tenants/{name}/check", p.check)
+	p.HandleFunc("GET /api/tenants", p.apiList)
+	p.HandleFunc("GET /api/tenants/{name}", p.apiOne)
+	p.Handle("GET /portal.css", Style())
+	return p
+}
+
+// Style serves the style sheet of all pages.
+func Style() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=3600")
+		http.ServeFileFS(w, r, files, "pages/portal.css")
+	})
+}
+
+// Guard sets the headers that every page of the operators has: nothing is
+// loaded from elsewhere, nothing runs, nobody frames it, and what changes
+// something must come from a page of its own.
+func Guard(next http.Handler) http.Handler {
+	guarded := http.NewCrossOriginProtection()
+	// Entra ID answers the link of 2017 by a form on its own page. What that
+	// may do is decided by the signed state alone.
+	guarded.AddInsecureBypassPattern("POST /consent/callback")
+	inner := guarded.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		inner.ServeHTTP(w, r)
+	})
+}
+
+// view is what list and wallboard show.
+type view struct {
+	House   House
+	Query   string
+	State   State
+	States  []State
+	Count   map[State]int
+	All     int
+	Found   int
+	Tenants []Tenant
+	Page    int
+	Pages   int
+}
+
+// find picks the tenants of a request: ?q= in the name, ?state=, ?page=.
+func (p *Portal) find(r *http.Request) view {
+	q := r.URL.Query()
+	v := view{
+		House: p.house, Query: strings.ToLower(strings.TrimSpace(q.Get("q"))), State: State(q.Get("state")),
+		States: []State{Broken, Attention, Unchecked, Ready}, Count: map[State]int{},
+	}
+	var found []string
+	names := p.house.Names()
+	for _, name := range names {
+		if !strings.Contains(name, v.Query) {
+			continue
+		}
+		state := p.house.State(name)
+		v.Count[state]++
+		if v.State == "" || v.State == state {
+			found = append(found, name)
+		}
+	}
+	v.All, v.Found = len(names), len(found)
+	v.Pages = max(1, (len(found)+perPage-1)/perPage)
+	v.Page, _ = strconv.Atoi(q.Get("page"))
+	v.Page = min(max(v.Page, 1), v.Pages)
+	shown := found[min((v.Page-1)*perPage, len(found)):min(v.Page*perPage, len(found))]
+	for _, name := range shown {
+		if t, ok := p.house.Tenant(name); ok {
+			v.Tenants = append(v.Tenants, t)
+		}
+	}
+	p.house.Look(shown)
+	return v
+}
+
+// Before and After are the addresses of the pages beside this one, "" where
+// there is none.
+func (v view) Before() string { return v.to(v.Page - 1) }
+
+// After is the next page's.
+func (v view) After() string { return v.to(v.Page + 1) }
+
+func (v view) to(page int) string {
+	if page < 1 || page > v.Pages {
+		return ""
+	}
+	q := url.Values{"page": {strconv.Itoa(page)}}
+	if v.Query != "" {
+		q.Set("q", v.Query)
+	}
+	if v.State != "" {
+		q.Set("state", string(v.State))
+	}
+	return "/?" + q.Encode()
+}
+
+// Of is the address of the list of one state.
+func (v view) Of(s State) string {
+	q := url.Values{"state": {string(s)}}
+	if v.Query != "" {
+		q.Set("q", v.Query)
+	}
+	return "/?" + q.Encode()
+}
+
+func (p *Portal) list(w http.ResponseWriter, r *http.Request) {
+	v := p.find(r)
+	if v.Count[Unchecked] > 0 {
+		w.Header().Set("Refresh", "3") // what was not known will be, in a moment
+	}
+	p.render(w, http.StatusOK, "list.html", v)
+}
+
+func (p *Portal) wallboard(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Refresh", "15")
+	p.render(w, http.StatusOK, "wallboard.html", p.find(r))
+}
+
+func (p *Portal) one(w http.ResponseWriter, r *http.Request) {
+	t, ok := p.house.Tenant(r.PathValue("name"))
+	if !ok {
+		p.render(w, http.StatusNotFound, "missing.html", r.PathValue("name"))
+		return
+	}
+	p.house.Look([]string{t.Name})
+	if t.Report == nil && t.Fault == "" {
+		w.Header().Set("Refresh", "2")
+	}
+	p.render(w, http.StatusOK, "tenant.html", struct {
+		Tenant
+		House House
+	}{t, p.house})
+}
+
+func (p *Portal) check(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	if !p.house.Check(r, name) {
+		p.render(w, http.StatusNotFound, "missing.html", name)
+		return
+	}
+	http.Redirect(w, r, "/tenants/"+url.PathEscape(name), http.StatusSeeOther)
+}
+
+func (p *Portal) apiList(w http.ResponseWriter, r *http.Request) {
+	v := p.find(r)
+	answer(w, http.StatusOK, struct {
+		Tenants []Tenant      `json:"tenants"`
+		Total   int           `json:"total"` // that match
+		Page    int           `json:"page"`
+		Pages   int           `json:"pages"`
+		States  map[State]int `json:"states"`
+	}{append([]Tenant{}, v.Tenants...), v.Found, v.Page, v.Pages, v.Count})
+}
+
+func (p *Portal) apiOne(w http.ResponseWriter, r *http.Request) {
+	t, ok := p.house.Tenant(r.PathValue("name"))
+	if !ok {
+		answer(w, http.StatusNotFound, map[string]string{"error": "there is no such tenant"})
+		return
+	}
+	p.house.Look([]string{t.Name})
+	answer(w, http.StatusOK, t)
+}
+
+func answer(w http.ResponseWriter, status int, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	e.Encode(value)
+}
+
+// render writes a page whole or not at all.
+func (p *Portal) render(w http.ResponseWriter, status int, page string, data any) {
+	var text strings.Builder
+	if err := p.pages.ExecuteTemplate(&text, page, data); err != nil {
+		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write([]byte(text.String()))
+}
+
+// ago says how long something is past.
+func ago(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return span(time.Since(t)) + " ago"
+}
+
+// in says how far something is away, "" for an unknown time.
+func in(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	left := time.Until(t)
+	if left < 0 {
+		return "ended " + span(-left) + " ago"
+	}
+	return "in " + span(left)
+}
+
+func span(d time.Duration) string {
+	for _, unit := range []struct {
+		size time.Duration
+		name string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
+		if n := int(d / unit.size); n > 0 {
+			if n > 1 {
+				unit.name += "s"
+			}
+			return fmt.Sprintf("%d %s", n, unit.name)
+		}
+	}
+	return "a moment"
+}
+
+// spark draws calls a minute as the points of a line, 120 wide and 24 high.
+func spark(calls []int) string {
+	most := 1
+	for _, n := range calls {
+		most = max(most, n)
+	}
+	var b strings.Builder
+	for i, n := range calls {
+		fmt.Fprintf(&b, "%d,%.1f ", i*120/max(len(calls)-1, 1), 23-22*float64(n)/float64(most))
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func count(calls []int) (sum int) {
+	for _, n := range calls {
+		sum += n
+	}
+	return sum
+}
+
+func short(host string) string { return strings.TrimPrefix(host, "https://") }
+
+func linkOf(r *check.Report, name string) check.Link {
+	if r == nil {
+		return check.Link{Name: name, State: check.Unknown, Finding: "not checked yet"}
+	}
+	l := r.Link(name)
+	l.State = cmp.Or(l.State, check.Unknown)
+	return l
+}
+
+// ailing is the link that a tenant's next step is about.
+func ailing(r *check.Report) check.Link {
+	if r == nil {
+		return check.Link{}
+	}
+	return r.Ailing()
+}
+
+func percent(part uint64, of float64) int {
+	if of <= 0 {
+		return 0
+	}
+	return int(float64(part) * 100 / of)
+}
