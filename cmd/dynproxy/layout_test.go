@@ -22,6 +22,7 @@ var plan = map[string][]string{
 	"proxy":   {"tenants", "internal/callers", "internal/limits", "internal/odata", "internal/strict"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
+	"internal/appuser":            nil,
 	"internal/callers":            {"internal/envfile", "internal/secret"},
 	"internal/check":              {"tenants"},
 	"internal/emulator":           {"internal/emulator/dataverse"},

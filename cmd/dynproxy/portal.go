@@ -188,15 +188,14 @@ func (h *house) consentHouse() consent.House {
 				return "the tenant is gone."
 			}
 			h.tokens.retry(t)
-			_, err := h.tokens.Token(r.Context(), t)
-			switch code, _ := advice(err); {
-			case err == nil:
-				return ""
-			case code == string(proxy.ConsentRequired):
-				return "access has not been granted, or not to this app."
-			default:
+			if _, err := h.tokens.Token(r.Context(), t); err != nil {
+				code, _ := advice(err)
+				if code == string(proxy.ConsentRequired) {
+					return "access has not been granted, or not to this app."
+				}
 				return "the app's owner must look at it (" + code + ")."
 			}
+			return ""
 		},
 		Report: func(r *http.Request, name string) (check.Report, bool) {
 			t := h.book.Lookup(name)

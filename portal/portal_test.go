@@ -1,0 +1,137 @@
+package portal
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"dynproxy/internal/check"
+)
+
+// crowd is a house of n tenants, a tenth of which are broken.
+func crowd(n int) House {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("tenant%05d", i)
+	}
+	state := func(name string) State {
+		if strings.HasSuffix(name, "7") {
+			return Broken
+		}
+		return Ready
+	}
+	return House{
+		Names: func() []string { return names }, State: state, Look: func([]string) {},
+		Tenant: func(name string) (Tenant, bool) {
+			report := check.Faulty(name, fmt.Errorf("<b>not</b> \"safe\""))
+			report.Error = "tenant_unknown"
+			return Tenant{
+				Name: name, Organization: "https://" + name + ".crm.dynamics.com", State: state(name), Report: &report, Traffic: make([]int, 60),
+				Success: time.Now(), TokenEnds: time.Now(), Proof: "secret", ProofEnds: time.Now(),
+				Failures: []Failure{{Code: "token_refused", Count: 3, Last: time.Now()}}, Callers: []Share{{Name: "webform", Used: 3}},
+			}, strings.HasPrefix(name, "tenant")
+		},
+		Check:       func(_ *http.Request, name string) bool { return strings.HasPrefix(name, "tenant") },
+		ConsentLink: func(name string) string { return "http://localhost:8081/consent/" + name },
+	}
+}
+
+func get(h http.Handler, target string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
+	return w
+}
+
+func TestTenThousandTenantsByPages(t *testing.T) {
+	p := New(crowd(10_000))
+	w := get(p, "/?page=3&q=tenant&state=ready")
+	page := w.Body.String()
+	if w.Code != 200 || strings.Count(page, `<th scope="row">`) != perPage || !strings.Contains(page, "9000 tenants, page 3 of 180") {
+		t.Errorf("%d, %d rows", w.Code, strings.Count(page, `<th scope="row">`))
+	}
+	for _, part := range []string{"page=2", "page=4", "state=broken", `<caption>`, `lang="en"`, `href="#main"`, `aria-label`} {
+		if !strings.Contains(page, part) {
+			t.Errorf("no %s", part)
+		}
+	}
+	for _, bad := range []string{"<script", "style=", "onclick", "<b>not", "http://fonts"} {
+		if strings.Contains(page, bad) {
+			t.Errorf("%s is in the page", bad)
+		}
+	}
+	if page := get(p, "/?page=99999&q=00042").Body.String(); strings.Count(page, `<th scope="row">`) != 1 {
+		t.Error("a search beyond the last page finds nothing")
+	}
+	if w := get(p, "/tenants/nobody"); w.Code != 404 {
+		t.Errorf("an unknown tenant gets %d", w.Code)
+	}
+}
+
+// What a page costs at ten thousand tenants: the goal is 100 ms.
+func BenchmarkPageOfTenThousand(b *testing.B) {
+	p := New(crowd(10_000))
+	for b.Loop() {
+		if w := get(p, "/?q=7"); w.Code != 200 {
+			b.Fatal(w.Code)
+		}
+	}
+}
+
+func TestGuard(t *testing.T) {
+	p := Guard(New(crowd(3)))
+	w := get(p, "/")
+	for header, want := range map[string]string{
+		"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+	} {
+		if !strings.Contains(w.Header().Get(header), want) {
+			t.Errorf("%s: %q", header, w.Header().Get(header))
+		}
+	}
+	post := func(site string) int {
+		r := httptest.NewRequest("POST", "/tenants/tenant00001/check", nil)
+		r.Header.Set("Sec-Fetch-Site", site)
+		w := httptest.NewRecorder()
+		p.ServeHTTP(w, r)
+		return w.Code
+	}
+	if post("same-origin") != http.StatusSeeOther || post("cross-site") != http.StatusForbidden {
+		t.Errorf("own page %d, another site %d", post("same-origin"), post("cross-site"))
+	}
+}
+
+// The document names each field that the API has, and none that it has not.
+func TestTheAPIIsAsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Tenants []map[string]any
+		Total   int
+	}
+	if err := json.Unmarshal(get(New(crowd(60)), "/api/tenants").Body.Bytes(), &got); err != nil || len(got.Tenants) != perPage || got.Total != 60 {
+		t.Fatal(err, len(got.Tenants), got.Total)
+	}
+	var walk func(path string, value any)
+	walk = func(path string, value any) {
+		switch v := value.(type) {
+		case map[string]any:
+			for name, inner := range v {
+				if !strings.Contains(string(text), "`"+name+"`") {
+					t.Errorf("docs/api.md does not name %s%s", path, name)
+				}
+				walk(path+name+".", inner)
+			}
+		case []any:
+			for _, inner := range v {
+				walk(path, inner)
+			}
+		}
+	}
+	walk("", got.Tenants[0])
+}
