@@ -80,14 +80,14 @@ func (a *album) shoot(page string) {
 			if err != nil {
 				a.t.Fatalf("%s: %v", page, err)
 			}
-			png, err := chromedp.Run(a.ctx, chromedp.FullScreenshot(90))
+			png, err := chromedp.Run(a.ctx, chromedp.FullScreenshot(100))
 			if err != nil {
 				a.t.Fatalf("%s: %v", page, err)
 			}
 			if overflow {
 				a.t.Errorf("%s is wider than %d pixels", page, width)
 			}
-			if err := os.WriteFile(filepath.Join(a.folder, page+"-"+scheme+"-"+name+".jpg"), png, 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(a.folder, page+"-"+scheme+"-"+name+".png"), png, 0o644); err != nil {
 				a.t.Fatal(err)
 			}
 		}
