@@ -99,6 +99,13 @@ func TestGuard(t *testing.T) {
 		p.ServeHTTP(w, r)
 		return w.Code
 	}
+	// Entra ID's form of 2017 posts from its own page.
+	r := httptest.NewRequest("POST", "/consent/callback", nil)
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	back := httptest.NewRecorder()
+	if p.ServeHTTP(back, r); back.Code == http.StatusForbidden {
+		t.Error("the answer of Entra ID is kept out")
+	}
 	if post("same-origin") != http.StatusSeeOther || post("cross-site") != http.StatusForbidden {
 		t.Errorf("own page %d, another site %d", post("same-origin"), post("cross-site"))
 	}
