@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -118,6 +119,27 @@ func click(selector string) chromedp.Action[chromedp.Void] {
 	return chromedp.Steps(seen(selector), chromedp.Click(chromedp.CSS(selector)))
 }
 
+// replaced does what leads to another page, or to the same anew, and waits for
+// that: what comes next must not overtake it.
+func replaced(by chromedp.Action[chromedp.Void]) chromedp.Action[chromedp.Void] {
+	mark := chromedp.Evaluate[bool](`window.before = true`)
+	gone := chromedp.Evaluate[bool](`window.before === undefined && document.readyState === "complete"`)
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		if _, err := mark(ctx, t); err != nil {
+			return err
+		}
+		if _, err := by(ctx, t); err != nil {
+			return err
+		}
+		for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(50 * time.Millisecond) {
+			if left, err := gone(ctx, t); err == nil && left {
+				return nil
+			}
+		}
+		return errors.New("the page stays")
+	})
+}
+
 func quoted(text string) string { return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"` }
 
 // An administrator's whole way in a real browser: from the portal to consent,
@@ -164,7 +186,7 @@ func TestTheWayInWithABrowser(t *testing.T) {
 		chromedp.SetValue(chromedp.CSS("#client_id"), demoClientID), click("#create"), shows("Remove"))
 	step("all done", chromedp.Navigate(status), shows("All is set up"))
 	pictures.shoot("done")
-	step("the portal turns green", chromedp.Navigate(ops+"/tenants/fabrikam"), click("form button"), seen("h1 .state.ready"))
+	step("the portal turns green", chromedp.Navigate(ops+"/tenants/fabrikam"), replaced(click("form button")), seen("h1 .state.ready"))
 	if resp, body := r.get("/fabrikam/api/data/v9.2/WhoAmI"); resp.StatusCode != 200 {
 		t.Errorf("a call gets %d %s", resp.StatusCode, body)
 	}
