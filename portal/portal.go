@@ -12,6 +12,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -156,14 +157,16 @@ type view struct {
 	Pages   int
 }
 
-// find picks the tenants of a request: ?q= in the name, ?state=, ?page=.
-func (p *Portal) find(r *http.Request) view {
+// find picks the tenants of a request: ?q= in the name, ?state=, ?page=; in the
+// order of their names, or with the worst first.
+func (p *Portal) find(r *http.Request, worstFirst bool) view {
 	q := r.URL.Query()
 	v := view{
 		House: p.house, Query: strings.ToLower(strings.TrimSpace(q.Get("q"))), State: State(q.Get("state")),
 		States: []State{Broken, Attention, Unchecked, Ready}, Count: map[State]int{},
 	}
 	var found []string
+	by := map[State][]string{}
 	names := p.house.Names()
 	for _, name := range names {
 		if !strings.Contains(name, v.Query) {
@@ -173,6 +176,13 @@ func (p *Portal) find(r *http.Request) view {
 		v.Count[state]++
 		if v.State == "" || v.State == state {
 			found = append(found, name)
+			by[state] = append(by[state], name)
+		}
+	}
+	if worstFirst {
+		found = found[:0]
+		for _, state := range v.States {
+			found = append(found, by[state]...)
 		}
 	}
 	v.All, v.Found = len(names), len(found)
@@ -220,8 +230,8 @@ func (v view) Of(s State) string {
 }
 
 func (p *Portal) list(w http.ResponseWriter, r *http.Request) {
-	v := p.find(r)
-	if v.Count[Unchecked] > 0 {
+	v := p.find(r, false)
+	if slices.ContainsFunc(v.Tenants, func(t Tenant) bool { return t.State == Unchecked }) {
 		w.Header().Set("Refresh", "3") // what was not known will be, in a moment
 	}
 	p.render(w, http.StatusOK, "list.html", v)
@@ -229,7 +239,7 @@ func (p *Portal) list(w http.ResponseWriter, r *http.Request) {
 
 func (p *Portal) wallboard(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Refresh", "15")
-	p.render(w, http.StatusOK, "wallboard.html", p.find(r))
+	p.render(w, http.StatusOK, "wallboard.html", p.find(r, true))
 }
 
 func (p *Portal) one(w http.ResponseWriter, r *http.Request) {
@@ -258,7 +268,7 @@ func (p *Portal) check(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Portal) apiList(w http.ResponseWriter, r *http.Request) {
-	v := p.find(r)
+	v := p.find(r, false)
 	answer(w, http.StatusOK, struct {
 		Tenants []Tenant      `json:"tenants"`
 		Total   int           `json:"total"` // that match

@@ -72,6 +72,16 @@ func TestTenThousandTenantsByPages(t *testing.T) {
 	}
 }
 
+// A board that hangs on a wall shows what is broken, however many tenants
+// there are.
+func TestTheWallboardShowsTheWorstFirst(t *testing.T) {
+	w := get(New(crowd(1000)), "/wallboard")
+	page := w.Body.String()
+	if strings.Count(page, `<li class="broken"><a`) != perPage || !strings.Contains(page, "<b>100</b> broken") || w.Header().Get("Refresh") == "" {
+		t.Errorf("%d broken ones are shown", strings.Count(page, `<li class="broken"><a`))
+	}
+}
+
 // What a page costs at ten thousand tenants: the goal is 100 ms.
 func BenchmarkPageOfTenThousand(b *testing.B) {
 	p := New(crowd(10_000))
