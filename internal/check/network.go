@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -40,23 +41,24 @@ func (w *walk) network(ctx context.Context) bool {
 		out, err := way.Proxy(r)
 		s.proxied = err == nil && out != nil
 	}
+	// A dial goes on for a while when its request has been given up.
+	var mu sync.Mutex // guards seen
+	seen := s
+	note := func(at *time.Time, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil && at.IsZero() {
+			*at = time.Now()
+		}
+	}
 	resp, err := way.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		ConnectStart: func(string, string) {
-			if s.named.IsZero() {
-				s.named = time.Now()
-			}
-		},
-		ConnectDone: func(_, _ string, err error) {
-			if err == nil {
-				s.connected = time.Now()
-			}
-		},
-		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
-			if err == nil {
-				s.secured = time.Now()
-			}
-		},
+		ConnectStart:     func(string, string) { note(&seen.named, nil) },
+		ConnectDone:      func(_, _ string, err error) { note(&seen.connected, err) },
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) { note(&seen.secured, err) },
 	})))
+	mu.Lock()
+	s = seen
+	mu.Unlock()
 	if err != nil {
 		w.unreached(s, err)
 		return false
