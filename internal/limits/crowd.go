@@ -83,6 +83,10 @@ func (c *crowd) refused(now time.Duration, n, limit int, span time.Duration) {
 	}
 	c.ceiling = ceiling
 	c.least = max(span/30, time.Millisecond)
-	c.pause = min(max(2*c.pause, c.least), 8*span)
+	factor := time.Duration(2)
+	if c.raised > 0 {
+		factor = 4 // whoever took the place keeps it
+	}
+	c.pause = min(max(factor*c.pause, c.least), 8*span)
 	c.raised, c.last, c.raiseAt = 0, now, now+c.pause
 }
