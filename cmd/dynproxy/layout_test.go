@@ -33,6 +33,7 @@ var plan = map[string][]string{
 	"internal/kerberos/kdctest":   nil,
 	"internal/limits":             nil,
 	"internal/odata":              nil,
+	"internal/retryafter":         nil,
 	"internal/secret":             nil,
 	"internal/strict":             nil,
 	"internal/traffic":            nil,
