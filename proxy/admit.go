@@ -14,18 +14,19 @@ import (
 	"dynproxy/internal/callers"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/odata"
+	"dynproxy/internal/problem"
 	"dynproxy/internal/strict"
 	"dynproxy/tenants"
 )
 
 // admit decides whether the call may go on, and fills c. Its answer is an
-// *Error or nil.
+// *problem.Error or nil.
 func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 	if h.draining.Load() {
-		return &Error{Code: Draining, Message: "The proxy is shutting down; try again.", RetryAfter: retryWhenDraining}
+		return &problem.Error{Code: problem.Draining, Message: "The proxy is shutting down; try again.", RetryAfter: retryWhenDraining}
 	}
 	if reason := strict.Refused(r); reason != "" {
-		return refusal(BadRequest, "The request can be read in two ways: %s.", reason)
+		return problem.New(problem.BadRequest, "The request can be read in two ways: %s.", reason)
 	}
 	if err := h.enter(c, r); err != nil {
 		return err
@@ -63,7 +64,7 @@ func (h *Handler) identify(c *call, w http.ResponseWriter, r *http.Request) erro
 		if stranger.Hint != "" {
 			message = stranger.Hint
 		}
-		return &Error{Code: Unauthorized, Message: message, Challenges: h.Callers.Challenges(), Err: stranger}
+		return &problem.Error{Code: problem.Unauthorized, Message: message, Challenges: h.Callers.Challenges(), Err: stranger}
 	}
 	if err != nil {
 		return err
@@ -80,16 +81,16 @@ func (h *Handler) enter(c *call, r *http.Request) error {
 	c.addr = remoteAddr(r)
 	c.caller = c.addr.String()
 	if !h.Entrance.admits(c.addr) {
-		return refusal(Forbidden, "Calls from %s are not allowed; an operator can add the address to DYNPROXY_ALLOW_CIDRS.", c.addr)
+		return problem.New(problem.Forbidden, "Calls from %s are not allowed; an operator can add the address to DYNPROXY_ALLOW_CIDRS.", c.addr)
 	}
 	if r.Method == http.MethodTrace || r.Method == http.MethodConnect {
-		return refusal(BadRequest, "The method %s is not for an organization.", r.Method)
+		return problem.New(problem.BadRequest, "The method %s is not for an organization.", r.Method)
 	}
 	if h.Entrance.HostAllowed != nil && !h.Entrance.HostAllowed(hostName(r.Host)) && h.Tenants.ByHost(hostName(r.Host)) == nil {
-		return refusal(BadRequest, "The proxy does not go by the name in the Host header; an operator can add it to DYNPROXY_ALLOWED_HOSTS.")
+		return problem.New(problem.BadRequest, "The proxy does not go by the name in the Host header; an operator can add it to DYNPROXY_ALLOWED_HOSTS.")
 	}
 	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" || r.Header.Get("Origin") != "" && !sameOrigin(r) {
-		return refusal(Forbidden, "Web pages of other sites may not call through the proxy.")
+		return problem.New(problem.Forbidden, "Web pages of other sites may not call through the proxy.")
 	}
 	return nil
 }
@@ -139,11 +140,11 @@ func (h *Handler) findTenant(c *call, r *http.Request, to target) error {
 	return nil
 }
 
-func (h *Handler) unknown(name string) *Error {
+func (h *Handler) unknown(name string) *problem.Error {
 	if fault := h.Tenants.Faults()[strings.ToLower(name)]; fault != nil && name != "" {
-		return refusal(TenantUnknown, "The settings of tenant %q have a fault; the log and 'dynproxy check' say which.", name)
+		return problem.New(problem.TenantUnknown, "The settings of tenant %q have a fault; the log and 'dynproxy check' say which.", name)
 	}
-	return refusal(TenantUnknown, "There is no tenant %q here. The address is http://<proxy>/<tenant>/api/data/v9.2/...; 'dynproxy tenant list' names the tenants.", name)
+	return problem.New(problem.TenantUnknown, "There is no tenant %q here. The address is http://<proxy>/<tenant>/api/data/v9.2/...; 'dynproxy tenant list' names the tenants.", name)
 }
 
 // linksFor makes the call's rewriter. Answers lead to where the caller came
@@ -182,7 +183,7 @@ func (c *call) denied(tenant, method string) error {
 		return nil
 	}
 	if denied := c.known.Allows(tenant, method, c.addr); denied != nil {
-		return refusal(Forbidden, "The caller %s may not do this: %s. An operator can change its file in the callers directory.", c.caller, denied.Reason)
+		return problem.New(problem.Forbidden, "The caller %s may not do this: %s. An operator can change its file in the callers directory.", c.caller, denied.Reason)
 	}
 	return nil
 }
@@ -194,22 +195,22 @@ func (c *call) allowed(method string, header http.Header, path string, batch boo
 	t := c.tenant
 	if !under(t.Paths, path) {
 		if masked(path) {
-			return refusal(BadRequest, "The path holds encoded slashes before the OData path.")
+			return problem.New(problem.BadRequest, "The path holds encoded slashes before the OData path.")
 		}
-		return refusal(PathNotAllowed, "Callers of %s may use %s; an operator can widen that with PATHS.", t.Name, strings.Join(t.Paths, ", "))
+		return problem.New(problem.PathNotAllowed, "Callers of %s may use %s; an operator can widen that with PATHS.", t.Name, strings.Join(t.Paths, ", "))
 	}
 	writes := !batch && !reads(method, path) || overrides(header)
 	if t.ReadOnly && writes {
-		return refusal(ReadOnly, "%s is read-only here; an operator can change that with READ_ONLY.", t.Name)
+		return problem.New(problem.ReadOnly, "%s is read-only here; an operator can change that with READ_ONLY.", t.Name)
 	}
 	if c.known == nil {
 		return nil
 	}
 	if c.known.ReadOnly && writes {
-		return refusal(Forbidden, "The caller %s may only read.", c.caller)
+		return problem.New(problem.Forbidden, "The caller %s may only read.", c.caller)
 	}
 	if !batch && !c.known.AllowsMethod(method) || len(c.known.Methods) > 0 && overrides(header) {
-		return refusal(Forbidden, "The caller %s may not use the method %s.", c.caller, method)
+		return problem.New(problem.Forbidden, "The caller %s may not use the method %s.", c.caller, method)
 	}
 	return nil
 }
@@ -226,8 +227,8 @@ func (c *call) waitForOwnRate(ctx context.Context) error {
 			return nil
 		}
 		if time.Since(began)+wait > c.tenant.QueueWait {
-			return &Error{
-				Code: LimitWaitExceeded, Facet: limits.Requests.Code(), RetryAfter: wait,
+			return &problem.Error{
+				Code: problem.LimitWaitExceeded, Dataverse: limits.Requests.Code(), RetryAfter: wait,
 				Message: fmt.Sprintf("The caller %s sends more than its file allows.", c.caller),
 			}
 		}

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dynproxy/internal/problem"
 )
 
 const maxTries = 3 // of a call that may be sent again because its fate harms nobody
@@ -78,7 +80,7 @@ func (t *tries) judge(resp *http.Response, err error) (time.Duration, bool) {
 }
 
 func (t *tries) afterFault(err error) (time.Duration, bool) {
-	if _, ours := errors.AsType[*Error](err); ours {
+	if _, ours := errors.AsType[*problem.Error](err); ours {
 		return 0, false
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
@@ -138,9 +140,9 @@ func (t *tries) answer(resp *http.Response, err error) (*http.Response, error) {
 	c := t.call
 	if !t.renewed {
 		t.tokens.Refused(c.tenant, c.token, claimsOf(resp))
-		return nil, refusal(TokenRefused, "The organization %s refused the token, and the request's body was too large to be kept; a new token is on its way, so send the request again.", c.tenant.OrgHost())
+		return nil, problem.New(problem.TokenRefused, "The organization %s refused the token, and the request's body was too large to be kept; a new token is on its way, so send the request again.", c.tenant.OrgHost())
 	}
-	return nil, refusal(TokenRefused, "The organization %s refuses a fresh token. Check that ORG_URL and TENANT_ID belong together: dynproxy check %s", c.tenant.OrgHost(), c.tenant.Name)
+	return nil, problem.New(problem.TokenRefused, "The organization %s refuses a fresh token. Check that ORG_URL and TENANT_ID belong together: dynproxy check %s", c.tenant.OrgHost(), c.tenant.Name)
 }
 
 // refusesToken reports whether resp says that the token is no good: 401, or a

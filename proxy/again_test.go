@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"dynproxy/internal/emulator"
+	"dynproxy/internal/problem"
 	"dynproxy/proxy"
 )
 
@@ -64,7 +65,7 @@ func TestA401NeverReachesACaller(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCorridor(t)
 			c.inject(fault)
-			c.get("/contoso/api/data/v9.2/WhoAmI").refused(t, proxy.TokenRefused, 502)
+			c.get("/contoso/api/data/v9.2/WhoAmI").refused(t, problem.TokenRefused, 502)
 			if n, _ := c.received("GET"); n != 2 {
 				t.Errorf("%d attempts", n)
 			}
@@ -142,7 +143,7 @@ func TestAnOrganizationThatStaysDownIsToldAsSuch(t *testing.T) {
 	}
 	c.contoso.Heal()
 	c.inject(emulator.Fault{Kind: emulator.Down})
-	c.get("/contoso/api/data/v9.2/WhoAmI").refused(t, proxy.UpstreamUnreachable, 502)
+	c.get("/contoso/api/data/v9.2/WhoAmI").refused(t, problem.UpstreamUnreachable, 502)
 }
 
 func TestAnAnswerThatBreaksOffIsNoShorterAnswer(t *testing.T) {
@@ -182,7 +183,7 @@ func TestABodyThatBreaksOffChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, _ := io.ReadAll(resp.Body)
-	(&answer{Response: resp, body: string(text)}).refused(t, proxy.BadRequest, 400)
+	(&answer{Response: resp, body: string(text)}).refused(t, problem.BadRequest, 400)
 	if n, _ := c.received("POST"); n != 0 {
 		t.Errorf("%d requests were sent on", n)
 	}
@@ -239,7 +240,7 @@ func TestRateAndBurst(t *testing.T) {
 		a := <-statuses
 		got = append(got, a.StatusCode)
 		if a.StatusCode == 429 {
-			a.refused(t, proxy.LimitWaitExceeded, 429)
+			a.refused(t, problem.LimitWaitExceeded, 429)
 			if !strings.Contains(a.body, `"code":"0x80072322"`) || a.Header.Get("Retry-After") == "" {
 				t.Errorf("%v %s", a.Header, a.body)
 			}

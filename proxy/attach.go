@@ -3,6 +3,8 @@ package proxy
 import (
 	"net/http"
 	"time"
+
+	"dynproxy/internal/problem"
 )
 
 // attach is the stage that puts the token on a request. It can refuse, which
@@ -23,7 +25,7 @@ func (a *attach) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.token = token
 	// A token goes to the organization it was minted for, and nowhere else.
 	if r.URL.Scheme != "https" || r.URL.Host != c.tenant.OrgHost() {
-		return nil, refusal(TenantMisconfigured, "The call would have left the organization %s.", c.tenant.OrgHost())
+		return nil, problem.New(problem.TenantMisconfigured, "The call would have left the organization %s.", c.tenant.OrgHost())
 	}
 	out := r.Clone(r.Context())
 	out.Header["Authorization"] = []string{token}

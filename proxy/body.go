@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"dynproxy/internal/odata"
+	"dynproxy/internal/problem"
 )
 
 // body is what a request carries. It is read from the caller once, and what
@@ -35,7 +36,7 @@ type body struct {
 func (h *Handler) takeBody(c *call, w http.ResponseWriter, r *http.Request) error {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		if c.batch {
-			return refusal(BadRequest, "A batch must have a body.")
+			return problem.New(problem.BadRequest, "A batch must have a body.")
 		}
 		return nil
 	}
@@ -47,7 +48,7 @@ func (h *Handler) takeBody(c *call, w http.ResponseWriter, r *http.Request) erro
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if c.batch {
 		if err != nil || kind != "multipart/mixed" || params["boundary"] == "" || r.Header.Get("Content-Encoding") != "" {
-			return refusal(BadRequest, "A batch must be sent as multipart/mixed with a boundary.")
+			return problem.New(problem.BadRequest, "A batch must be sent as multipart/mixed with a boundary.")
 		}
 		return c.body.takeBatch(c, params["boundary"])
 	}
@@ -77,7 +78,7 @@ func (b *body) takeBatch(c *call, boundary string) error {
 	var raw spool
 	defer raw.close()
 	if _, err := io.Copy(&raw, b.src); errors.Is(err, errSpoolFull) {
-		return refusal(BadRequest, "A batch must not be larger than %d MiB.", spoolDisk>>20)
+		return problem.New(problem.BadRequest, "A batch must not be larger than %d MiB.", spoolDisk>>20)
 	} else if err != nil {
 		b.err = err
 		return cutOff(err)
@@ -87,10 +88,10 @@ func (b *body) takeBatch(c *call, boundary string) error {
 		return judgePart(c, p)
 	})
 	b.length = b.held.size
-	if _, ours := errors.AsType[*Error](err); err == nil || ours {
+	if _, ours := errors.AsType[*problem.Error](err); err == nil || ours {
 		return err
 	}
-	return &Error{Code: BadRequest, Message: "The batch cannot be understood: " + err.Error() + ".", Err: err}
+	return &problem.Error{Code: problem.BadRequest, Message: "The batch cannot be understood: " + err.Error() + ".", Err: err}
 }
 
 // judgePart holds a request inside a batch to the same policy as one that
@@ -98,10 +99,10 @@ func (b *body) takeBatch(c *call, boundary string) error {
 func judgePart(c *call, p *odata.Part) error {
 	path, _, _ := strings.Cut(p.Target, "?")
 	if reason := ambiguous(path); reason != "" {
-		return refusal(BadRequest, "A path inside the batch holds %s, which servers read differently.", reason)
+		return problem.New(problem.BadRequest, "A path inside the batch holds %s, which servers read differently.", reason)
 	}
 	if isBatch(p.Method, path) {
-		return refusal(BadRequest, "A batch must not hold another batch.")
+		return problem.New(problem.BadRequest, "A batch must not hold another batch.")
 	}
 	if !strings.HasPrefix(path, "/") {
 		path = c.path[:strings.LastIndexByte(strings.TrimRight(c.path, "/"), '/')+1] + path
@@ -123,7 +124,7 @@ func stripPart(header textproto.MIMEHeader, impersonation bool) {
 }
 
 func cutOff(err error) error {
-	return &Error{Code: BadRequest, Message: "The request's body broke off before its end; nothing was sent on.", Err: err}
+	return &problem.Error{Code: problem.BadRequest, Message: "The request's body broke off before its end; nothing was sent on.", Err: err}
 }
 
 // more reads from src into buf and holds what it got. Whoever calls it has

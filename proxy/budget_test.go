@@ -10,6 +10,7 @@ import (
 
 	"dynproxy/internal/emulator"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/problem"
 	"dynproxy/proxy"
 )
 
@@ -65,7 +66,7 @@ func TestARefusalThatIsTooLong(t *testing.T) {
 	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Minute, Times: 1})
 	for range 3 {
 		a := c.get("/contoso/api/data/v9.2/WhoAmI")
-		a.refused(t, proxy.LimitWaitExceeded, 429)
+		a.refused(t, problem.LimitWaitExceeded, 429)
 		if wait := a.Header.Get("Retry-After"); wait < "55" || wait > "75" || len(wait) != 2 {
 			t.Errorf("Retry-After %q", wait)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"dynproxy/internal/callers"
 	"dynproxy/internal/odata"
+	"dynproxy/internal/problem"
 	"dynproxy/tenants"
 )
 
@@ -45,7 +46,7 @@ type call struct {
 	minted   time.Duration
 	upstream time.Duration // until the answer began, all attempts together
 	service  string        // x-ms-service-request-id
-	failed   *Error
+	failed   *problem.Error
 }
 
 // impersonation reports whether the caller may act as somebody else and go

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"dynproxy/proxy"
+	"dynproxy/internal/problem"
 )
 
 // exchange is one request, written as a client of the organization would: BASE
@@ -284,17 +284,17 @@ func TestBatchesAreJudgedWhole(t *testing.T) {
 	before := c.contoso.Received()
 	for name, x := range map[string]struct {
 		tenant, request string
-		code            proxy.Code
+		code            problem.Code
 		status          int
 	}{
-		"a path outside":        {"contoso", "GET /contoso/main.aspx HTTP/1.1\r\n", proxy.PathNotAllowed, 403},
-		"dot segments":          {"contoso", "GET /contoso/api/data/v9.2/../../../main.aspx HTTP/1.1\r\n", proxy.BadRequest, 400},
-		"relative dot segments": {"contoso", "GET ../../../main.aspx HTTP/1.1\r\n", proxy.BadRequest, 400},
-		"another organization":  {"contoso", "GET https://fabrikam.crm4.dynamics.com/api/data/v9.2/WhoAmI HTTP/1.1\r\n", proxy.BadRequest, 400},
-		"a batch":               {"contoso", "POST /contoso/api/data/v9.2/%24batch HTTP/1.1\r\n", proxy.BadRequest, 400},
-		"a write":               {"readonly", "POST accounts HTTP/1.1\r\nContent-Type: application/json\r\n\r\n{}", proxy.ReadOnly, 403},
-		"a hidden write":        {"readonly", "GET accounts HTTP/1.1\r\nX-HTTP-Method: DELETE\r\n", proxy.ReadOnly, 403},
-		"a length that lies":    {"contoso", "POST accounts HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n{}", proxy.BadRequest, 400},
+		"a path outside":        {"contoso", "GET /contoso/main.aspx HTTP/1.1\r\n", problem.PathNotAllowed, 403},
+		"dot segments":          {"contoso", "GET /contoso/api/data/v9.2/../../../main.aspx HTTP/1.1\r\n", problem.BadRequest, 400},
+		"relative dot segments": {"contoso", "GET ../../../main.aspx HTTP/1.1\r\n", problem.BadRequest, 400},
+		"another organization":  {"contoso", "GET https://fabrikam.crm4.dynamics.com/api/data/v9.2/WhoAmI HTTP/1.1\r\n", problem.BadRequest, 400},
+		"a batch":               {"contoso", "POST /contoso/api/data/v9.2/%24batch HTTP/1.1\r\n", problem.BadRequest, 400},
+		"a write":               {"readonly", "POST accounts HTTP/1.1\r\nContent-Type: application/json\r\n\r\n{}", problem.ReadOnly, 403},
+		"a hidden write":        {"readonly", "GET accounts HTTP/1.1\r\nX-HTTP-Method: DELETE\r\n", problem.ReadOnly, 403},
+		"a length that lies":    {"contoso", "POST accounts HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n{}", problem.BadRequest, 400},
 	} {
 		a := batch(x.tenant, strings.Replace(fine, "contoso", x.tenant, 1), x.request)
 		t.Run(name, func(t *testing.T) { a.refused(t, x.code, x.status) })

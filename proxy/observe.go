@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+
+	"dynproxy/internal/problem"
 )
 
 // Metrics counts calls. Its labels are bounded: tenants are those of the book,
@@ -186,7 +188,7 @@ func (o *observer) done() {
 	m.bytes.WithLabelValues("in").Add(float64(o.in.count()))
 	m.bytes.WithLabelValues("out").Add(float64(o.out))
 	o.line(tenant, status, took)
-	if o.h.Saw != nil && c.tenant != nil && code != string(callerLeft) {
+	if o.h.Saw != nil && c.tenant != nil && code != string(problem.CallerLeft) {
 		if code == "" && (status >= 400 || o.cut) {
 			code = "status " + strconv.Itoa(status)
 		}

@@ -20,7 +20,7 @@ import (
 // TokenSource has the tokens with which organizations let calls in.
 type TokenSource interface {
 	// Token returns the value of the Authorization header for a call to t's
-	// organization. Its errors are *Error.
+	// organization. Its errors are *problem.Error.
 	Token(ctx context.Context, t *tenants.Tenant) (string, error)
 
 	// Refused says that t's organization answered 401 to token. claims is the
@@ -73,7 +73,7 @@ func New(p Parts) *Handler {
 }
 
 // ServeHTTP is the whole trip: admit, then outbound, again, pace, attach, the
-// organization, and inbound. An *Error at any stage goes to refuse.
+// organization, and inbound. An *problem.Error at any stage goes to refuse.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := newCall(r)
 	r = r.WithContext(withCall(r.Context(), c))

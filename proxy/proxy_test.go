@@ -24,6 +24,7 @@ import (
 	"dynproxy/internal/callers"
 	"dynproxy/internal/emulator"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/problem"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
 )
@@ -231,7 +232,7 @@ func (c *corridor) get(target string, headers ...string) *answer {
 
 // refused checks that an answer is a refusal of the proxy's own, in the shape
 // of the contract.
-func (a *answer) refused(t *testing.T, code proxy.Code, status int) {
+func (a *answer) refused(t *testing.T, code problem.Code, status int) {
 	t.Helper()
 	var said struct {
 		Error struct{ Code, Message string }
@@ -309,38 +310,38 @@ func TestRefusals(t *testing.T) {
 	for name, r := range map[string]struct {
 		method, target, body string
 		headers              []string
-		code                 proxy.Code
+		code                 problem.Code
 		status               int
 	}{
-		"unknown tenant":          {"GET", "/nobody/api/data/v9.2/WhoAmI", "", nil, proxy.TenantUnknown, 404},
-		"no tenant":               {"GET", "/", "", nil, proxy.TenantUnknown, 404},
-		"health path":             {"GET", "/healthz", "", nil, proxy.TenantUnknown, 404},
-		"tenant with a fault":     {"GET", "/broken/api/data/v9.2/WhoAmI", "", nil, proxy.TenantUnknown, 404},
-		"encoded tenant":          {"GET", "/c%6Fntoso/api/data/v9.2/WhoAmI", "", nil, proxy.TenantUnknown, 404},
-		"path outside":            {"GET", "/contoso/main.aspx", "", nil, proxy.PathNotAllowed, 403},
-		"tenant alone":            {"GET", "/contoso", "", nil, proxy.PathNotAllowed, 403},
-		"path that only begins":   {"GET", "/contoso/api/database/", "", nil, proxy.PathNotAllowed, 403},
-		"SOAP beside /web":        {"POST", "/contoso/XRMServices/2011/Organization.svc/webx", "x", nil, proxy.PathNotAllowed, 403},
-		"double slash":            {"GET", "/contoso//api/data/v9.2/WhoAmI", "", nil, proxy.PathNotAllowed, 403},
-		"dot segment":             {"GET", "/contoso/api/data/../../main.aspx", "", nil, proxy.BadRequest, 400},
-		"encoded dot segment":     {"GET", "/contoso/api/data/%2e%2E/main.aspx", "", nil, proxy.BadRequest, 400},
-		"dot segment, slash %2f":  {"GET", "/contoso/api/data/v9.2/..%2f..%2f..%2fmain.aspx", "", nil, proxy.BadRequest, 400},
-		"dot segment, slash %5c":  {"GET", "/contoso/api/data/v9.2/..%5c..%5cmain.aspx", "", nil, proxy.BadRequest, 400},
-		"to another tenant":       {"GET", "/contoso/../fabrikam/api/data/v9.2/WhoAmI", "", nil, proxy.BadRequest, 400},
-		"backslash":               {"GET", "/contoso\\api/data/v9.2/WhoAmI", "", nil, proxy.BadRequest, 400},
-		"encoded slash before":    {"GET", "/contoso/api%2Fdata/v9.2/WhoAmI", "", nil, proxy.BadRequest, 400},
-		"encoded NUL":             {"GET", "/contoso/api/data/v9.2/a%00", "", nil, proxy.BadRequest, 400},
-		"asterisk":                {"OPTIONS", "*", "", nil, proxy.BadRequest, 400},
-		"user in absolute form":   {"GET", "http://a:b@127.0.0.1/contoso/api/data/v9.2/WhoAmI", "", nil, proxy.BadRequest, 400},
-		"TRACE":                   {"TRACE", whoAmI, "", nil, proxy.BadRequest, 400},
-		"CONNECT":                 {"CONNECT", whoAmI, "", nil, proxy.BadRequest, 400},
-		"foreign Host":            {"GET", whoAmI, "", []string{"Host: evil.example"}, proxy.BadRequest, 400},
-		"page of another site":    {"GET", whoAmI, "", []string{"Origin: https://evil.example"}, proxy.Forbidden, 403},
-		"cross-site fetch":        {"GET", whoAmI, "", []string{"Sec-Fetch-Site: cross-site"}, proxy.Forbidden, 403},
-		"write to a read-only":    {"POST", "/readonly/api/data/v9.2/accounts", "{}", []string{"Content-Type: application/json"}, proxy.ReadOnly, 403},
-		"override on a read-only": {"GET", "/readonly/api/data/v9.2/accounts", "", []string{"X-HTTP-Method-Override: DELETE"}, proxy.ReadOnly, 403},
-		"batch in JSON":           {"POST", "/contoso/api/data/v9.2/$batch", "{}", []string{"Content-Type: application/json"}, proxy.BadRequest, 400},
-		"batch without a body":    {"POST", "/contoso/api/data/v9.2/%24batch", "", []string{"Content-Type: multipart/mixed;boundary=b"}, proxy.BadRequest, 400},
+		"unknown tenant":          {"GET", "/nobody/api/data/v9.2/WhoAmI", "", nil, problem.TenantUnknown, 404},
+		"no tenant":               {"GET", "/", "", nil, problem.TenantUnknown, 404},
+		"health path":             {"GET", "/healthz", "", nil, problem.TenantUnknown, 404},
+		"tenant with a fault":     {"GET", "/broken/api/data/v9.2/WhoAmI", "", nil, problem.TenantUnknown, 404},
+		"encoded tenant":          {"GET", "/c%6Fntoso/api/data/v9.2/WhoAmI", "", nil, problem.TenantUnknown, 404},
+		"path outside":            {"GET", "/contoso/main.aspx", "", nil, problem.PathNotAllowed, 403},
+		"tenant alone":            {"GET", "/contoso", "", nil, problem.PathNotAllowed, 403},
+		"path that only begins":   {"GET", "/contoso/api/database/", "", nil, problem.PathNotAllowed, 403},
+		"SOAP beside /web":        {"POST", "/contoso/XRMServices/2011/Organization.svc/webx", "x", nil, problem.PathNotAllowed, 403},
+		"double slash":            {"GET", "/contoso//api/data/v9.2/WhoAmI", "", nil, problem.PathNotAllowed, 403},
+		"dot segment":             {"GET", "/contoso/api/data/../../main.aspx", "", nil, problem.BadRequest, 400},
+		"encoded dot segment":     {"GET", "/contoso/api/data/%2e%2E/main.aspx", "", nil, problem.BadRequest, 400},
+		"dot segment, slash %2f":  {"GET", "/contoso/api/data/v9.2/..%2f..%2f..%2fmain.aspx", "", nil, problem.BadRequest, 400},
+		"dot segment, slash %5c":  {"GET", "/contoso/api/data/v9.2/..%5c..%5cmain.aspx", "", nil, problem.BadRequest, 400},
+		"to another tenant":       {"GET", "/contoso/../fabrikam/api/data/v9.2/WhoAmI", "", nil, problem.BadRequest, 400},
+		"backslash":               {"GET", "/contoso\\api/data/v9.2/WhoAmI", "", nil, problem.BadRequest, 400},
+		"encoded slash before":    {"GET", "/contoso/api%2Fdata/v9.2/WhoAmI", "", nil, problem.BadRequest, 400},
+		"encoded NUL":             {"GET", "/contoso/api/data/v9.2/a%00", "", nil, problem.BadRequest, 400},
+		"asterisk":                {"OPTIONS", "*", "", nil, problem.BadRequest, 400},
+		"user in absolute form":   {"GET", "http://a:b@127.0.0.1/contoso/api/data/v9.2/WhoAmI", "", nil, problem.BadRequest, 400},
+		"TRACE":                   {"TRACE", whoAmI, "", nil, problem.BadRequest, 400},
+		"CONNECT":                 {"CONNECT", whoAmI, "", nil, problem.BadRequest, 400},
+		"foreign Host":            {"GET", whoAmI, "", []string{"Host: evil.example"}, problem.BadRequest, 400},
+		"page of another site":    {"GET", whoAmI, "", []string{"Origin: https://evil.example"}, problem.Forbidden, 403},
+		"cross-site fetch":        {"GET", whoAmI, "", []string{"Sec-Fetch-Site: cross-site"}, problem.Forbidden, 403},
+		"write to a read-only":    {"POST", "/readonly/api/data/v9.2/accounts", "{}", []string{"Content-Type: application/json"}, problem.ReadOnly, 403},
+		"override on a read-only": {"GET", "/readonly/api/data/v9.2/accounts", "", []string{"X-HTTP-Method-Override: DELETE"}, problem.ReadOnly, 403},
+		"batch in JSON":           {"POST", "/contoso/api/data/v9.2/$batch", "{}", []string{"Content-Type: application/json"}, problem.BadRequest, 400},
+		"batch without a body":    {"POST", "/contoso/api/data/v9.2/%24batch", "", []string{"Content-Type: multipart/mixed;boundary=b"}, problem.BadRequest, 400},
 	} {
 		a := c.call(r.method, r.target, r.body, r.headers...)
 		t.Run(name, func(t *testing.T) { a.refused(t, r.code, r.status) })
@@ -352,14 +353,14 @@ func TestRefusals(t *testing.T) {
 
 func TestAddressesOutsideAreForbidden(t *testing.T) {
 	c := newCorridor(t, entrance(func(e *proxy.Entrance) { e.Addresses = prefixes("10.0.0.0/8") }))
-	c.get("/contoso/api/data/v9.2/WhoAmI").refused(t, proxy.Forbidden, 403)
+	c.get("/contoso/api/data/v9.2/WhoAmI").refused(t, problem.Forbidden, 403)
 }
 
 func TestDraining(t *testing.T) {
 	c := newCorridor(t)
 	c.handler.Drain()
 	a := c.get("/contoso/api/data/v9.2/WhoAmI")
-	a.refused(t, proxy.Draining, 503)
+	a.refused(t, problem.Draining, 503)
 	if a.Header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
@@ -367,13 +368,13 @@ func TestDraining(t *testing.T) {
 
 func TestErrorsOfTheTokenSourceReachTheCaller(t *testing.T) {
 	c := newCorridor(t)
-	c.tokens.fail = &proxy.Error{Code: proxy.ConsentRequired, Message: "Open https://login.example/.", Err: io.EOF}
+	c.tokens.fail = &problem.Error{Code: problem.ConsentRequired, Message: "Open https://login.example/.", Err: io.EOF}
 	a := c.get("/contoso/api/data/v9.2/WhoAmI")
-	a.refused(t, proxy.ConsentRequired, 502)
+	a.refused(t, problem.ConsentRequired, 502)
 	if strings.Contains(a.body, "EOF") || !strings.Contains(c.log.String(), "EOF") {
 		t.Error("the back of an error goes to the log and not to the caller")
 	}
-	c.tokens.fail = &proxy.Error{Code: proxy.TokenUnavailable, Message: "Later.", RetryAfter: 1500 * time.Millisecond}
+	c.tokens.fail = &problem.Error{Code: problem.TokenUnavailable, Message: "Later.", RetryAfter: 1500 * time.Millisecond}
 	if a := c.get("/contoso/api/data/v9.2/WhoAmI"); a.StatusCode != 503 || a.Header.Get("Retry-After") != "2" {
 		t.Errorf("%d, Retry-After %q", a.StatusCode, a.Header.Get("Retry-After"))
 	}

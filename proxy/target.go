@@ -3,6 +3,8 @@ package proxy
 import (
 	"net"
 	"strings"
+
+	"dynproxy/internal/problem"
 )
 
 // A target is what a request line asks for, byte for byte as the caller wrote
@@ -15,18 +17,18 @@ type target struct {
 }
 
 // readTarget splits a request target in origin or absolute form.
-func readTarget(uri string) (target, *Error) {
+func readTarget(uri string) (target, *problem.Error) {
 	if !strings.HasPrefix(uri, "/") {
 		scheme, rest, ok := strings.Cut(uri, "://")
 		if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
-			return target{}, refusal(BadRequest, "The request target must be a path, such as /contoso/api/data/v9.2/accounts.")
+			return target{}, problem.New(problem.BadRequest, "The request target must be a path, such as /contoso/api/data/v9.2/accounts.")
 		}
 		end := strings.IndexAny(rest, "/?")
 		if end < 0 {
 			end = len(rest)
 		}
 		if strings.ContainsAny(rest[:end], "@\\") {
-			return target{}, refusal(BadRequest, "The request target must not hold a user name.")
+			return target{}, problem.New(problem.BadRequest, "The request target must not hold a user name.")
 		}
 		if uri = rest[end:]; !strings.HasPrefix(uri, "/") {
 			uri = "/" + uri
@@ -35,7 +37,7 @@ func readTarget(uri string) (target, *Error) {
 	var t target
 	t.path, t.query, t.asked = strings.Cut(uri, "?")
 	if reason := ambiguous(t.path); reason != "" {
-		return target{}, refusal(BadRequest, "The path holds %s, which servers read differently.", reason)
+		return target{}, problem.New(problem.BadRequest, "The path holds %s, which servers read differently.", reason)
 	}
 	return t, nil
 }

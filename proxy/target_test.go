@@ -5,6 +5,8 @@ import (
 	"path"
 	"strings"
 	"testing"
+
+	"dynproxy/internal/problem"
 )
 
 // FuzzTarget holds that what a caller asks for stays within the tenant that
@@ -22,7 +24,7 @@ func FuzzTarget(f *testing.F) {
 	f.Fuzz(func(t *testing.T, uri string) {
 		got, refused := readTarget(uri)
 		if refused != nil {
-			if refused.Code != BadRequest || refused.Message == "" {
+			if refused.Code != problem.BadRequest || refused.Message == "" {
 				t.Fatalf("%q is refused with %v", uri, refused)
 			}
 			return

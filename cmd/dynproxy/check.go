@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dynproxy/internal/check"
-	"dynproxy/proxy"
+	"dynproxy/internal/problem"
 	"dynproxy/tenants"
 )
 
@@ -123,10 +123,10 @@ func (h *house) doctor() *check.Doctor {
 
 // advice is what a caller would be told of err.
 func advice(err error) (code, message string) {
-	if e, ok := errors.AsType[*proxy.Error](err); ok {
+	if e, ok := errors.AsType[*problem.Error](err); ok {
 		return string(e.Code), e.Message
 	}
-	return string(proxy.UpstreamUnreachable), err.Error()
+	return string(problem.UpstreamUnreachable), err.Error()
 }
 
 // plainly is the face of err: what a caller would be told.

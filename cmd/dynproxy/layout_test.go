@@ -19,7 +19,7 @@ var plan = map[string][]string{
 
 	"consent": {"internal/check"},
 	"portal":  {"internal/check"},
-	"proxy":   {"tenants", "internal/callers", "internal/limits", "internal/odata", "internal/strict"},
+	"proxy":   {"tenants", "internal/callers", "internal/limits", "internal/odata", "internal/problem", "internal/strict"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
 	"internal/appuser":            nil,
@@ -33,6 +33,7 @@ var plan = map[string][]string{
 	"internal/kerberos/kdctest":   nil,
 	"internal/limits":             nil,
 	"internal/odata":              nil,
+	"internal/problem":            nil,
 	"internal/retryafter":         nil,
 	"internal/secret":             nil,
 	"internal/strict":             nil,

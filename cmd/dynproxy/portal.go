@@ -13,6 +13,7 @@ import (
 	"dynproxy/internal/check"
 	"dynproxy/internal/entra"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/problem"
 	"dynproxy/portal"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
@@ -190,7 +191,7 @@ func (h *house) consentHouse() consent.House {
 			h.tokens.retry(t)
 			if _, err := h.tokens.Token(r.Context(), t); err != nil {
 				code, _ := advice(err)
-				if code == string(proxy.ConsentRequired) {
+				if code == string(problem.ConsentRequired) {
 					return "access has not been granted, or not to this app."
 				}
 				return "the app's owner must look at it (" + code + ")."

@@ -14,7 +14,7 @@ import (
 	"dynproxy/consent"
 	"dynproxy/internal/entra"
 	"dynproxy/internal/envfile"
-	"dynproxy/proxy"
+	"dynproxy/internal/problem"
 	"dynproxy/tenants"
 )
 
@@ -263,19 +263,19 @@ func (k *tokens) refusal(ctx context.Context, t *tenants.Tenant, err error) erro
 	if !ok {
 		return err
 	}
-	r := &proxy.Error{Err: e, RetryAfter: e.RetryAfter}
+	r := &problem.Error{Err: e, RetryAfter: e.RetryAfter}
 	switch e.Class {
 	case entra.Consent:
-		r.Code = proxy.ConsentRequired
+		r.Code = problem.ConsentRequired
 		r.Message = fmt.Sprintf("The administrator of %s has not granted this app access. Open %s and accept, then try again.", t.Name, k.consentLink(ctx, t))
 	case entra.Credential:
-		r.Code = proxy.CredentialRejected
+		r.Code = problem.CredentialRejected
 		r.Message = fmt.Sprintf("The app's own credential is not accepted%s.", hint(e))
 	case entra.Configuration:
-		r.Code = proxy.TenantMisconfigured
+		r.Code = problem.TenantMisconfigured
 		r.Message = fmt.Sprintf("Tenant id, login host and organization of %s do not fit together%s. Next: dynproxy check %s", t.Name, hint(e), t.Name)
 	default:
-		r.Code = proxy.TokenUnavailable
+		r.Code = problem.TokenUnavailable
 		r.Message = fmt.Sprintf("Entra ID gives no token for %s at the moment (%s); try again in %d seconds.", t.Name, e.Reason, int(e.RetryAfter/time.Second))
 	}
 	return r
@@ -296,13 +296,13 @@ func organizationRefusal(ctx context.Context, t *tenants.Tenant, err error) erro
 	if !ok {
 		return err
 	}
-	r := &proxy.Error{Err: e, RetryAfter: e.RetryAfter}
+	r := &problem.Error{Err: e, RetryAfter: e.RetryAfter}
 	if e.Class == entra.Transient {
-		r.Code = proxy.UpstreamUnreachable
+		r.Code = problem.UpstreamUnreachable
 		r.Message = fmt.Sprintf("The organization %s cannot be reached to learn its tenant. Next: dynproxy check %s", t.OrgHost(), t.Name)
 		return r
 	}
-	r.Code = proxy.TenantMisconfigured
+	r.Code = problem.TenantMisconfigured
 	r.Message = fmt.Sprintf("The address %s of %s is not usable: %s. Next: dynproxy check %s", t.OrgHost(), t.Name, e.Reason, t.Name)
 	return r
 }
