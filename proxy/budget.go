@@ -70,7 +70,7 @@ func (m *BudgetMetrics) Collect(metrics chan<- prometheus.Metric) {
 		if s.Window == 0 {
 			continue // never called
 		}
-		for facet, use := range map[limits.Facet]limits.Use{limits.Requests: s.Requests, limits.ExecutionTime: s.ExecutionTime, limits.Concurrency: s.Concurrency} {
+		for facet, use := range map[limits.LimitKind]limits.Use{limits.Requests: s.Requests, limits.ExecutionTime: s.ExecutionTime, limits.Concurrency: s.Concurrency} {
 			gauge(budgetUsed, use.Used, t.Name, facet.String())
 			gauge(budgetLimit, use.Limit, t.Name, facet.String())
 			for event, counts := range map[string]uint64{"waited": s.Waited[facet], "refused": s.Refused[facet], "throttled": s.Throttled[facet], "would_wait": s.WouldWait[facet]} {

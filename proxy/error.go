@@ -69,9 +69,9 @@ func explain(ctx context.Context, c *call, err error) *problem.Error {
 	}
 	if full, ok := errors.AsType[*limits.Full](err); ok {
 		return &problem.Error{
-			Code: problem.LimitWaitExceeded, Dataverse: full.Facet.Code(), RetryAfter: full.RetryAfter,
+			Code: problem.LimitWaitExceeded, Dataverse: full.Kind.Code(), RetryAfter: full.RetryAfter,
 			Message: fmt.Sprintf("%s has used up its budget of %s; try again in %d seconds.",
-				c.tenant.Name, full.Facet, int(math.Ceil(full.RetryAfter.Seconds()))),
+				c.tenant.Name, full.Kind, int(math.Ceil(full.RetryAfter.Seconds()))),
 		}
 	}
 	if ctx.Err() != nil {

@@ -26,13 +26,13 @@ func (p *pace) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.queued += pass.Waited()
 	c.sent = 0
 	resp, err := p.next.RoundTrip(r)
-	outcome := limits.Outcome{Took: c.sent, Unsent: c.sent == 0, Operations: c.operations}
+	outcome := limits.Outcome{Sent: c.sent > 0, Answered: err == nil, Took: c.sent, Operations: c.operations}
 	if err != nil {
 		pass.Done(outcome)
 		return nil, err
 	}
-	outcome.Lesson = lessonOf(resp)
-	c.throttled = outcome.Lesson.Refused != limits.None
+	outcome.Feedback = feedbackOf(resp)
+	c.throttled = outcome.Feedback.Refused != limits.None
 	resp.Body = &leaving{ReadCloser: resp.Body, pass: pass, outcome: outcome}
 	return resp, nil
 }
@@ -60,17 +60,17 @@ func (l *leaving) Close() error {
 
 func (l *leaving) done() { l.once.Do(func() { l.pass.Done(l.outcome) }) }
 
-// lessonOf reads what an answer says about the budget.
-func lessonOf(resp *http.Response) limits.Lesson {
-	var lesson limits.Lesson
+// feedbackOf reads what an answer says about the budget.
+func feedbackOf(resp *http.Response) limits.Feedback {
+	var feedback limits.Feedback
 	if resp.StatusCode == http.StatusTooManyRequests || isFault(resp) {
 		code, message, wait := refusalIn(resp)
-		lesson = limits.ReadRefusal(code, message, wait, time.Now())
-		if resp.StatusCode == http.StatusTooManyRequests && lesson.Refused == limits.None {
-			lesson.Refused = limits.Requests // a 429 is a 429, whatever its body
+		feedback = limits.ReadRefusal(code, message, wait, time.Now())
+		if resp.StatusCode == http.StatusTooManyRequests && feedback.Refused == limits.None {
+			feedback.Refused = limits.Requests // a 429 is a 429, whatever its body
 		}
 	}
-	return lesson.WithHeaders(
+	return feedback.WithHeaders(
 		resp.Header.Get("X-Ms-Ratelimit-Burst-Remaining-Xrm-Requests"),
 		resp.Header.Get("X-Ms-Ratelimit-Time-Remaining-Xrm-Requests"),
 		resp.Header.Get("X-Ms-Dop-Hint"))

@@ -15,7 +15,7 @@ func documented() Budget {
 	}
 }
 
-// BenchmarkAdmission is one Enter and its Done with every facet in force and
+// BenchmarkAdmission is one Enter and its Done with every limit in force and
 // room in all of them, besides so many other recent callers.
 func BenchmarkAdmission(b *testing.B) {
 	for _, callers := range []int{1, 2, 100} {
@@ -34,7 +34,7 @@ func BenchmarkAdmission(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				p.Done(Outcome{Took: time.Millisecond})
+				p.Done(Outcome{Sent: true, Answered: true, Took: time.Millisecond})
 			}
 		})
 	}
@@ -61,7 +61,7 @@ func TestTenantsAreSmall(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				p.Done(Outcome{Took: 20 * time.Millisecond})
+				p.Done(Outcome{Sent: true, Answered: true, Took: 20 * time.Millisecond})
 			}
 		}
 		each := (heap() - before) / busy
@@ -79,7 +79,7 @@ func TestTenantsAreSmall(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p.Done(Outcome{})
+			p.Done(served)
 			if i%5000 == 0 {
 				time.Sleep(10 * time.Minute) // let those before come to rest
 			}

@@ -86,7 +86,7 @@ func TestCallersShareByWeight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
 		b := Budget{Concurrency: 1, QueueWait: time.Hour}
-		served := map[string]int{}
+		admitted := map[string]int{}
 		var mu sync.Mutex
 		var wg sync.WaitGroup
 		for caller, weight := range map[string]int{"a": 1, "b": 3} {
@@ -100,12 +100,12 @@ func TestCallersShareByWeight(t *testing.T) {
 						}
 						time.Sleep(time.Second)
 						mu.Lock()
-						served[caller]++
-						if served["a"]+served["b"] == 800 && (served["a"] < 195 || served["a"] > 205) {
-							t.Errorf("after 800 calls %v, want 200 and 600", served)
+						admitted[caller]++
+						if admitted["a"]+admitted["b"] == 800 && (admitted["a"] < 195 || admitted["a"] > 205) {
+							t.Errorf("after 800 calls %v, want 200 and 600", admitted)
 						}
 						mu.Unlock()
-						p.Done(Outcome{})
+						p.Done(served)
 					}
 				})
 			}
@@ -125,11 +125,11 @@ func TestOneCallersCallsAreServedInOrder(t *testing.T) {
 			wg.Go(func() {
 				p := enter(t, &g, "a", b)
 				order = append(order, i) // one at a time: Concurrency is 1
-				p.Done(Outcome{})
+				p.Done(served)
 			})
 			synctest.Wait()
 		}
-		first.Done(Outcome{})
+		first.Done(served)
 		wg.Wait()
 		if !slices.IsSorted(order) || len(order) != 20 {
 			t.Errorf("served in the order %v", order)
@@ -154,7 +154,7 @@ func TestFullQueueLosesTheLongestLine(t *testing.T) {
 					mu.Unlock()
 					return
 				}
-				p.Done(Outcome{})
+				p.Done(served)
 			})
 			synctest.Wait()
 		}
@@ -171,7 +171,7 @@ func TestFullQueueLosesTheLongestLine(t *testing.T) {
 				t.Errorf("the form's call is not in the queue: %+v", s.Callers)
 			}
 		}
-		first.Done(Outcome{})
+		first.Done(served)
 		wg.Wait()
 	})
 }

@@ -9,15 +9,15 @@ import (
 
 // forecast is what can be said about the wait of a call that comes now.
 type forecast struct {
-	facet  Facet         // that makes it wait longest
+	kind   LimitKind     // that makes it wait longest
 	least  time.Duration // it will wait no less, unless somebody ahead leaves
 	likely time.Duration // after which it should find room
 }
 
-// promises remembers which refused calls were told to come again when, so that
+// retrySchedule remembers which refused calls were told to come again when, so that
 // not all are told the same moment. A call that does not come, or comes too
 // soon, costs the others no more than a later invitation.
-type promises struct {
+type retrySchedule struct {
 	moments []moment // in ascending order
 	sum     int      // of their calls
 }
@@ -28,12 +28,12 @@ type moment struct {
 }
 
 const (
-	maxPromises = 1000 // calls; those beyond are not remembered
-	maxMoments  = 32   // later ones join the last
+	maxScheduled = 1000 // calls; those beyond are not remembered
+	maxMoments   = 32   // later ones join the last
 )
 
 // expire forgets the promises that have come due.
-func (p *promises) expire(now time.Duration) {
+func (p *retrySchedule) expire(now time.Duration) {
 	n := 0
 	for n < len(p.moments) && p.moments[n].at <= now {
 		p.sum -= p.moments[n].calls
@@ -44,8 +44,8 @@ func (p *promises) expire(now time.Duration) {
 	}
 }
 
-func (p *promises) add(at time.Duration) {
-	if p.sum >= maxPromises {
+func (p *retrySchedule) add(at time.Duration) {
+	if p.sum >= maxScheduled {
 		return
 	}
 	p.sum++
@@ -63,13 +63,13 @@ func (p *promises) add(at time.Duration) {
 
 // refuse tells a call that it would wait too long, and when to come again.
 func (l *ledger) refuse(f forecast, now time.Duration) *Full {
-	l.tally.refused[f.facet]++
+	l.counters.refused[f.kind]++
 	wait := max(1, (f.likely+time.Second-1)/time.Second) * time.Second
-	l.promised.add(now + wait)
-	return &Full{Facet: f.facet, RetryAfter: wait}
+	l.retries.add(now + wait)
+	return &Full{Kind: f.kind, RetryAfter: wait}
 }
 
-// forecast looks at the queue and at each facet for one more call of s.
+// forecast looks at the queue and at each limit for one more call of s.
 func (l *ledger) forecast(s *share, now time.Duration) forecast {
 	turn := float64(len(s.queue) + 1)
 	for _, other := range l.waiting {
@@ -77,31 +77,31 @@ func (l *ledger) forecast(s *share, now time.Duration) forecast {
 			turn += math.Min(float64(len(other.queue)), math.Ceil(float64(len(s.queue)+1)*other.weight/s.weight))
 		}
 	}
-	l.promised.expire(now)
-	later := turn + float64(l.promised.sum)
-	f := forecast{facet: Concurrency}
-	if facet, until := l.closure.blocks(now, l.metered); facet != None {
-		f.later(facet, until-now, until-now)
+	l.retries.expire(now)
+	later := turn + float64(l.retries.sum)
+	f := forecast{kind: Concurrency}
+	if kind, until := l.cooldown.blocks(now, l.counted); kind != None {
+		f.later(kind, until-now, until-now)
 	}
 	f.later(Requests, l.rateWait(now, turn), l.rateWait(now, later))
 
 	requests, millis := l.keptFrom(s)
-	f.meter(Requests, &l.requests, now, turn, later+requests, float64(l.metered))
+	f.counter(Requests, &l.requests, now, turn, later+requests, float64(l.counted))
 	if l.busy > 0 {
-		f.meter(ExecutionTime, &l.execution, now, turn*l.busy, later*l.busy+millis, l.pending(now))
+		f.counter(ExecutionTime, &l.execution, now, turn*l.busy, later*l.busy+millis, l.pending(now))
 	}
-	if limit, _ := l.crowd.limit(now); l.inFlight >= limit {
+	if limit, _ := l.concurrency.limit(now); l.inFlight >= limit {
 		f.later(Concurrency, 0, time.Duration(later/float64(limit)*l.held*1e6))
 	}
 	return f
 }
 
-// meter adds the wait until a windowed budget has room for need, or for all:
+// counter adds the wait until a windowed budget has room for need, or for all:
 // need, what is kept back for others and what was promised. Those, and what
 // others seem to spend, may turn out less: such waits are likely, not sure.
-func (f *forecast) meter(facet Facet, m *meter, now time.Duration, need, all, pending float64) {
+func (f *forecast) counter(kind LimitKind, m *budgetCounter, now time.Duration, need, all, pending float64) {
 	var least, likely time.Duration
-	if short := need + float64(m.sum) + pending - m.limit() - math.Max(0, m.shifted(now)); short > 0 {
+	if short := need + float64(m.sum) + pending - m.limit() - math.Max(0, m.biasNow(now)); short > 0 {
 		least = m.freed(short, m.limit()) - now
 	}
 	if short := all - m.room(now, pending); short > 0 {
@@ -110,13 +110,13 @@ func (f *forecast) meter(facet Facet, m *meter, now time.Duration, need, all, pe
 		late := math.Floor(short / math.Max(m.limit(), 1))
 		likely = m.freed(short, m.limit()) - now + time.Duration(late)*time.Second
 	}
-	f.later(facet, least, likely)
+	f.later(kind, least, likely)
 }
 
 // later extends the wait.
-func (f *forecast) later(facet Facet, least, likely time.Duration) {
+func (f *forecast) later(kind LimitKind, least, likely time.Duration) {
 	f.least = max(f.least, least)
 	if likely > f.likely {
-		f.facet, f.likely = facet, likely
+		f.kind, f.likely = kind, likely
 	}
 }

@@ -19,14 +19,14 @@ type Gate struct {
 
 // waiter is a call in a queue. Exactly one value is sent to ready.
 type waiter struct {
-	ready chan verdict
+	ready chan result
 	since time.Duration
 	until time.Duration // the instant at which its patience ends
 	share *share
 }
 
-// verdict ends a wait.
-type verdict struct {
+// result ends a wait.
+type result struct {
 	pass *Pass
 	err  error
 }
@@ -40,7 +40,7 @@ type Pass struct {
 	millis   float64 // own execution time counted at admission
 	inFlight int     // own calls in flight at admission, this one included
 	waited   time.Duration
-	metered  bool // the windows count it
+	counted  bool // the windows count it
 	done     bool
 }
 
@@ -74,7 +74,7 @@ func (g *Gate) Enter(ctx context.Context, key Key, caller string, weight int, b 
 	}
 }
 
-// wait blocks until the verdict, the end of ctx or the end of patience.
+// wait blocks until the result, the end of ctx or the end of patience.
 func (w *waiter) wait(ctx context.Context, key Key, patience time.Duration) (*Pass, error) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()

@@ -11,6 +11,9 @@ import (
 
 var contoso = Key{Organization: "contoso.crm.dynamics.com", ClientID: "app"}
 
+// served is the outcome of a call that was answered.
+var served = Outcome{Sent: true, Answered: true}
+
 // enter admits a call or fails the test.
 func enter(t *testing.T, g *Gate, caller string, b Budget) *Pass {
 	t.Helper()
@@ -44,7 +47,7 @@ func TestConcurrencyHoldsThePlaceUntilDone(t *testing.T) {
 			entered <- time.Since(start)
 		}()
 		time.Sleep(7 * time.Second)
-		first.Done(Outcome{})
+		first.Done(served)
 		if waited := <-entered; waited != 7*time.Second {
 			t.Errorf("third call entered after %v, want 7s", waited)
 		}
@@ -57,7 +60,7 @@ func TestRequestsWindowIsSpentWholeAndNotOverspent(t *testing.T) {
 		b := Budget{Requests: 100, Window: 10 * time.Second, QueueWait: time.Minute}
 		start := time.Now()
 		for i := range 300 {
-			enter(t, &g, "a", b).Done(Outcome{})
+			enter(t, &g, "a", b).Done(served)
 			want := time.Duration(i/100) * 10 * time.Second
 			if got := time.Since(start); got < want || got > want+want/200+time.Second/10 {
 				t.Fatalf("call %d entered after %v, want %v", i, got, want)
@@ -72,13 +75,13 @@ func TestRateAndBurst(t *testing.T) {
 		b := Budget{Rate: 10, Burst: 5, QueueWait: time.Second}
 		start := time.Now()
 		for range 15 {
-			enter(t, &g, "a", b).Done(Outcome{})
+			enter(t, &g, "a", b).Done(served)
 		}
 		if got := time.Since(start).Round(time.Millisecond); got != time.Second {
 			t.Errorf("15 calls took %v, want 1s (5 at once, 10 at 10 a second)", got)
 		}
 		b.QueueWait = 0
-		if full := refused(t, &g, "a", b); full.Facet != Requests || full.RetryAfter != time.Second {
+		if full := refused(t, &g, "a", b); full.Kind != Requests || full.RetryAfter != time.Second {
 			t.Errorf("refused with %+v, want requests, 1s", full)
 		}
 	})
@@ -89,14 +92,14 @@ func TestRefusalComesAtOnceAndItsRetryAfterIsTrue(t *testing.T) {
 		var g Gate
 		b := Budget{Requests: 50, Window: time.Minute, QueueWait: 10 * time.Second}
 		for range 50 {
-			enter(t, &g, "a", b).Done(Outcome{})
+			enter(t, &g, "a", b).Done(served)
 		}
 		start := time.Now()
 		full := refused(t, &g, "a", b)
 		if took := time.Since(start); took != 0 {
 			t.Errorf("told after %v what was known at once", took)
 		}
-		if full.Facet != Requests || full.RetryAfter < time.Minute || full.RetryAfter > 61*time.Second {
+		if full.Kind != Requests || full.RetryAfter < time.Minute || full.RetryAfter > 61*time.Second {
 			t.Errorf("refused with %+v, want requests, about 1m", full)
 		}
 		time.Sleep(full.RetryAfter)
@@ -124,9 +127,9 @@ func TestCancelledCallFreesItsPlaceInTheQueue(t *testing.T) {
 		}
 		go func() {
 			time.Sleep(time.Second)
-			first.Done(Outcome{})
+			first.Done(served)
 		}()
-		enter(t, &g, "a", b).Done(Outcome{})
+		enter(t, &g, "a", b).Done(served)
 		if s := g.Snapshot(contoso); s.Concurrency.Used != 0 || s.Waiting != 0 {
 			t.Errorf("left behind: %v in flight, %d waiting", s.Concurrency.Used, s.Waiting)
 		}
@@ -148,8 +151,8 @@ func TestDropTellsWhoWaits(t *testing.T) {
 		if err := <-told; !errors.Is(err, ErrDropped) {
 			t.Errorf("waiting call got %v, want ErrDropped", err)
 		}
-		enter(t, &g, "a", b).Done(Outcome{})
-		first.Done(Outcome{})
+		enter(t, &g, "a", b).Done(served)
+		first.Done(served)
 		if s := g.Snapshot(contoso); s.Concurrency.Used != 0 {
 			t.Errorf("%v in flight", s.Concurrency.Used)
 		}
@@ -162,7 +165,7 @@ func TestRefusedCallsAreInvitedOneAfterAnother(t *testing.T) {
 		var g Gate
 		b := Budget{Requests: 10, Window: 20 * time.Second}
 		for range 10 {
-			enter(t, &g, "a", b).Done(Outcome{})
+			enter(t, &g, "a", b).Done(served)
 			time.Sleep(2 * time.Second)
 		}
 		var wg sync.WaitGroup
@@ -170,7 +173,7 @@ func TestRefusedCallsAreInvitedOneAfterAnother(t *testing.T) {
 			full := refused(t, &g, "a", b)
 			wg.Go(func() {
 				time.Sleep(full.RetryAfter)
-				enter(t, &g, "a", b).Done(Outcome{})
+				enter(t, &g, "a", b).Done(served)
 			})
 		}
 		wg.Wait()

@@ -26,22 +26,22 @@ const maxShares = 1024
 type ledger struct {
 	epoch time.Time
 
-	mu        sync.Mutex    // guards what follows
-	budget    Budget        // without what belongs to single calls
-	span      time.Duration // of the window: configured, or the organization's word
-	requests  meter
-	execution meter // milliseconds
-	crowd     crowd
-	rate      *rate.Limiter // nil without Rate
+	mu          sync.Mutex    // guards what follows
+	budget      Budget        // without what belongs to single calls
+	span        time.Duration // of the window: configured, or the organization's word
+	requests    budgetCounter
+	execution   budgetCounter // milliseconds
+	concurrency concurrencyLimit
+	rate        *rate.Limiter // nil without Rate
 
 	inFlight int
-	metered  int           // of these, counted by the windows
-	starts   time.Duration // sum of the starts of the metered ones
+	counted  int           // of these, counted by the windows
+	starts   time.Duration // sum of the starts of the counted ones
 	busy     float64       // mean execution time, milliseconds
 	held     float64       // mean time from admission to Done, milliseconds
 
-	closure  closure
-	promised promises
+	cooldown cooldown
+	retries  retrySchedule
 	gone     bool // dropped by its gate
 	shares   map[string]*share
 	kept     float64 // sum of the shares' kept
@@ -50,9 +50,9 @@ type ledger struct {
 	waiting  []*share
 	queued   int
 
-	timer  *time.Timer
-	wakeAt time.Duration // zero: not armed
-	tally  tally
+	timer    *time.Timer
+	wakeAt   time.Duration // zero: not armed
+	counters counters
 }
 
 func (l *ledger) now() time.Duration { return time.Since(l.epoch) }
@@ -75,12 +75,12 @@ func (l *ledger) enter(caller string, weight int, b Budget) (*Pass, *waiter, err
 	s.weight = float64(max(weight, 1))
 	s.last = now
 	if len(l.waiting) == 0 {
-		facet, _ := l.blocked(s, now)
-		if facet != None && b.Mode == Report {
-			l.tally.wouldWait[facet]++
-			facet = None
+		kind, _ := l.blocked(s, now)
+		if kind != None && b.Mode == Report {
+			l.counters.wouldWait[kind]++
+			kind = None
 		}
-		if facet == None {
+		if kind == None {
 			s.start = math.Max(l.virtual, s.finish)
 			return l.admit(s, now), nil, nil
 		}
@@ -101,14 +101,14 @@ func (l *ledger) admit(s *share, now time.Duration) *Pass {
 		l.rate.AllowN(l.epoch.Add(now), 1)
 	}
 	l.inFlight++
-	l.metered++
+	l.counted++
 	l.starts += now
 	return &Pass{
 		ledger:   l,
 		share:    s,
 		start:    now,
-		metered:  true,
-		requests: float64(l.requests.sum) + float64(l.metered),
+		counted:  true,
+		requests: float64(l.requests.sum) + float64(l.counted),
 		millis:   float64(l.execution.sum) + l.pending(now),
 		inFlight: l.inFlight,
 	}
@@ -117,21 +117,21 @@ func (l *ledger) admit(s *share, now time.Duration) *Pass {
 // pending estimates the execution time of what is in flight: its age, or what
 // calls usually take if that is more.
 func (l *ledger) pending(now time.Duration) float64 {
-	n := time.Duration(l.metered)
+	n := time.Duration(l.counted)
 	return math.Max(float64(n)*l.busy, float64(n*now-l.starts)/1e6)
 }
 
-// blocked is the facet that keeps the next call of s out, and the instant at
+// blocked is the limit that keeps the next call of s out, and the instant at
 // which time alone may change that (zero if only an answer can).
-func (l *ledger) blocked(s *share, now time.Duration) (Facet, time.Duration) {
+func (l *ledger) blocked(s *share, now time.Duration) (LimitKind, time.Duration) {
 	if l.budget.Mode == Off {
 		return None, 0
 	}
-	if facet, until := l.closure.blocks(now, l.metered); facet != None {
-		return facet, until
+	if kind, until := l.cooldown.blocks(now, l.counted); kind != None {
+		return kind, until
 	}
 	if l.inFlight > 0 {
-		limit, raise := l.crowd.limit(now)
+		limit, raise := l.concurrency.limit(now)
 		if l.inFlight >= limit-l.placesKept(s, limit) {
 			return Concurrency, raise
 		}
@@ -139,11 +139,11 @@ func (l *ledger) blocked(s *share, now time.Duration) (Facet, time.Duration) {
 	if wait := l.rateWait(now, 1); wait > 0 {
 		return Requests, now + wait
 	}
-	if l.metered == 0 && l.requests.sum == 0 {
+	if l.counted == 0 && l.requests.sum == 0 {
 		return None, 0 // with nothing of ours in the window, only a try can tell
 	}
 	requests, millis := l.keptFrom(s)
-	if l.requests.room(now, float64(l.metered))-requests < 1 {
+	if l.requests.room(now, float64(l.counted))-requests < 1 {
 		return Requests, l.requests.nextTick()
 	}
 	if l.execution.room(now, l.pending(now))-millis < l.guess() {
@@ -155,7 +155,7 @@ func (l *ledger) blocked(s *share, now time.Duration) (Facet, time.Duration) {
 // guess is the execution time to set aside for one more call: what calls
 // usually take, and what all that are in flight may scatter around that.
 func (l *ledger) guess() float64 {
-	return math.Max(1, l.busy*(1+math.Sqrt(float64(l.metered))/2))
+	return math.Max(1, l.busy*(1+math.Sqrt(float64(l.counted))/2))
 }
 
 // rateWait is how long RATE makes the n-th call from now wait.
@@ -191,7 +191,7 @@ func (l *ledger) apply(now time.Duration, b Budget) {
 	}
 	l.requests.configure(float64(b.Requests))
 	l.execution.configure(float64(b.ExecutionTime) / 1e6)
-	l.crowd.configure(b.Concurrency)
+	l.concurrency.configure(b.Concurrency)
 	l.applyRate(now, b)
 	l.budget = b
 	if len(l.waiting) > 0 {
@@ -235,7 +235,7 @@ func (l *ledger) forget() {
 	l.gone = true
 	for _, s := range l.waiting {
 		for _, w := range s.queue {
-			w.ready <- verdict{err: ErrDropped}
+			w.ready <- result{err: ErrDropped}
 		}
 		s.queue = nil
 	}

@@ -4,7 +4,7 @@
 // through a Gate, waits its turn there if it must, and on its way out tells
 // what the organization's answer taught about the budget.
 //
-// The package knows no HTTP: what an answer said arrives as a Lesson.
+// The package knows no HTTP: what an answer said arrives as Feedback.
 package limits
 
 import (
@@ -60,20 +60,20 @@ func (b Budget) normal() Budget {
 	return b
 }
 
-// Facet is one of the organization's three limits.
-type Facet uint8
+// LimitKind is one of the organization's three limits.
+type LimitKind uint8
 
 const (
-	None Facet = iota
+	None LimitKind = iota
 	Requests
 	ExecutionTime
 	Concurrency
-	facets int = iota
+	limitKinds int = iota
 )
 
-// String names the facet for logs and metrics.
-func (f Facet) String() string {
-	switch f {
+// String names the limit for logs and metrics.
+func (k LimitKind) String() string {
+	switch k {
 	case Requests:
 		return "requests"
 	case ExecutionTime:
@@ -85,9 +85,9 @@ func (f Facet) String() string {
 }
 
 // Code is the error code with which an organization refuses a request over
-// this limit. A refusal that names no facet has the code of Requests.
-func (f Facet) Code() string {
-	switch f {
+// this limit. A refusal that names no limit has the code of Requests.
+func (k LimitKind) Code() string {
+	switch k {
 	case ExecutionTime:
 		return "0x80072321"
 	case Concurrency:
@@ -98,12 +98,12 @@ func (f Facet) Code() string {
 
 // Full refuses a call that would have to wait longer than it may.
 type Full struct {
-	Facet      Facet
+	Kind       LimitKind
 	RetryAfter time.Duration // whole seconds, at least one
 }
 
 func (f *Full) Error() string {
-	return fmt.Sprintf("no room within the %s limit, try again in %v", f.Facet, f.RetryAfter)
+	return fmt.Sprintf("no room within the %s limit, try again in %v", f.Kind, f.RetryAfter)
 }
 
 // ErrDropped is told to calls that wait when their key is dropped.

@@ -31,7 +31,7 @@ func TestReportModeNeverWaitsAndCountsWhatWould(t *testing.T) {
 		if s.WouldWait[Requests] != 3 || s.Requests.Used != 8 {
 			t.Errorf("would have waited: %v, want 3 for requests; used %v", s.WouldWait, s.Requests.Used)
 		}
-		p.Done(Outcome{Lesson: Lesson{Refused: ExecutionTime, RetryAfter: time.Hour}})
+		p.Done(Outcome{Sent: true, Answered: true, Feedback: Feedback{Refused: ExecutionTime, RetryAfter: time.Hour}})
 		enter(t, &g, "a", b)
 		if s = g.Snapshot(contoso); s.WouldWait[ExecutionTime] != 1 || s.ClosedFor != time.Hour {
 			t.Errorf("would have waited: %v, closed for %v", s.WouldWait, s.ClosedFor)
@@ -47,13 +47,13 @@ func TestOffCountsOnlyWhatIsInFlight(t *testing.T) {
 		var g Gate
 		b := Budget{Requests: 1, Concurrency: 1, Mode: Off}
 		p := enter(t, &g, "a", b)
-		enter(t, &g, "a", b).Done(Outcome{Lesson: Lesson{Refused: Requests, RetryAfter: time.Hour}})
+		enter(t, &g, "a", b).Done(Outcome{Sent: true, Answered: true, Feedback: Feedback{Refused: Requests, RetryAfter: time.Hour}})
 		enter(t, &g, "a", b)
 		s := g.Snapshot(contoso)
 		if s.Concurrency.Used != 2 || s.Requests.Used != 0 || s.ClosedFor != 0 || len(s.Callers) != 0 {
 			t.Errorf("%+v", s)
 		}
-		p.Done(Outcome{})
+		p.Done(served)
 		if s = g.Snapshot(contoso); s.Concurrency.Used != 1 {
 			t.Errorf("%v in flight, want 1", s.Concurrency.Used)
 		}
@@ -71,12 +71,12 @@ func TestChangedBudgetIsFeltByWhoWaits(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var g Gate
 				b := Budget{Requests: 2, Window: time.Minute, QueueWait: time.Hour}
-				enter(t, &g, "a", b).Done(Outcome{})
-				enter(t, &g, "a", b).Done(Outcome{})
+				enter(t, &g, "a", b).Done(served)
+				enter(t, &g, "a", b).Done(served)
 				entered := make(chan time.Duration, 1)
 				start := time.Now()
 				go func() {
-					enter(t, &g, "a", b).Done(Outcome{})
+					enter(t, &g, "a", b).Done(served)
 					entered <- time.Since(start)
 				}()
 				time.Sleep(5 * time.Second)
@@ -103,18 +103,18 @@ func TestClosedGateKeepsThePatientAndTellsTheOthers(t *testing.T) {
 			if at := time.Since(start); at != 45*time.Second {
 				t.Errorf("the patient call entered after %v, want 45s", at)
 			}
-			p.Done(Outcome{})
+			p.Done(served)
 		})
 		wg.Go(func() {
 			hasty := b
 			hasty.QueueWait = 20 * time.Second
 			full := refused(t, &g, "a", hasty)
-			if at := time.Since(start); at != 15*time.Second || full.Facet != Requests || full.RetryAfter != 30*time.Second {
+			if at := time.Since(start); at != 15*time.Second || full.Kind != Requests || full.RetryAfter != 30*time.Second {
 				t.Errorf("the hasty call was told %+v after %v, want requests, 30s after 15s", full, at)
 			}
 		})
 		time.Sleep(15 * time.Second)
-		first.Done(Outcome{Lesson: Lesson{Refused: Requests, RetryAfter: 30 * time.Second}})
+		first.Done(Outcome{Sent: true, Answered: true, Feedback: Feedback{Refused: Requests, RetryAfter: 30 * time.Second}})
 		wg.Wait()
 	})
 }
@@ -126,10 +126,10 @@ func TestPatienceEnds(t *testing.T) {
 		p := enter(t, &g, "a", b)
 		start := time.Now()
 		full := refused(t, &g, "a", b)
-		if waited := time.Since(start); waited != b.QueueWait || full.Facet != Concurrency || full.RetryAfter < time.Second {
+		if waited := time.Since(start); waited != b.QueueWait || full.Kind != Concurrency || full.RetryAfter < time.Second {
 			t.Errorf("told %+v after %v, want concurrency after 20s", full, waited)
 		}
-		p.Done(Outcome{})
+		p.Done(served)
 		if s := g.Snapshot(contoso); s.Refused[Concurrency] != 1 || s.Waited[Concurrency] != 1 {
 			t.Errorf("refused %v, waited %v", s.Refused, s.Waited)
 		}
@@ -141,7 +141,7 @@ func TestUnsentCallSpendsNothing(t *testing.T) {
 		var g Gate
 		b := Budget{Requests: 1, Window: time.Minute}
 		for range 10 {
-			enter(t, &g, "a", b).Done(Outcome{Unsent: true})
+			enter(t, &g, "a", b).Done(Outcome{})
 		}
 		if s := g.Snapshot(contoso); s.Requests.Used != 0 || s.Operations != 0 {
 			t.Errorf("used %v, operations %d", s.Requests.Used, s.Operations)
@@ -170,8 +170,8 @@ func TestNothingIsLostInAMelee(t *testing.T) {
 			l := g.ledger(contoso)
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			if l.inFlight != 0 || l.metered != 0 || l.starts != 0 || l.queued != 0 || len(l.waiting) != 0 {
-				t.Errorf("seed %d: in flight %d, metered %d, starts %v, queued %d", seed, l.inFlight, l.metered, l.starts, l.queued)
+			if l.inFlight != 0 || l.counted != 0 || l.starts != 0 || l.queued != 0 || len(l.waiting) != 0 {
+				t.Errorf("seed %d: in flight %d, counted %d, starts %v, queued %d", seed, l.inFlight, l.counted, l.starts, l.queued)
 			}
 			if l.timer != nil || l.shares != nil || l.requests.ring != nil {
 				t.Errorf("seed %d: not at rest", seed)
@@ -197,12 +197,12 @@ func melee(t *testing.T, g *Gate, r *rand.Rand) {
 		return
 	}
 	time.Sleep(some(time.Second))
-	var lesson Lesson
+	var feedback Feedback
 	switch r.IntN(20) {
 	case 0:
-		lesson = Lesson{Refused: Facet(r.IntN(facets)), RetryAfter: some(5 * time.Second)}
+		feedback = Feedback{Refused: LimitKind(r.IntN(limitKinds)), RetryAfter: some(5 * time.Second)}
 	case 1:
-		lesson = lesson.WithHeaders("17", "3.5", "4")
+		feedback = feedback.WithHeaders("17", "3.5", "4")
 	}
-	p.Done(Outcome{Unsent: r.IntN(30) == 0, Lesson: lesson})
+	p.Done(Outcome{Sent: r.IntN(30) > 0, Answered: r.IntN(30) > 0, Feedback: feedback})
 }

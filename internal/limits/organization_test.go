@@ -24,7 +24,7 @@ type organization struct {
 	arrived  []time.Time // accepted
 	finished []spell
 	inFlight int
-	refused  [facets]int
+	refused  [limitKinds]int
 	peak     int // most in flight
 }
 
@@ -34,7 +34,7 @@ type spell struct {
 }
 
 // serve is one request: a way there, work, a way back.
-func (o *organization) serve(network, work time.Duration) Lesson {
+func (o *organization) serve(network, work time.Duration) Feedback {
 	time.Sleep(network)
 	if l := o.admit(); l.Refused != None {
 		time.Sleep(network)
@@ -46,42 +46,42 @@ func (o *organization) serve(network, work time.Duration) Lesson {
 	return l
 }
 
-func (o *organization) admit() Lesson {
+func (o *organization) admit() Feedback {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.slide()
-	facet, message := None, ""
+	kind, message := None, ""
 	switch {
 	case o.concurrency > 0 && o.inFlight >= o.concurrency:
-		facet, message = Concurrency, fmt.Sprintf("limit of %d.", o.concurrency)
+		kind, message = Concurrency, fmt.Sprintf("limit of %d.", o.concurrency)
 	case o.requests > 0 && len(o.arrived) >= o.requests:
-		facet, message = Requests, fmt.Sprintf("limit of %d over time window of %v seconds.", o.requests, o.window.Seconds())
+		kind, message = Requests, fmt.Sprintf("limit of %d over time window of %v seconds.", o.requests, o.window.Seconds())
 	case o.execution > 0 && o.busy() >= o.execution:
-		facet, message = ExecutionTime, fmt.Sprintf("limit of %d milliseconds over time window of %v seconds.", o.execution.Milliseconds(), o.window.Seconds())
+		kind, message = ExecutionTime, fmt.Sprintf("limit of %d milliseconds over time window of %v seconds.", o.execution.Milliseconds(), o.window.Seconds())
 	}
-	if facet != None {
-		o.refused[facet]++
+	if kind != None {
+		o.refused[kind]++
 		if o.silent {
-			return Lesson{Refused: facet}
+			return Feedback{Refused: kind}
 		}
-		return ReadRefusal(facet.Code(), message, "1", time.Now())
+		return ReadRefusal(kind.Code(), message, "1", time.Now())
 	}
 	o.arrived = append(o.arrived, time.Now())
 	o.inFlight++
 	o.peak = max(o.peak, o.inFlight)
-	return Lesson{}
+	return Feedback{}
 }
 
-func (o *organization) finish(work time.Duration) Lesson {
+func (o *organization) finish(work time.Duration) Feedback {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.inFlight--
 	o.finished = append(o.finished, spell{time.Now(), work})
 	o.slide()
 	if !o.headers {
-		return Lesson{}
+		return Feedback{}
 	}
-	return Lesson{}.WithHeaders(
+	return Feedback{}.WithHeaders(
 		fmt.Sprint(max(0, o.requests-len(o.arrived))),
 		fmt.Sprintf("%.3f", max(0, (o.execution-o.busy()).Seconds())), "4")
 }
@@ -130,9 +130,9 @@ func (l load) call(ctx context.Context, caller string) error {
 		if err != nil {
 			return err
 		}
-		lesson := l.org.serve(l.network(), l.work())
-		p.Done(Outcome{Lesson: lesson})
-		if lesson.Refused == None {
+		feedback := l.org.serve(l.network(), l.work())
+		p.Done(Outcome{Sent: true, Answered: true, Feedback: feedback})
+		if feedback.Refused == None {
 			return nil
 		}
 	}

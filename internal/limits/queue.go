@@ -13,7 +13,7 @@ func (l *ledger) line(caller string, s *share, now time.Duration, b Budget) (*Pa
 		l.tidy(caller, s, now)
 		return nil, nil, l.refuse(f, now)
 	}
-	w := &waiter{ready: make(chan verdict, 1), since: now, until: now + b.QueueWait, share: s}
+	w := &waiter{ready: make(chan result, 1), since: now, until: now + b.QueueWait, share: s}
 	if len(s.queue) == 0 {
 		s.start = math.Max(l.virtual, s.finish)
 		l.waiting = append(l.waiting, s)
@@ -25,7 +25,7 @@ func (l *ledger) line(caller string, s *share, now time.Duration, b Budget) (*Pa
 	case v := <-w.ready:
 		return v.pass, nil, v.err
 	default:
-		l.tally.waited[f.facet]++
+		l.counters.waited[f.kind]++
 		return nil, w, nil
 	}
 }
@@ -44,7 +44,7 @@ func (l *ledger) pushOut(s *share, now time.Duration) bool {
 	}
 	w := longest.queue[len(longest.queue)-1]
 	l.leave(w)
-	w.ready <- verdict{err: l.refuse(l.forecast(longest, now), now)}
+	w.ready <- result{err: l.refuse(l.forecast(longest, now), now)}
 	return true
 }
 
@@ -58,8 +58,8 @@ func (l *ledger) dispatch(now time.Duration) {
 			if next != nil && s.start >= next.start {
 				continue
 			}
-			facet, at := l.blocked(s, now)
-			if facet == None || l.budget.Mode != Enforce {
+			kind, at := l.blocked(s, now)
+			if kind == None || l.budget.Mode != Enforce {
 				next = s
 				continue
 			}
@@ -74,7 +74,7 @@ func (l *ledger) dispatch(now time.Duration) {
 		pass := l.admit(next, now)
 		pass.waited = now - w.since
 		next.start = next.finish // if more of it wait
-		w.ready <- verdict{pass: pass}
+		w.ready <- result{pass: pass}
 	}
 }
 
@@ -104,7 +104,7 @@ func (l *ledger) leave(w *waiter) bool {
 }
 
 // expire ends the wait of w, whose patience is over. It returns nil if w has
-// been given its verdict already.
+// been given its result already.
 func (l *ledger) expire(w *waiter) *Full {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,7 +133,7 @@ func (l *ledger) abandon(w *waiter) {
 		return
 	}
 	if v := <-w.ready; v.pass != nil {
-		v.pass.Done(Outcome{Unsent: true})
+		v.pass.Done(Outcome{})
 	}
 }
 
@@ -142,11 +142,11 @@ func (l *ledger) abandon(w *waiter) {
 func (l *ledger) evict(now time.Duration) {
 	for _, s := range slices.Clone(l.waiting) {
 		for _, w := range slices.Clone(s.queue) {
-			if w.until >= l.closure.until {
+			if w.until >= l.cooldown.until {
 				continue
 			}
 			l.leave(w)
-			w.ready <- verdict{err: l.refuse(l.forecast(s, now), now)}
+			w.ready <- result{err: l.refuse(l.forecast(s, now), now)}
 		}
 	}
 }

@@ -18,7 +18,7 @@ type share struct {
 
 	first time.Duration // first seen
 	last  time.Duration // last seen
-	used  window        // admissions
+	used  slidingWindow // admissions
 	busy  float64       // mean execution time, milliseconds
 
 	inFlight int32
@@ -30,7 +30,7 @@ type share struct {
 const shareSlices = 15
 
 func newShare(l *ledger, now time.Duration) *share {
-	s := &share{ledger: l, weight: 1, first: now, last: now, used: newWindow(l.span, shareSlices)}
+	s := &share{ledger: l, weight: 1, first: now, last: now, used: newSlidingWindow(l.span, shareSlices)}
 	s.used.advance(now)
 	return s
 }

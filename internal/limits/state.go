@@ -16,20 +16,20 @@ type State struct {
 	Concurrency   Use // in flight
 	Waiting       int
 	ClosedFor     time.Duration // zero: open
-	ClosedBy      Facet
+	ClosedBy      LimitKind
 	DOPHint       int    // the organization's newest; zero: none
 	Operations    uint64 // today (UTC), for the entitlement
 
-	// By facet, since the key was first used.
-	Waited    [facets]uint64 // stood in the queue
-	Refused   [facets]uint64 // were told *Full
-	Throttled [facets]uint64 // were refused by the organization
-	WouldWait [facets]uint64 // in Report mode
+	// By kind, since the key was first used.
+	Waited    [limitKinds]uint64 // stood in the queue
+	Refused   [limitKinds]uint64 // were told *Full
+	Throttled [limitKinds]uint64 // were refused by the organization
+	WouldWait [limitKinds]uint64 // in Report mode
 
 	Callers []CallerState // by use, greatest first
 }
 
-// Use is how far one facet is spent.
+// Use is how far one limit is used.
 type Use struct {
 	Used       float64 // by us
 	Elsewhere  float64 // by others, as far as the organization lets us see
@@ -47,9 +47,9 @@ type CallerState struct {
 	Waiting  int
 }
 
-// tally is what a ledger only counts.
-type tally struct {
-	waited, refused, throttled, wouldWait [facets]uint64
+// counters is what a ledger only counts.
+type counters struct {
+	waited, refused, throttled, wouldWait [limitKinds]uint64
 
 	operations uint64
 	day        int32 // of operations, since 1970
@@ -67,21 +67,21 @@ func (l *ledger) snapshot() State {
 	s := State{
 		Mode:          l.budget.Mode,
 		Window:        l.span,
-		Requests:      l.requests.use(now, float64(l.metered)),
+		Requests:      l.requests.use(now, float64(l.counted)),
 		ExecutionTime: l.execution.use(now, l.pending(now)),
-		Concurrency:   l.crowd.use(now, l.inFlight),
+		Concurrency:   l.concurrency.use(now, l.inFlight),
 		Waiting:       l.queued,
-		DOPHint:       int(l.tally.dopHint),
-		Waited:        l.tally.waited,
-		Refused:       l.tally.refused,
-		Throttled:     l.tally.throttled,
-		WouldWait:     l.tally.wouldWait,
+		DOPHint:       int(l.counters.dopHint),
+		Waited:        l.counters.waited,
+		Refused:       l.counters.refused,
+		Throttled:     l.counters.throttled,
+		WouldWait:     l.counters.wouldWait,
 	}
-	if l.closure.slots > 0 && now < l.closure.until {
-		s.ClosedFor, s.ClosedBy = l.closure.until-now, l.closure.facet
+	if l.cooldown.slots > 0 && now < l.cooldown.until {
+		s.ClosedFor, s.ClosedBy = l.cooldown.until-now, l.cooldown.kind
 	}
-	if today() == l.tally.day {
-		s.Operations = l.tally.operations
+	if today() == l.counters.day {
+		s.Operations = l.counters.operations
 	}
 	for name, c := range l.shares {
 		c.used.advance(now)
@@ -93,10 +93,10 @@ func (l *ledger) snapshot() State {
 	return s
 }
 
-func (m *meter) use(now time.Duration, pending float64) Use {
+func (m *budgetCounter) use(now time.Duration, pending float64) Use {
 	u := Use{
 		Used:       float64(m.sum) + pending,
-		Elsewhere:  math.Max(0, -m.shifted(now)),
+		Elsewhere:  math.Max(0, -m.biasNow(now)),
 		Configured: m.configured,
 		Learned:    m.learned,
 	}
@@ -106,7 +106,7 @@ func (m *meter) use(now time.Duration, pending float64) Use {
 	return u
 }
 
-func (c *crowd) use(now time.Duration, inFlight int) Use {
+func (c *concurrencyLimit) use(now time.Duration, inFlight int) Use {
 	u := Use{Used: float64(inFlight), Configured: float64(c.configured), Learned: float64(c.learned)}
 	if known := c.known(); known != math.MaxInt {
 		limit, _ := c.limit(now)

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// window sums amounts over a sliding time span, in slices. An amount is never
+// slidingWindow sums amounts over a sliding time span, in slices. An amount is never
 // forgotten before the span is over, and at most one slice later. The ring is
 // allocated by the first amount and given back by reset.
-type window struct {
+type slidingWindow struct {
 	slice time.Duration // width of a slice
 	last  int64         // number of the newest slice, counted from the epoch
 	sum   uint64
@@ -16,26 +16,26 @@ type window struct {
 	ring  []uint32 // n+1 slices, by number modulo its length
 }
 
-func newWindow(span time.Duration, n int) window {
+func newSlidingWindow(span time.Duration, n int) slidingWindow {
 	slice := max((span+time.Duration(n)-1)/time.Duration(n), 1)
-	return window{slice: slice, n: n}
+	return slidingWindow{slice: slice, n: n}
 }
 
 // number is the slice that holds the instant.
-func (w *window) number(at time.Duration) int64 { return int64(at / w.slice) }
+func (w *slidingWindow) number(at time.Duration) int64 { return int64(at / w.slice) }
 
 // nextTick is the next instant at which amounts may leave.
-func (w *window) nextTick() time.Duration { return time.Duration(w.last+1) * w.slice }
+func (w *slidingWindow) nextTick() time.Duration { return time.Duration(w.last+1) * w.slice }
 
 // slot holds a slice's amount; slices before the epoch have negative numbers.
-func (w *window) slot(number int64) *uint32 {
+func (w *slidingWindow) slot(number int64) *uint32 {
 	n := int64(len(w.ring))
 	return &w.ring[(number%n+n)%n]
 }
 
 // advance forgets what lies further back than the span. It reports whether a
 // new slice began.
-func (w *window) advance(now time.Duration) bool {
+func (w *slidingWindow) advance(now time.Duration) bool {
 	number := w.number(now)
 	if number <= w.last {
 		return false
@@ -59,12 +59,12 @@ func (w *window) advance(now time.Duration) bool {
 }
 
 // add counts an amount now.
-func (w *window) add(now time.Duration, amount uint64) {
+func (w *slidingWindow) add(now time.Duration, amount uint64) {
 	w.advance(now)
 	w.put(w.last, amount)
 }
 
-func (w *window) put(number int64, amount uint64) {
+func (w *slidingWindow) put(number int64, amount uint64) {
 	if amount == 0 {
 		return
 	}
@@ -79,7 +79,7 @@ func (w *window) put(number int64, amount uint64) {
 
 // freed is the instant at which amount will have left. Beyond what the window
 // holds it counts on as if as much as limit came and left in every span.
-func (w *window) freed(amount, limit float64) time.Duration {
+func (w *slidingWindow) freed(amount, limit float64) time.Duration {
 	span := time.Duration(w.n) * w.slice
 	if w.sum == 0 && amount <= limit {
 		return w.nextTick()
@@ -97,7 +97,7 @@ func (w *window) freed(amount, limit float64) time.Duration {
 }
 
 // newest sums the slices since the instant, including the one that holds it.
-func (w *window) newest(since time.Duration) uint64 {
+func (w *slidingWindow) newest(since time.Duration) uint64 {
 	if w.sum == 0 {
 		return 0
 	}
@@ -109,7 +109,7 @@ func (w *window) newest(since time.Duration) uint64 {
 }
 
 // oldest sums what will leave within d.
-func (w *window) oldest(d time.Duration) uint64 {
+func (w *slidingWindow) oldest(d time.Duration) uint64 {
 	if w.sum == 0 {
 		return 0
 	}
@@ -122,15 +122,15 @@ func (w *window) oldest(d time.Duration) uint64 {
 }
 
 // stretch changes the span and keeps each amount at the time it was added.
-func (w *window) stretch(now, span time.Duration) {
+func (w *slidingWindow) stretch(now, span time.Duration) {
 	if w.slice == 0 {
-		*w = newWindow(span, windowSlices)
+		*w = newSlidingWindow(span, windowSlices)
 		w.advance(now)
 		return
 	}
 	w.advance(now)
 	old := *w
-	*w = newWindow(span, old.n)
+	*w = newSlidingWindow(span, old.n)
 	w.last = w.number(now)
 	if old.sum == 0 {
 		return
@@ -144,4 +144,4 @@ func (w *window) stretch(now, span time.Duration) {
 }
 
 // reset forgets everything and gives the memory back.
-func (w *window) reset() { w.sum, w.ring = 0, nil }
+func (w *slidingWindow) reset() { w.sum, w.ring = 0, nil }

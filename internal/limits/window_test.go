@@ -77,7 +77,7 @@ func TestExecutionTimeIsPacedByBusySeconds(t *testing.T) {
 }
 
 func TestWindowForgetsNothingTooSoon(t *testing.T) {
-	w := newWindow(256*time.Second, 256)
+	w := newSlidingWindow(256*time.Second, 256)
 	w.advance(1000 * time.Second)
 	w.add(1000500*time.Millisecond, 3)
 	w.add(1001*time.Second, 4)
@@ -106,7 +106,7 @@ func TestWindowForgetsNothingTooSoon(t *testing.T) {
 }
 
 func TestWindowKeepsItsAmountsWhenStretched(t *testing.T) {
-	w := newWindow(10*time.Second, 256)
+	w := newSlidingWindow(10*time.Second, 256)
 	for i := range 10 {
 		w.add(100*time.Second+time.Duration(i)*time.Second, 1)
 	}

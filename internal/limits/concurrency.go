@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// crowd is how many calls may be in flight at once.
-type crowd struct {
+// concurrencyLimit is how many calls may be in flight at once.
+type concurrencyLimit struct {
 	configured int
 	learned    int // by the organization's own word; zero: none
 
@@ -26,14 +26,14 @@ type crowd struct {
 }
 
 // configure takes a new configured limit, which replaces what was learned.
-func (c *crowd) configure(limit int) {
+func (c *concurrencyLimit) configure(limit int) {
 	if limit != c.configured {
-		*c = crowd{configured: limit}
+		*c = concurrencyLimit{configured: limit}
 	}
 }
 
 // known is the limit itself, MaxInt if there is none.
-func (c *crowd) known() int {
+func (c *concurrencyLimit) known() int {
 	switch {
 	case c.learned > 0:
 		return c.learned
@@ -45,7 +45,7 @@ func (c *crowd) known() int {
 
 // limit is how many may be in flight now, and when that rises by itself (zero
 // if it does not).
-func (c *crowd) limit(now time.Duration) (int, time.Duration) {
+func (c *concurrencyLimit) limit(now time.Duration) (int, time.Duration) {
 	known := c.known()
 	if c.ceiling == 0 {
 		return known, 0
@@ -67,7 +67,7 @@ func (c *crowd) limit(now time.Duration) (int, time.Duration) {
 // refused takes a refusal of a call that was the n-th in flight. limit is the
 // organization's number, zero if it named none. The more often a ceiling
 // proves too high, the later it is tried again.
-func (c *crowd) refused(now time.Duration, n, limit int, span time.Duration) {
+func (c *concurrencyLimit) refused(now time.Duration, n, limit int, span time.Duration) {
 	if limit > 0 {
 		c.learned = limit
 	}

@@ -9,26 +9,26 @@ import (
 // for at most 1/255 of the window too long, and its ring fills a kilobyte.
 const windowSlices = 255
 
-// meter holds one budget that is counted over the window: requests, or
+// budgetCounter holds one budget that is counted over the window: requests, or
 // milliseconds of execution time.
-type meter struct {
-	window
+type budgetCounter struct {
+	slidingWindow
 	configured float64 // zero: no limit
 	learned    float64 // by the organization's own word; zero: none
 
-	// shift corrects the room that our own count leaves by what the
+	// bias corrects the room that our own count leaves by what the
 	// organization last said remains. It is negative while others spend the
-	// same budget. It fades to nothing over shiftFor, slowly at first, since
+	// same budget. It fades to nothing over biasFor, slowly at first, since
 	// what it was learned from slides out of the window.
-	shift    float64
-	shiftAt  time.Duration
-	shiftFor time.Duration
-	refusal  time.Duration // the instant of the last one; zero: none
-	probes   int           // how many more refusals may be risked to find out that there is room again
+	bias    float64
+	biasAt  time.Duration
+	biasFor time.Duration
+	refusal time.Duration // the instant of the last one; zero: none
+	probes  int           // how many more refusals may be risked to find out that there is room again
 
-	// cushion stays unspent while others spend: they may be quicker than
+	// headroom stays unspent while others spend: they may be quicker than
 	// their traces in what we learn. It grows with every refusal.
-	cushion float64
+	headroom float64
 }
 
 const (
@@ -40,7 +40,7 @@ const (
 )
 
 // limit is the ceiling, or +Inf.
-func (m *meter) limit() float64 {
+func (m *budgetCounter) limit() float64 {
 	switch {
 	case m.learned > 0:
 		return m.learned
@@ -50,29 +50,29 @@ func (m *meter) limit() float64 {
 	return math.Inf(1)
 }
 
-// shifted is the present value of shift.
-func (m *meter) shifted(now time.Duration) float64 {
-	age := now - m.shiftAt
-	if m.shift == 0 || age >= m.shiftFor {
+// biasNow is the present value of bias.
+func (m *budgetCounter) biasNow(now time.Duration) float64 {
+	age := now - m.biasAt
+	if m.bias == 0 || age >= m.biasFor {
 		return 0
 	}
-	part := float64(age) / float64(m.shiftFor)
-	return m.shift * (1 - part*part)
+	part := float64(age) / float64(m.biasFor)
+	return m.bias * (1 - part*part)
 }
 
 // room is what may still be spent when pending is in flight.
-func (m *meter) room(now time.Duration, pending float64) float64 {
+func (m *budgetCounter) room(now time.Duration, pending float64) float64 {
 	room := m.limit() - float64(m.sum) - pending
-	shift := m.shifted(now)
-	if shift < 0 {
-		shift -= m.cushion
+	bias := m.biasNow(now)
+	if bias < 0 {
+		bias -= m.headroom
 	}
-	if shift < 0 && pending == 0 && room > 0 && m.probes > 0 {
+	if bias < 0 && pending == 0 && room > 0 && m.probes > 0 {
 		// Retry-After is over, or the gate would be closed: one call at a time
 		// may find out whether there is room again.
-		return math.Max(room+shift, math.Min(room, probe))
+		return math.Max(room+bias, math.Min(room, probe))
 	}
-	return room + shift
+	return room + bias
 }
 
 // refusedProbes is how many probes may be refused before the refusal is taken
@@ -84,17 +84,17 @@ const probe = 1e4
 
 // configure takes a new configured limit. It replaces what was learned: the
 // operator knows something new, and the organization can say it again.
-func (m *meter) configure(limit float64) {
+func (m *budgetCounter) configure(limit float64) {
 	if limit != m.configured {
-		m.configured, m.learned, m.shift, m.cushion = limit, 0, 0, 0
+		m.configured, m.learned, m.bias, m.headroom = limit, 0, 0, 0
 	}
 }
 
 // refused takes the organization's word that nothing remained for a request
 // before which it had counted at most own. A limit of zero was not named.
-// Without rate-limit headers the next refusal is the next news, so the shift
+// Without rate-limit headers the next refusal is the next news, so the bias
 // is heeded for long, and for longer each time that it had faded too soon.
-func (m *meter) refused(now time.Duration, own, limit float64, span time.Duration) {
+func (m *budgetCounter) refused(now time.Duration, own, limit float64, span time.Duration) {
 	if limit > 0 {
 		m.learned = limit
 	}
@@ -108,18 +108,18 @@ func (m *meter) refused(now time.Duration, own, limit float64, span time.Duratio
 	if m.probes--; !soon {
 		m.probes = refusedProbes
 	}
-	shift := math.Min(own-ceiling, 0)
+	bias := math.Min(own-ceiling, 0)
 	if fresh {
-		m.shift = math.Min(m.shift, shift) // one of many at once
+		m.bias = math.Min(m.bias, bias) // one of many at once
 		return
 	}
-	m.shift, m.shiftAt = shift, now
+	m.bias, m.biasAt = bias, now
 	if !soon {
-		m.shiftFor, m.cushion = newsFor*span, 0
+		m.biasFor, m.headroom = newsFor*span, 0
 		return
 	}
-	m.shiftFor = min(max(2*m.shiftFor, newsFor*span), oldNewsFor*span)
-	m.cushion = math.Min(m.cushion+math.Max(1, ceiling/200), ceiling/20)
+	m.biasFor = min(max(2*m.biasFor, newsFor*span), oldNewsFor*span)
+	m.headroom = math.Min(m.headroom+math.Max(1, ceiling/200), ceiling/20)
 }
 
 // reading is what an answer said about a meter, beside our own count.
@@ -131,7 +131,7 @@ type reading struct {
 
 // remains takes the organization's word on what remains. Between least and
 // most our own count is as good as its word and nothing changes.
-func (m *meter) remains(now time.Duration, r reading, span time.Duration) {
+func (m *budgetCounter) remains(now time.Duration, r reading, span time.Duration) {
 	limit := m.limit()
 	if math.IsInf(limit, 1) {
 		return
@@ -141,10 +141,10 @@ func (m *meter) remains(now time.Duration, r reading, span time.Duration) {
 	more := m.refusal == 0 || now-m.refusal > newsFor*span
 	switch {
 	case r.remaining > limit && more:
-		m.learned, m.shift = r.remaining, 0
+		m.learned, m.bias = r.remaining, 0
 	case over > 0 && more, under < -slack:
-		m.shift, m.shiftAt, m.shiftFor = over, now, span
+		m.bias, m.biasAt, m.biasFor = over, now, span
 	default:
-		m.shift = 0
+		m.bias = 0
 	}
 }

@@ -23,14 +23,14 @@ func TestEachRefusalActsOnItsOwnFacetOnly(t *testing.T) {
 		{"time up", "0x80072321", "exceeded limit of 2,400,000 milliseconds over time window of 300 seconds.", limits{6000, 2.4e6, 52}, 5 * time.Minute},
 		{"concurrency below what was in flight", "0x80072326", "exceeded the limit of 1.", limits{6000, 1.2e6, 1}, 5 * time.Minute},
 		{"concurrency up, others use the rest", "0x80072326", "exceeded the limit of 100.", limits{6000, 1.2e6, 2}, 5 * time.Minute},
-		{"a refusal that names no facet", "", "busy", limits{6000, 1.2e6, 52}, 5 * time.Minute},
+		{"a refusal that names no kind", "", "busy", limits{6000, 1.2e6, 52}, 5 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var g Gate
 				enter(t, &g, "a", b)
 				enter(t, &g, "a", b)
-				enter(t, &g, "a", b).Done(Outcome{Lesson: ReadRefusal(c.code, c.message, "7", time.Now())})
+				enter(t, &g, "a", b).Done(Outcome{Sent: true, Answered: true, Feedback: ReadRefusal(c.code, c.message, "7", time.Now())})
 				s := g.Snapshot(contoso)
 				if got := (limits{s.Requests.Limit, s.ExecutionTime.Limit, s.Concurrency.Limit}); got != c.want || s.Window != c.window {
 					t.Errorf("limits %v in %v, want %v in %v", got, s.Window, c.want, c.window)
@@ -43,7 +43,7 @@ func TestEachRefusalActsOnItsOwnFacetOnly(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				p.Done(Outcome{})
+				p.Done(served)
 				if s := g.Snapshot(other); s.ClosedFor != 0 {
 					t.Errorf("another key is closed for %v", s.ClosedFor)
 				}
@@ -150,7 +150,7 @@ func TestGateOpensSoftly(t *testing.T) {
 		var g Gate
 		b := Budget{Concurrency: 50, QueueWait: time.Minute}
 		p := enter(t, &g, "a", b)
-		p.Done(Outcome{Lesson: Lesson{Refused: Requests, RetryAfter: 10 * time.Second}})
+		p.Done(Outcome{Sent: true, Answered: true, Feedback: Feedback{Refused: Requests, RetryAfter: 10 * time.Second}})
 		start := time.Now()
 		var mu sync.Mutex
 		inFlight, peak := 0, map[time.Duration]int{}
@@ -167,7 +167,7 @@ func TestGateOpensSoftly(t *testing.T) {
 				mu.Lock()
 				inFlight--
 				mu.Unlock()
-				p.Done(Outcome{})
+				p.Done(served)
 			})
 		}
 		wg.Wait()
@@ -190,8 +190,8 @@ func TestHeadersAndHintsShow(t *testing.T) {
 		var g Gate
 		b := Budget{Requests: 6000, ExecutionTime: 20 * time.Minute, Concurrency: 52}
 		p := enter(t, &g, "a", b)
-		p.Done(Outcome{Operations: 7, Lesson: Lesson{}.WithHeaders("7,999", "1,500.00", "4")})
-		p.Done(Outcome{Operations: 7}) // a second Done changes nothing
+		p.Done(Outcome{Sent: true, Answered: true, Operations: 7, Feedback: Feedback{}.WithHeaders("7,999", "1,500.00", "4")})
+		p.Done(Outcome{Sent: true, Answered: true, Operations: 7}) // a second Done changes nothing
 		s := g.Snapshot(contoso)
 		if s.Requests.Limit != 7999 || s.ExecutionTime.Limit != 1.5e6 || s.Concurrency.Limit != 52 {
 			t.Errorf("limits %v, %v, %v", s.Requests.Limit, s.ExecutionTime.Limit, s.Concurrency.Limit)
@@ -206,8 +206,8 @@ func TestHeadersAndHintsShow(t *testing.T) {
 	})
 }
 
-func TestCrowdRecoversSlowly(t *testing.T) {
-	var c crowd
+func TestConcurrencyRecoversSlowly(t *testing.T) {
+	var c concurrencyLimit
 	c.configure(52)
 	c.refused(0, 27, 52, 5*time.Minute)
 	for _, step := range []struct {

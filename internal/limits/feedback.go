@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Lesson is what one answer of the organization says about the budget. The
-// zero Lesson says nothing.
-type Lesson struct {
-	Refused    Facet         // the limit for which the request was refused
+// Feedback is what one answer of the organization says about the budget. The
+// zero Feedback says nothing.
+type Feedback struct {
+	Refused    LimitKind     // the limit for which the request was refused
 	Limit      float64       // named by the refusal: requests, milliseconds or places; zero: none
 	Window     time.Duration // named by the refusal; zero: none
-	RetryAfter time.Duration // closes the gate, whether or not a facet was named
+	RetryAfter time.Duration // closes the gate, whether or not a limit was named
 
 	HasRequests  bool
 	RequestsLeft float64 // in the window, after this request
@@ -25,29 +25,29 @@ type Lesson struct {
 // ReadRefusal reads the refusal of a request (status 429, or the SOAP fault
 // that stands for it): its error code in hexadecimal or decimal, its message,
 // and its Retry-After as seconds, hh:mm:ss or an HTTP date. What it cannot
-// read it leaves out. An error that is no throttling has no facet.
-func ReadRefusal(code, message, retryAfter string, now time.Time) Lesson {
-	lesson := Lesson{
-		Refused:    facetOf(code, message),
+// read it leaves out. An error that is no throttling has no kind.
+func ReadRefusal(code, message, retryAfter string, now time.Time) Feedback {
+	feedback := Feedback{
+		Refused:    kindOf(code, message),
 		RetryAfter: parseRetryAfter(retryAfter, now),
 	}
-	if lesson.Refused == None {
-		return lesson
+	if feedback.Refused == None {
+		return feedback
 	}
 	n := numbers(message)
 	if len(n) > 0 && n[0] >= 1 && n[0] <= 1e9 {
-		lesson.Limit = math.Floor(n[0])
+		feedback.Limit = math.Floor(n[0])
 	}
-	if lesson.Refused != Concurrency && len(n) > 1 && n[1] >= 1 && n[1] <= 86400 {
-		lesson.Window = time.Duration(n[1] * float64(time.Second))
+	if feedback.Refused != Concurrency && len(n) > 1 && n[1] >= 1 && n[1] <= 86400 {
+		feedback.Window = time.Duration(n[1] * float64(time.Second))
 	}
-	return lesson
+	return feedback
 }
 
 // WithHeaders adds what the rate-limit headers of an answer say: the remaining
 // requests, the remaining execution time in seconds, the recommended degree of
 // parallelism. Empty or unreadable ones are left out.
-func (l Lesson) WithHeaders(requests, seconds, dop string) Lesson {
+func (l Feedback) WithHeaders(requests, seconds, dop string) Feedback {
 	if n, ok := number(requests); ok && n <= 1e9 {
 		l.HasRequests, l.RequestsLeft = true, math.Floor(n)
 	}
@@ -60,9 +60,9 @@ func (l Lesson) WithHeaders(requests, seconds, dop string) Lesson {
 	return l
 }
 
-// facetOf goes by the code, and by the message only where there is none: SOAP
+// kindOf goes by the code, and by the message only where there is none: SOAP
 // and gateways lose codes.
-func facetOf(code, message string) Facet {
+func kindOf(code, message string) LimitKind {
 	code = strings.ToLower(strings.TrimSpace(code))
 	switch code {
 	case "0x80072322", "80072322", "-2147015902", "2147951394":
@@ -93,12 +93,12 @@ func facetOf(code, message string) Facet {
 func parseRetryAfter(s string, now time.Time) time.Duration {
 	s = strings.TrimSpace(s)
 	if n, ok := number(s); ok {
-		return time.Duration(math.Min(n, longestClosure.Seconds()) * float64(time.Second))
+		return time.Duration(math.Min(n, longestCooldown.Seconds()) * float64(time.Second))
 	}
 	if iso, ok := strings.CutPrefix(s, "PT"); ok && strings.HasSuffix(iso, "S") {
 		// As XML writes a duration, when it is short of a minute.
 		if n, ok := number(strings.TrimSuffix(iso, "S")); ok {
-			return time.Duration(math.Min(n, longestClosure.Seconds()) * float64(time.Second))
+			return time.Duration(math.Min(n, longestCooldown.Seconds()) * float64(time.Second))
 		}
 	}
 	if parts := strings.Split(s, ":"); len(parts) == 3 && len(s) <= 16 {
@@ -106,12 +106,12 @@ func parseRetryAfter(s string, now time.Time) time.Duration {
 		m, errM := strconv.Atoi(parts[1])
 		seconds, ok := number(parts[2])
 		if errH == nil && errM == nil && ok && h >= 0 && m >= 0 {
-			n := math.Min(float64(h)*3600+float64(m)*60+seconds, longestClosure.Seconds())
+			n := math.Min(float64(h)*3600+float64(m)*60+seconds, longestCooldown.Seconds())
 			return time.Duration(n * float64(time.Second))
 		}
 	}
 	if at, err := time.Parse(time.RFC1123, s); err == nil {
-		return min(max(at.Sub(now), 0), longestClosure)
+		return min(max(at.Sub(now), 0), longestCooldown)
 	}
 	return 0
 }
