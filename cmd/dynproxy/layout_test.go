@@ -31,7 +31,7 @@ var plan = map[string][]string{
 	"internal/envfile":            nil,
 	"internal/kerberos":           nil,
 	"internal/kerberos/kdctest":   nil,
-	"internal/limits":             nil,
+	"internal/limits":             {"internal/retryafter"},
 	"internal/odata":              nil,
 	"internal/problem":            nil,
 	"internal/retryafter":         nil,

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dynproxy/internal/retryafter"
 )
 
 // Feedback is what one answer of the organization says about the budget. The
@@ -24,13 +26,10 @@ type Feedback struct {
 
 // ReadRefusal reads the refusal of a request (status 429, or the SOAP fault
 // that stands for it): its error code in hexadecimal or decimal, its message,
-// and its Retry-After as seconds, hh:mm:ss or an HTTP date. What it cannot
-// read it leaves out. An error that is no throttling has no kind.
+// and its Retry-After in any form. What it cannot read it leaves out. An error that is no throttling has no kind.
 func ReadRefusal(code, message, retryAfter string, now time.Time) Feedback {
-	feedback := Feedback{
-		Refused:    kindOf(code, message),
-		RetryAfter: parseRetryAfter(retryAfter, now),
-	}
+	wait, _ := retryafter.Parse(retryAfter, now)
+	feedback := Feedback{Refused: kindOf(code, message), RetryAfter: min(wait, longestCooldown)}
 	if feedback.Refused == None {
 		return feedback
 	}
@@ -87,33 +86,6 @@ func kindOf(code, message string) LimitKind {
 		return Requests
 	}
 	return None
-}
-
-// parseRetryAfter returns zero for what is absent, past or unreadable.
-func parseRetryAfter(s string, now time.Time) time.Duration {
-	s = strings.TrimSpace(s)
-	if n, ok := number(s); ok {
-		return time.Duration(math.Min(n, longestCooldown.Seconds()) * float64(time.Second))
-	}
-	if iso, ok := strings.CutPrefix(s, "PT"); ok && strings.HasSuffix(iso, "S") {
-		// As XML writes a duration, when it is short of a minute.
-		if n, ok := number(strings.TrimSuffix(iso, "S")); ok {
-			return time.Duration(math.Min(n, longestCooldown.Seconds()) * float64(time.Second))
-		}
-	}
-	if parts := strings.Split(s, ":"); len(parts) == 3 && len(s) <= 16 {
-		h, errH := strconv.Atoi(parts[0])
-		m, errM := strconv.Atoi(parts[1])
-		seconds, ok := number(parts[2])
-		if errH == nil && errM == nil && ok && h >= 0 && m >= 0 {
-			n := math.Min(float64(h)*3600+float64(m)*60+seconds, longestCooldown.Seconds())
-			return time.Duration(n * float64(time.Second))
-		}
-	}
-	if at, err := time.Parse(time.RFC1123, s); err == nil {
-		return min(max(at.Sub(now), 0), longestCooldown)
-	}
-	return 0
 }
 
 // numbers finds the numbers of a sentence.
