@@ -13,6 +13,9 @@ import (
 // maxParts is the greatest number of requests in a batch.
 const maxParts = 1000
 
+// maxBoundary is the greatest length of a boundary.
+const maxBoundary = 70
+
 // batch carries out a $batch. Its requests run in order; the first that fails
 // ends it, unless the caller prefers to go on. A change set takes effect whole
 // or not at all.
@@ -59,17 +62,12 @@ func (q *request) readBatch() (parts []part, goOn bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	raw, err := splitParts(q.body, boundary)
+	parts, err = q.readParts(&batchReader{data: q.body, boundaries: []string{boundary}})
 	if err != nil {
 		return nil, false, err
 	}
 	total := 0
-	for _, one := range raw {
-		p, err := q.readPart(one, false)
-		if err != nil {
-			return nil, false, err
-		}
-		parts = append(parts, p)
+	for _, p := range parts {
 		total += max(1, len(p.changes))
 	}
 	if total == 0 || total > maxParts {
@@ -84,7 +82,7 @@ func badBatch(format string, args ...any) error {
 
 func boundaryOf(contentType string) (string, error) {
 	media, params, err := mime.ParseMediaType(contentType)
-	if err != nil || media != "multipart/mixed" || params["boundary"] == "" {
+	if n := len(params["boundary"]); err != nil || media != "multipart/mixed" || n == 0 || n > maxBoundary {
 		return "", badBatch("the content type '%s' is not multipart/mixed with a boundary", contentType)
 	}
 	return params["boundary"], nil

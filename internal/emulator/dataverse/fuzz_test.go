@@ -25,7 +25,8 @@ func FuzzRequest(f *testing.F) {
 		{"PATCH", "roles(name='Delegate',_businessunitid_value=00000000-0000-4000-8000-000000000000)", "", `{"name":null}`},
 		{"PUT", "accounts(accountnumber='A/1')/primarycontactid/$ref", "", `{"@odata.id":"https://contoso.crm.dynamics.com/api/data/v9.2/contacts(1)"}`},
 		{"DELETE", "accounts(accountnumber='A/1')/Account_Tasks/$ref", "$id=tasks(1)", ""},
-		{"POST", "$batch", "", "--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\nContent-Type: application/http\nContent-ID: 1\n\nPOST accounts HTTP/1.1\nContent-Length: 2\n\n{}\n--c\nContent-Type: application/http\n\nPATCH $1 HTTP/1.1\n\n{}\n--c--\n--b\nContent-Type: application/http\n\nGET accounts?$top=1 HTTP/1.1\n--b--"},
+		{"POST", "$batch", "", "--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\nContent-Type: application/http\nContent-ID: 1\n\nPOST accounts HTTP/1.1\nContent-Length: 2\n\n{}\n--c\nContent-Type: application/http\n\nPATCH $1 HTTP/1.1\n\n{}\n--c--\n--b\nContent-Type: application/http\n\nGET accounts?$top=1 HTTP/1.1\n\n--b--"},
+		{"POST", "$batch", "", "words--b\rContent-Type: multipart/mixed; boundary=c\r\rx--c\rContent-Type: application/http\r\rPOST accounts HTTP/1.1\r\r{}--c\rContent-Type: application/http\r\rDELETE accounts HTTP/1.1\r\r--b --"},
 		{"GET", "RetrieveTotalRecordCount(EntityNames=['account'])", "", ""},
 	} {
 		f.Add(seed.method, seed.path, seed.query, seed.body)
