@@ -41,6 +41,15 @@ type Tenant struct {
 	Impersonation bool
 	Paths         []string
 	SecretExpires time.Time // zero when not set
+
+	explicit []string // settings that an operator gave, sorted
+}
+
+// Explicit reports whether an operator gave setting, such as "REQUESTS", in
+// the tenant's own file or as the default of all tenants.
+func (t *Tenant) Explicit(setting string) bool {
+	_, given := slices.BinarySearch(t.explicit, setting)
+	return given
 }
 
 // OrgHost returns the host[:port] of the organization.
@@ -178,13 +187,20 @@ func (r *Rules) Read(name string, values map[string]string) (*Tenant, error) {
 	if values["CLIENT_ID"] == "" && hasCredential(values) {
 		faults.Add("CLIENT_ID", "is missing beside the tenant's own credential")
 	}
-	s, decode := envfile.Decode[settings](envfile.Merge(r.Defaults, values), "")
+	merged := envfile.Merge(r.Defaults, values)
+	s, decode := envfile.Decode[settings](merged, "")
 	faults = append(faults, decode...)
 	if len(decode) > 0 {
 		return nil, faults
 	}
 	t := r.build(s, "", &faults)
 	t.Name = name
+	for setting, value := range merged {
+		if value != "" {
+			t.explicit = append(t.explicit, setting)
+		}
+	}
+	slices.Sort(t.explicit)
 	r.place(t, s, &faults)
 	if len(faults) > 0 {
 		return nil, faults

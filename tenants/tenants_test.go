@@ -146,6 +146,9 @@ func TestDefaults(t *testing.T) {
 	if err != nil || got.Rate != 5 || got.Burst != 5 || got.ReadOnly || got.Requests != 6000 || got.Window != 5*time.Minute {
 		t.Errorf("%+v, %v", got, err)
 	}
+	if !got.Explicit("RATE") || !got.Explicit("READ_ONLY") || got.Explicit("REQUESTS") || got.Explicit("BURST") {
+		t.Errorf("explicit are %v", got.explicit)
+	}
 	r.Defaults = map[string]string{"RATE": "x", "LIMITS": "x"}
 	if faults := r.CheckDefaults("DYNPROXY_TENANT_"); !strings.Contains(faults.Error(), "DYNPROXY_TENANT_RATE") {
 		t.Errorf("%v", faults)

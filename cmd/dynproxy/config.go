@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -353,13 +352,4 @@ func environment(environ, files []string) (map[string]string, error) {
 		}
 	}
 	return merged, nil
-}
-
-// readSecretFile returns the content of path without its trailing line break.
-func readSecretFile(path string) (secret.Text, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return secret.Text{}, err
-	}
-	return secret.New(strings.TrimRight(string(text), "\r\n")), nil
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"sync/atomic"
 
@@ -86,11 +85,7 @@ func (o *ops) behindPassword(next http.Handler) http.Handler {
 
 func (o *ops) password() (secret.Text, error) {
 	if file := o.house.cfg.OpsPasswordFile; file != "" {
-		text, err := readSecretFile(file)
-		if err == nil && text.Empty() {
-			err = errors.New("empty")
-		}
-		return text, err
+		return secret.ReadFile(file)
 	}
 	return o.house.cfg.OpsPassword, nil
 }

@@ -3,10 +3,10 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	stdlog "log"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"dynproxy/internal/envfile"
+	"dynproxy/internal/textfile"
 	"dynproxy/proxy"
 )
 
@@ -54,16 +55,16 @@ func trusted(file string) (*x509.CertPool, error) {
 	fault := func(cure string, args ...any) error {
 		return envfile.Faults{{Variable: prefix + "TRUSTED_CA_FILE", Cure: fmt.Sprintf(cure, args...)}}
 	}
-	pem, err := os.ReadFile(file)
+	further, err := textfile.ReadCertificates(file)
 	if err != nil {
-		return nil, fault("cannot be read: %v", err)
+		return nil, fault("is wrong: %v", err)
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {
 		roots = x509.NewCertPool()
 	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fault("holds no certificate in PEM form")
+	for _, c := range further {
+		roots.AddCert(c)
 	}
 	return roots, nil
 }
@@ -88,9 +89,10 @@ func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return k.current, nil
 	}
 	k.looked = time.Now()
-	cert, err := os.ReadFile(k.cert)
-	key, keyErr := os.ReadFile(k.key)
-	if stamp := string(cert) + string(key); err == nil && keyErr == nil && stamp != k.stamp {
+	cert, err := textfile.ReadPEM(k.cert)
+	key, keyErr := textfile.ReadPEM(k.key)
+	err = errors.Join(err, keyErr)
+	if stamp := string(cert) + string(key); err == nil && stamp != k.stamp {
 		pair, pairErr := tls.X509KeyPair(cert, key)
 		if pairErr == nil {
 			k.current, k.stamp = &pair, stamp

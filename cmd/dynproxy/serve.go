@@ -26,6 +26,7 @@ import (
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/strict"
+	"dynproxy/internal/textfile"
 	"dynproxy/internal/traffic"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
@@ -230,13 +231,13 @@ func callersTLS(cfg *config) (*tls.Config, error) {
 	if cfg.CallerCAFile == "" {
 		return over, nil
 	}
-	pem, err := os.ReadFile(cfg.CallerCAFile)
+	authorities, err := textfile.ReadCertificates(cfg.CallerCAFile)
 	if err != nil {
-		return nil, envfile.Faults{{Variable: prefix + "CALLER_CA_FILE", Cure: fmt.Sprintf("cannot be read: %v", err)}}
+		return nil, envfile.Faults{{Variable: prefix + "CALLER_CA_FILE", Cure: fmt.Sprintf("is wrong: %v", err)}}
 	}
 	over.ClientCAs, over.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !over.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, envfile.Faults{{Variable: prefix + "CALLER_CA_FILE", Cure: "holds no certificate in PEM form"}}
+	for _, c := range authorities {
+		over.ClientCAs.AddCert(c)
 	}
 	return over, nil
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"dynproxy/internal/textfile"
 )
 
 // Suffix ends the name of every file that a Dir reads.
@@ -105,7 +106,7 @@ func (d *Dir) Forget(name string) { d.seen[name] = stamp{} }
 
 func (d *Dir) read(base string) (File, stamp) {
 	file := File{Name: strings.ToLower(strings.TrimSuffix(base, Suffix))}
-	text, err := readBounded(filepath.Join(d.path, base))
+	text, err := textfile.ReadRaw(filepath.Join(d.path, base))
 	if errors.Is(err, fs.ErrNotExist) {
 		file.Gone = true
 		return file, stamp{}
@@ -116,15 +117,6 @@ func (d *Dir) read(base string) (File, stamp) {
 	}
 	file.Values, file.Err = Parse(text)
 	return file, stamp{sum: sha256.Sum256(text)}
-}
-
-func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, MaxSize+1))
 }
 
 // Watch scans whenever the directory changes and hands every non-empty result
@@ -231,7 +223,7 @@ func Find(dir, name string) (string, error) {
 
 // Read reads and parses one file.
 func Read(path string) (map[string]string, error) {
-	text, err := readBounded(path)
+	text, err := textfile.ReadRaw(path)
 	if err != nil {
 		return nil, err
 	}

@@ -4,10 +4,10 @@
 package envfile
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
-	"unicode/utf8"
+
+	"dynproxy/internal/textfile"
 )
 
 // MaxSize is the largest file that is read, in bytes.
@@ -17,19 +17,19 @@ const MaxSize = 64 << 10
 // are skipped, "export " before a name is allowed, white space around name and
 // value is dropped, and a value wholly inside single or double quotes is taken
 // without them. Nothing else is special: '#', '$' and '\' in a value are part
-// of it. A byte order mark and CRLF line ends, as Windows editors leave them,
-// are understood.
+// of it. The text may be written by any tool: see textfile.Decode.
 //
-// The error names line numbers and variables, never a value.
+// The error names every line that is wrong, and variables, never a value.
 func Parse(text []byte) (map[string]string, error) {
 	if len(text) > MaxSize {
 		return nil, fmt.Errorf("larger than %d KiB", MaxSize>>10)
 	}
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-	if bytes.IndexByte(text, 0) >= 0 || !utf8.Valid(text) {
-		return nil, fmt.Errorf("not UTF-8 text; save the file as UTF-8")
+	text, err := textfile.Decode(text)
+	if err != nil {
+		return nil, err
 	}
 	values := make(map[string]string)
+	var faults Faults
 	for i, line := range strings.Split(string(text), "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
@@ -37,16 +37,26 @@ func Parse(text []byte) (map[string]string, error) {
 		}
 		name, value, ok := strings.Cut(strings.TrimPrefix(line, "export "), "=")
 		name = strings.TrimSpace(name)
-		if !ok || !isName(name) {
-			return nil, fmt.Errorf("line %d is not NAME=value", i+1)
+		_, twice := values[name]
+		switch where := fmt.Sprintf("line %d", i+1); {
+		case len(faults) == mostFaults:
+			return nil, faults
+		case !ok || !isName(name):
+			faults.Add(where, "is not NAME=value")
+		case twice:
+			faults.Add(where, "sets %s a second time", name)
+		default:
+			values[name] = unquote(strings.TrimSpace(value))
 		}
-		if _, twice := values[name]; twice {
-			return nil, fmt.Errorf("line %d sets %s a second time", i+1, name)
-		}
-		values[name] = unquote(strings.TrimSpace(value))
+	}
+	if len(faults) > 0 {
+		return nil, faults
 	}
 	return values, nil
 }
+
+// mostFaults are told of one file: one that is none of ours has thousands.
+const mostFaults = 20
 
 func isName(s string) bool {
 	for i, r := range s {

@@ -32,8 +32,8 @@ func TestParseRefuses(t *testing.T) {
 		"no name":             "=s3cret",
 		"a name with a space": "ORG URL=s3cret",
 		"twice":               "A=s3cret\nA=s3cret2",
-		"UTF-16":              "\xff\xfeA\x00=\x00s3cret",
-		"NUL":                 "A=s3cret\x00",
+		"unmarked UTF-16":     "A\x00=\x00s\x00",
+		"NUL":                 "A=s3cret\x00s3cret",
 		"too large":           "A=s3cret" + strings.Repeat("x", envfile.MaxSize),
 	} {
 		_, err := envfile.Parse([]byte(text))
@@ -42,6 +42,13 @@ func TestParseRefuses(t *testing.T) {
 		} else if strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: the error tells the value: %v", name, err)
 		}
+	}
+}
+
+func TestParseTellsEveryLineThatIsWrong(t *testing.T) {
+	_, err := envfile.Parse([]byte("A=1\rB\rA=2\r\nC D=3"))
+	if want := "line 2 is not NAME=value\nline 3 sets A a second time\nline 4 is not NAME=value"; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 

@@ -1,0 +1,136 @@
+// Package textfile reads every file of text that a person or a tool may have
+// written, whatever editor or shell that was, and replaces files whole.
+package textfile
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// MaxSize is the largest file that is read, in bytes.
+const MaxSize = 4 << 20
+
+var (
+	errDirectory = errors.New("it is a directory, not a file")
+	errTooLarge  = fmt.Errorf("it is larger than %d MiB", MaxSize>>20)
+	errBinary    = errors.New("it is not text; save it as UTF-8")
+	errTorn      = errors.New("it is UTF-16 that breaks off; save it as UTF-8")
+)
+
+// Read returns the text of the file at path as UTF-8 with line feeds between
+// lines, as Decode makes it. The error names path and the cure, and holds
+// nothing of the content; the operating system's own is inside.
+func Read(path string) ([]byte, error) {
+	raw, err := ReadRaw(path)
+	if err != nil {
+		return nil, err
+	}
+	text, err := Decode(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be read: %w", path, err)
+	}
+	return text, nil
+}
+
+// ReadRaw returns the content of the file at path, which may also be a pipe,
+// as it is. The error is as Read's.
+func ReadRaw(path string) ([]byte, error) {
+	raw, err := retry(func() ([]byte, error) { return readOnce(path) })
+	if err == nil {
+		return raw, nil
+	}
+	if inner, is := errors.AsType[*os.PathError](err); is {
+		err = inner.Err
+	}
+	return nil, fmt.Errorf("%s cannot be read: %w", path, err)
+}
+
+func readOnce(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return nil, errDirectory
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
+	if err == nil && len(raw) > MaxSize {
+		return nil, errTooLarge
+	}
+	return raw, err
+}
+
+const (
+	busyTries = 5
+	busyPause = 20 * time.Millisecond
+)
+
+// retry does what again while the file is held by another program, as happens
+// on Windows for moments: virus scanners and editors open files for themselves
+// alone. Elsewhere it does it once.
+func retry[T any](what func() (T, error)) (T, error) {
+	for try := 1; ; try++ {
+		got, err := what()
+		if err == nil || try == busyTries || !busy(err) {
+			return got, err
+		}
+		time.Sleep(busyPause)
+	}
+}
+
+// Decode returns raw as UTF-8 with line feeds between lines. It understands
+// UTF-8 with and without a byte order mark, UTF-16 with one, line ends of CRLF
+// and of a lone CR, and drops what old tools leave behind the end: NUL bytes
+// and Ctrl-Z. The error holds nothing of raw.
+func Decode(raw []byte) ([]byte, error) {
+	text, err := toUTF8(raw)
+	if err != nil {
+		return nil, err
+	}
+	text = bytes.TrimRight(text, "\x00\x1a")
+	if bytes.IndexByte(text, 0) >= 0 || !utf8.Valid(text) {
+		return nil, errBinary
+	}
+	// Files that were joined have a mark before each part.
+	text = bytes.ReplaceAll(text, []byte("\ufeff"), nil)
+	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+	return bytes.ReplaceAll(text, []byte("\r"), []byte("\n")), nil
+}
+
+func toUTF8(raw []byte) ([]byte, error) {
+	var order binary.ByteOrder
+	switch {
+	case bytes.HasPrefix(raw, []byte{0xff, 0xfe}):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(raw, []byte{0xfe, 0xff}):
+		order = binary.BigEndian
+	default:
+		return raw, nil
+	}
+	if len(raw)%2 != 0 {
+		return nil, errTorn
+	}
+	units := make([]uint16, len(raw)/2)
+	for i := range units {
+		units[i] = order.Uint16(raw[2*i:])
+	}
+	text := string(utf16.Decode(units))
+	for _, r := range text {
+		if r == utf8.RuneError {
+			return nil, errTorn
+		}
+	}
+	return []byte(text), nil
+}

@@ -1,0 +1,71 @@
+package textfile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Replace puts text into the file at path, whole or not at all: a reader, and
+// whoever comes after a crash, sees the old file or the new one. Only its owner
+// can read it.
+func Replace(path string, text []byte) error {
+	tmp, err := temporary(path, text)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp) // fails, and is meant to, once renamed
+	if _, err = retry(func() (any, error) { return nil, os.Rename(tmp, path) }); err != nil {
+		return err
+	}
+	syncDir(filepath.Dir(path))
+	return nil
+}
+
+// Create is Replace for a file that must not be there yet: of two that create
+// it at once, one gets an error that is fs.ErrExist.
+func Create(path string, text []byte) error {
+	tmp, err := temporary(path, text)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp)
+	err = os.Link(tmp, path)
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		// A file system without links cannot tell the two apart.
+		if _, err = os.Lstat(path); err == nil {
+			return &os.PathError{Op: "create", Path: path, Err: os.ErrExist}
+		}
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		return err
+	}
+	syncDir(filepath.Dir(path))
+	return nil
+}
+
+func temporary(path string, text []byte) (name string, err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return "", err
+	}
+	_, err = tmp.Write(text)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if err := errors.Join(err, tmp.Close()); err != nil {
+		os.Remove(tmp.Name())
+		return "", fmt.Errorf("write %s: %w", tmp.Name(), err)
+	}
+	return tmp.Name(), nil
+}
+
+// syncDir makes a rename outlast a power cut, where the system can do that.
+func syncDir(dir string) {
+	if d, err := os.Open(dir); err == nil {
+		d.Sync()
+		d.Close()
+	}
+}
