@@ -189,7 +189,7 @@ func missingPrivilege(userID, privilege string) string {
 // prvReadAccount; "" if it needs none.
 func privilegeOf(r *http.Request) string {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	if len(parts) < 4 || parts[0] != "api" {
+	if len(parts) < 4 || !strings.EqualFold(parts[0], "api") {
 		return ""
 	}
 	set, _, _ := strings.Cut(parts[3], "(")

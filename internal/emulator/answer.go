@@ -19,6 +19,8 @@ type answer struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	entry   *entry
+	conn    *conn // nil where the network is not the emulator's own
+	bent    bent
 	leave   func() // counts the request out; nil if it was not counted in
 	tear    FaultKind
 	status  int
@@ -44,6 +46,7 @@ func (a *answer) WriteHeader(status int) {
 		return
 	}
 	h := a.Header()
+	a.bendHeader(h)
 	if a.compresses(status, h) {
 		h.Set("Content-Encoding", "gzip")
 		h.Set("Vary", "Accept-Encoding")
@@ -119,14 +122,15 @@ func (a *answer) Flush() {
 }
 
 func (a *answer) send(p []byte) error {
-	if len(p) == 0 {
-		return nil
-	}
-	if a.zip != nil {
-		_, err := a.zip.Write(p)
+	p, err := a.stalled(p)
+	if len(p) == 0 || err != nil {
 		return err
 	}
-	_, err := a.w.Write(p)
+	if a.zip != nil {
+		_, err = a.zip.Write(p)
+		return err
+	}
+	_, err = a.w.Write(p)
 	return err
 }
 
@@ -143,6 +147,7 @@ func (a *answer) finish() {
 		a.tear = ResetAfter
 		a.tearNow()
 	}
+	a.conn.end(a.entry)
 	// If the client is gone there is nobody to tell.
 	_ = a.send(a.pending)
 	if a.zip != nil {

@@ -36,13 +36,13 @@
 //	GET    /_emulator/organizations/{name}/requests            the last requests that it received
 //	GET    /_emulator/organizations/{name}/faults              likewise POST and DELETE
 //	POST   /_emulator/organizations/{name}/revoke              refuses all tokens issued before now
-//	PUT    /_emulator/organizations/{name}/limits              Limits: {"requests":600,"window":"3s","concurrency":8}
+//	PUT    /_emulator/organizations/{name}/limits              Limits: {"requests":600,"window":"3s","concurrency":8}, "promised":8000 in the headers, or "silent":true without them
 //	PUT    /_emulator/organizations/{name}/users/{client}      {"disabled":false,"no_role":false}; DELETE removes it
 //
 // A fault has a kind, which is one of the FaultKind constants, and as far as
 // the kind has a use for them: times (0: until healed), method, path (a
 // prefix), tenant, client, status, code, message, number, location, claims,
-// retry_after and delay. Several may be active; each request uses up one of
+// retry_after, delay and after. Several may be active; each request uses up one of
 // every kind that strikes it.
 //
 // # Where it differs

@@ -33,16 +33,23 @@ const (
 
 // Faults of an organization.
 const (
-	ResetBefore    FaultKind = "reset_before"    // torn before the request is carried out
-	ResetAfter     FaultKind = "reset_after"     // carried out, torn before the answer
-	ResetMiddle    FaultKind = "reset_middle"    // torn in the middle of the answer
-	Throttle       FaultKind = "throttle"        // 429 with Code and RetryAfter; a fault for SOAP
-	SignInPage     FaultKind = "signin_page"     // 200 and a sign-in page in HTML
-	SignInRedirect FaultKind = "signin_redirect" // 302 to the sign-in page
-	SOAPSignIn     FaultKind = "soap_signin"     // the page, only to SOAP calls without a good token
-	Claims         FaultKind = "claims"          // 401 insufficient_claims to tokens without Claims
-	Firewall       FaultKind = "ip_firewall"     // 403 0x80095ffe
-	AccessControl  FaultKind = "access_control"  // 403 0x80095ffc
+	ResetBefore    FaultKind = "reset_before"     // torn before the request is carried out
+	ResetAfter     FaultKind = "reset_after"      // carried out, torn before the answer
+	ResetMiddle    FaultKind = "reset_middle"     // torn in the middle of the answer
+	Stall          FaultKind = "stall"            // carried out; the answer's body pauses for Delay after After bytes, for ever if zero
+	TearReused     FaultKind = "tear_reused"      // a kept connection is torn as the next request comes, before a byte of it is read
+	TearReusedHead FaultKind = "tear_reused_head" // the same after the head was read, and before the body is
+	SlowHandshake  FaultKind = "slow_handshake"   // a connection is accepted and says nothing for Delay, for ever if zero
+	Throttle       FaultKind = "throttle"         // 429 with Code and RetryAfter; a fault for SOAP
+	SignInPage     FaultKind = "signin_page"      // 200 and a sign-in page in HTML
+	SignInRedirect FaultKind = "signin_redirect"  // 302 to the sign-in page
+	SOAPSignIn     FaultKind = "soap_signin"      // the page, only to SOAP calls without a good token
+	Informational  FaultKind = "informational"    // before the answer one of Status (103 by default) with Set-Cookie, WWW-Authenticate and Link
+	NoContentType  FaultKind = "no_content_type"  // the answer is without Content-Type
+	RootedLocation FaultKind = "rooted_location"  // Location is a path alone
+	Claims         FaultKind = "claims"           // 401 insufficient_claims to tokens without Claims
+	Firewall       FaultKind = "ip_firewall"      // 403 0x80095ffe
+	AccessControl  FaultKind = "access_control"   // 403 0x80095ffc
 )
 
 // Fault is something that goes wrong on purpose.
@@ -61,7 +68,8 @@ type Fault struct {
 	Location   string        // for Redirect
 	Claims     string        // for Claims: what a token must have been asked with, as JSON
 	RetryAfter time.Duration // rounded up to seconds
-	Delay      time.Duration // for Slow and Skew
+	Delay      time.Duration // for Slow, Skew, Stall and SlowHandshake
+	After      int           // bytes of a body, for Stall
 }
 
 // wireFault is a Fault in JSON.
@@ -80,12 +88,13 @@ type wireFault struct {
 	Claims     string    `json:"claims,omitempty"`
 	RetryAfter span      `json:"retry_after,omitzero"`
 	Delay      span      `json:"delay,omitzero"`
+	After      int       `json:"after,omitempty"`
 }
 
 // MarshalJSON writes the fault as the control API knows it.
 func (f Fault) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wireFault{f.Kind, f.Times, f.Method, f.Path, f.Tenant, f.Client, f.Status, f.Code,
-		f.Message, f.Number, f.Location, f.Claims, span(f.RetryAfter), span(f.Delay)})
+		f.Message, f.Number, f.Location, f.Claims, span(f.RetryAfter), span(f.Delay), f.After})
 }
 
 // UnmarshalJSON reads it back and refuses a field that it does not know.
@@ -95,7 +104,7 @@ func (f *Fault) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	*f = Fault{v.Kind, v.Times, v.Method, v.Path, v.Tenant, v.Client, v.Status, v.Code,
-		v.Message, v.Number, v.Location, v.Claims, time.Duration(v.RetryAfter), time.Duration(v.Delay)}
+		v.Message, v.Number, v.Location, v.Claims, time.Duration(v.RetryAfter), time.Duration(v.Delay), v.After}
 	return nil
 }
 
@@ -131,10 +140,14 @@ func (l *faults) add(f Fault, known ...FaultKind) error {
 	switch {
 	case !slices.Contains(known, f.Kind):
 		return fmt.Errorf("no fault %q here: there are %q", f.Kind, known)
-	case f.Times < 0 || f.Delay < 0 && f.Kind != Skew || f.RetryAfter < 0:
-		return fmt.Errorf("fault %s: times, delay and retry_after are not negative", f.Kind)
+	case f.Times < 0 || f.Delay < 0 && f.Kind != Skew || f.RetryAfter < 0 || f.After < 0:
+		return fmt.Errorf("fault %s: times, delay, retry_after and after are not negative", f.Kind)
 	case f.Kind == Status && (f.Status < 200 || f.Status > 599):
 		return fmt.Errorf("fault status: %d is no status of an answer", f.Status)
+	case f.Kind == Informational && f.Status != 0 && (f.Status < 100 || f.Status > 199 || f.Status == http.StatusSwitchingProtocols):
+		return fmt.Errorf("fault informational: %d is no status of an answer before the answer", f.Status)
+	case (f.Kind == TearReused || f.Kind == SlowHandshake) && f.Method+f.Path+f.Client != "":
+		return fmt.Errorf("fault %s: it acts before a request is read, whatever its method, path or client", f.Kind)
 	case f.Kind == Claims && !json.Valid([]byte(f.Claims)):
 		return fmt.Errorf("fault claims: claims must be JSON")
 	}
@@ -161,6 +174,14 @@ func (l *faults) take(kind FaultKind, at moment) (Fault, bool) {
 		return *f, true
 	}
 	return Fault{}, false
+}
+
+// takeIf is take, where it may strike at all.
+func (l *faults) takeIf(may bool, kind FaultKind, at moment) (Fault, bool) {
+	if !may {
+		return Fault{}, false
+	}
+	return l.take(kind, at)
 }
 
 // skew sets a wrong Date if a fault says so.
@@ -204,8 +225,8 @@ func (e *Entra) Heal() { e.faults.heal() }
 
 // Inject makes the organization fail.
 func (o *Organization) Inject(f Fault) error {
-	return o.faults.add(f, Down, Slow, Status, Skew, ResetBefore, ResetAfter, ResetMiddle, Throttle,
-		SignInPage, SignInRedirect, SOAPSignIn, Claims, Firewall, AccessControl)
+	return o.faults.add(f, Down, Slow, Status, Skew, ResetBefore, ResetAfter, ResetMiddle, Stall, TearReused,
+		TearReusedHead, SlowHandshake, Throttle, Informational, NoContentType, RootedLocation, SignInPage, SignInRedirect, SOAPSignIn, Claims, Firewall, AccessControl)
 }
 
 // Heal ends all faults of the organization.

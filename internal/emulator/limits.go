@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -26,6 +27,11 @@ type Limits struct {
 	// MinExecution is charged to ExecutionTime for each request at least: the
 	// emulator is faster than the service that it stands for.
 	MinExecution time.Duration
+	// Promised is the number of requests from which the rate limit header
+	// counts down; Requests if zero.
+	Promised int
+	// Silent leaves the rate limit headers and the hint out.
+	Silent bool
 	// DOPHint is sent as x-ms-dop-hint; 4 if zero.
 	DOPHint int
 }
@@ -44,12 +50,14 @@ type wireLimits struct {
 	Servers       int  `json:"servers"`
 	MinExecution  span `json:"min_execution"`
 	DOPHint       int  `json:"dop_hint"`
+	Promised      int  `json:"promised,omitempty"`
+	Silent        bool `json:"silent,omitempty"`
 }
 
 // MarshalJSON writes the limits as the control API knows them.
 func (l Limits) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wireLimits{l.Requests, span(l.ExecutionTime), span(l.Window), l.Concurrency, l.Servers,
-		span(l.MinExecution), l.DOPHint})
+		span(l.MinExecution), l.DOPHint, l.Promised, l.Silent})
 }
 
 // UnmarshalJSON reads them back and refuses a field that it does not know.
@@ -58,8 +66,8 @@ func (l *Limits) UnmarshalJSON(data []byte) error {
 	if err := strictJSON(data, &v); err != nil {
 		return err
 	}
-	*l = Limits{v.Requests, time.Duration(v.ExecutionTime), time.Duration(v.Window), v.Concurrency, v.Servers,
-		time.Duration(v.MinExecution), v.DOPHint}
+	*l = Limits{Requests: v.Requests, ExecutionTime: time.Duration(v.ExecutionTime), Window: time.Duration(v.Window), Concurrency: v.Concurrency,
+		Servers: v.Servers, MinExecution: time.Duration(v.MinExecution), Promised: v.Promised, Silent: v.Silent, DOPHint: v.DOPHint}
 	return nil
 }
 
@@ -183,8 +191,8 @@ func (t *throttle) remaining(at place) (requests, seconds string) {
 	defer t.mu.Unlock()
 	u := t.usage(at)
 	u.forget(time.Now().Add(-t.limits.Window))
-	if t.limits.Requests > 0 {
-		requests = strconv.Itoa(max(0, t.limits.Requests-len(u.arrivals)))
+	if promised := cmp.Or(t.limits.Promised, t.limits.Requests); promised > 0 {
+		requests = strconv.Itoa(max(0, promised-len(u.arrivals)))
 	}
 	if t.limits.ExecutionTime > 0 {
 		left := max(0, t.limits.ExecutionTime-u.spent)

@@ -56,13 +56,13 @@ func (e *Emulator) Start(addr string) error {
 	}
 	e.network.login = opened[0].Addr().String()
 	e.network.ports = map[string]*Organization{}
-	e.network.serve(opened[0], e.TLSConfig())
+	e.network.serve(opened[0], nil, e.TLSConfig())
 	for i, o := range e.organizations {
 		l := opened[i+1]
 		_, port, _ := net.SplitHostPort(l.Addr().String())
 		e.network.ports[port] = o
 		o.setAddress(l.Addr().String())
-		e.network.serve(&gatedListener{l, o}, e.TLSConfig())
+		e.network.serve(&gatedListener{l, o}, o, e.TLSConfig())
 	}
 	return nil
 }
@@ -110,7 +110,7 @@ func (e *Emulator) Transport() *http.Transport {
 	defer e.network.mu.Unlock()
 	if e.network.memory == nil {
 		e.network.memory = newMemoryListener()
-		e.network.serve(e.network.memory, e.TLSConfig())
+		e.network.serve(e.network.memory, nil, e.TLSConfig())
 	}
 	memory := e.network.memory
 	return &http.Transport{
@@ -124,19 +124,21 @@ func (e *Emulator) Transport() *http.Transport {
 	}
 }
 
-// serve answers on l until Close; n.mu is held.
-func (n *network) serve(l net.Listener, conf *tls.Config) {
+// serve answers on l, which may belong to an organization, until Close; n.mu is
+// held.
+func (n *network) serve(l net.Listener, o *Organization, conf *tls.Config) {
 	if n.server == nil {
 		n.server = &http.Server{
 			Handler:           n.handler,
 			TLSConfig:         conf,
 			ReadHeaderTimeout: time.Minute,
+			ConnContext:       withConn,
 			// Clients that do not trust the authority would fill the console.
 			ErrorLog: log.New(io.Discard, "", 0),
 		}
 	}
 	server := n.server
-	n.serving.Go(func() { server.ServeTLS(l, "", "") })
+	n.serving.Go(func() { server.ServeTLS(&connListener{l, o}, "", "") })
 }
 
 // at tells who listens at a loopback host:port.

@@ -120,6 +120,8 @@ func (o *Organization) SetApplicationUser(clientID string, disabled, noRole bool
 
 // serve answers a request to the organization.
 func (o *Organization) serve(w http.ResponseWriter, r *http.Request) {
+	conn := connection(r)
+	reused := conn.begin(o)
 	n := o.journal.begin(r)
 	server := o.throttle.server(cookieValue(r, "ARRAffinity"))
 	n.caller("", server)
@@ -131,7 +133,11 @@ func (o *Organization) serve(w http.ResponseWriter, r *http.Request) {
 	c, refusal := o.identify(r)
 	n.caller(c.app, server)
 	at.client = c.app
-	a := &answer{w: w, r: r, entry: n, tear: o.tearing(at), zips: &o.zips}
+	if _, ok := o.faults.takeIf(reused, TearReusedHead, at); ok {
+		panic(http.ErrAbortHandler)
+	}
+	a := &answer{w: w, r: r, entry: n, conn: conn, tear: o.tearing(at), zips: &o.zips}
+	o.bend(a, at)
 	if a.tear == ResetBefore {
 		n.drain()
 		panic(http.ErrAbortHandler)
@@ -161,6 +167,7 @@ func (o *Organization) finish(a *answer, r *http.Request, c caller, at moment, r
 	if f, ok := o.faults.take(Slow, at); ok && !wait(r, f.Delay) {
 		panic(http.ErrAbortHandler)
 	}
+	a.inform()
 	switch {
 	case refusal != nil:
 		a.entry.drain()
@@ -207,8 +214,12 @@ func (o *Organization) writeHeaders(w http.ResponseWriter, server int) {
 
 // writeBudget sets the headers that tell what is left.
 func (o *Organization) writeBudget(w http.ResponseWriter, at place) {
+	limits := o.throttle.current()
+	if limits.Silent {
+		return
+	}
 	h := w.Header()
-	h["x-ms-dop-hint"] = []string{strconv.Itoa(o.throttle.current().DOPHint)}
+	h["x-ms-dop-hint"] = []string{strconv.Itoa(limits.DOPHint)}
 	requests, seconds := o.throttle.remaining(at)
 	if requests != "" {
 		h["x-ms-ratelimit-burst-remaining-xrm-requests"] = []string{requests}

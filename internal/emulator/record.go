@@ -3,6 +3,7 @@ package emulator
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"hash"
 	"io"
 	"net/http"
@@ -55,6 +56,7 @@ type entry struct {
 	mu      sync.Mutex // guards what follows
 	request Request
 	sum     hash.Hash
+	whole   bool // the body was read to its end
 }
 
 // begin writes a request down and listens to its body.
@@ -65,6 +67,7 @@ func (j *journal) begin(r *http.Request) *entry {
 		body:    r.Body,
 		expects: r.Header.Get("Expect") != "",
 		sum:     sha256.New(),
+		whole:   r.ContentLength == 0,
 	}
 	r.Body = n
 	j.mu.Lock()
@@ -83,6 +86,7 @@ func (n *entry) Read(p []byte) (int, error) {
 	count, err := n.body.Read(p)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.whole = n.whole || errors.Is(err, io.EOF)
 	n.request.Size += int64(count)
 	n.sum.Write(p[:count])
 	n.request.Body = append(n.request.Body, p[:min(count, keptBody-len(n.request.Body))]...)

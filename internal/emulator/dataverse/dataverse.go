@@ -59,7 +59,7 @@ func New(name, id, tenantID string) *Organization {
 // "https://" and the request's Host. Header names are written in Dataverse's
 // own spelling.
 func (o *Organization) Serve(w http.ResponseWriter, r *http.Request, who Caller) {
-	path := r.URL.EscapedPath()
+	path := strings.ToLower(r.URL.EscapedPath())
 	switch {
 	case strings.HasPrefix(path, "/api/data/"):
 		o.serveWebAPI(w, r, who)

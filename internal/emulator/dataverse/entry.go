@@ -29,10 +29,13 @@ type child struct {
 	body map[string]any
 }
 
+// byteOrderMark may precede JSON: Windows tools write it.
+var byteOrderMark = []byte("\ufeff")
+
 // decode reads the request's body as one JSON object.
 func (q *request) decode() (map[string]any, error) {
 	var body map[string]any
-	decoder := json.NewDecoder(bytes.NewReader(q.body))
+	decoder := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(q.body, byteOrderMark)))
 	decoder.UseNumber()
 	err := decoder.Decode(&body)
 	if err == nil {

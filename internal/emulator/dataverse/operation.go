@@ -15,11 +15,14 @@ var unbound = []string{"WhoAmI", "RetrieveVersion", "RetrieveCurrentOrganization
 // unboundOperation reports whether a path calls a function at the root.
 func unboundOperation(segments []segment) (name, args string, ok bool) {
 	name = strings.TrimPrefix(segments[0].name, "Microsoft.Dynamics.CRM.")
-	return name, segments[0].args, len(segments) == 1 && slices.Contains(unbound, name)
+	return name, segments[0].args, len(segments) == 1 && (slices.Contains(unbound, name) || slices.Contains(searches, name))
 }
 
-// operation carries out a function at the root.
+// operation carries out a function or action at the root.
 func (q *request) operation(name, args string, opts options) (*answer, error) {
+	if slices.Contains(searches, name) {
+		return q.search(name, opts)
+	}
 	if !q.reads() {
 		return nil, badMethod(q.method)
 	}

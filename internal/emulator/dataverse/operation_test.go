@@ -193,9 +193,37 @@ func TestSearch(t *testing.T) {
 			t.Errorf("%s: %d %s", body, got.status, got.body)
 		}
 	}
-	if got := s.send("POST", "/api/search/v1.0/suggest", `{"search":"a"}`); got.status != 404 {
-		t.Errorf("suggest: %d", got.status)
+	for target, want := range map[string]string{
+		"/api/search/v1.0/suggest":          `"text":"Contoso Retail"`,
+		"/api/search/v1.0/autocomplete":     `"value":"Contoso Retail"`,
+		"/API/Search/V2.0/Suggest":          `\"Text\":\"Contoso Retail\"`,
+		"/api/data/v9.2/searchquery":        `#Microsoft.Dynamics.CRM.searchqueryResponse","response":"{`,
+		"/api/data/v9.2/searchsuggest":      `\"Text\":\"Contoso Retail\"`,
+		"/API/Data/V9.2/searchautocomplete": `\"Value\":\"Contoso Retail\"`,
+	} {
+		got := s.send("POST", target, "\ufeff"+`{"search":"contoso retail"}`, "Content-Type: application/json")
+		if got.status != 200 {
+			t.Errorf("%s: %d", target, got.status)
+		}
+		got.contains(t, want)
 	}
+	for method, target := range map[string]string{"GET": "/api/data/v9.2/searchquery", "PUT": "/api/search/v1.0/query"} {
+		if got := s.send(method, target, `{"search":"a"}`); got.status < 400 {
+			t.Errorf("%s %s: %d", method, target, got.status)
+		}
+	}
+}
+
+// TestSpellingsThatServersTake holds what Windows servers do not mind.
+func TestSpellingsThatServersTake(t *testing.T) {
+	s := newSite(t)
+	for _, path := range []string{"/API/Data/V9.2/WhoAmI", "/Api/data/v9.2/accounts?$top=1&MSCRM.BypassCustomPluginExecution=true", "/api/DATA/v9.2"} {
+		if got := s.send("GET", path, ""); got.status != 200 {
+			t.Errorf("%s: %d %s", path, got.status, got.body)
+		}
+	}
+	s.send("GET", "/API/DATA/V9.2/accounts?$top=1", "").contains(t, orgRoot+"$metadata#accounts")
+	s.api(204, "POST", "accounts?SuppressDuplicateDetection=true", "\ufeff"+`{"name":"with a byte order mark"}`)
 }
 
 func TestConcurrentUse(t *testing.T) {

@@ -48,13 +48,20 @@ func checkOption(before options, name string) error {
 	if slices.Contains(refused, name) {
 		return notImplemented("The query parameter %s is not supported.", name)
 	}
-	if !slices.Contains(accepted, name) && !strings.HasPrefix(name, "@") {
+	if !slices.Contains(accepted, name) && !strings.HasPrefix(name, "@") && !bypasses(name) {
 		return badQuery("The query parameter %s is not supported.", name)
 	}
 	if _, twice := before.get(name); twice {
 		return badQuery("Query option '%s' was specified more than once, but it must be specified at most once.", name)
 	}
 	return nil
+}
+
+// bypasses reports whether an option asks that plug-ins, flows or callbacks be
+// left out. There are none here, so it changes nothing.
+func bypasses(name string) bool {
+	name = strings.TrimPrefix(strings.ToLower(name), "mscrm.")
+	return strings.HasPrefix(name, "bypass") || strings.HasPrefix(name, "suppress")
 }
 
 func (o options) get(name string) (string, bool) {
@@ -70,7 +77,7 @@ func (o options) get(name string) (string, bool) {
 // would silently ignore. Parameters, tag and partitionId go with every request.
 func (o options) only(names ...string) error {
 	for _, a := range o {
-		if strings.HasPrefix(a.name, "@") || a.name == "tag" || strings.EqualFold(a.name, "partitionId") || slices.Contains(names, a.name) {
+		if strings.HasPrefix(a.name, "@") || a.name == "tag" || strings.EqualFold(a.name, "partitionId") || bypasses(a.name) || slices.Contains(names, a.name) {
 			continue
 		}
 		return badQuery("The query option '%s' cannot be applied to the requested resource.", a.name)

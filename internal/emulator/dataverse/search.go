@@ -1,9 +1,11 @@
 package dataverse
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -21,16 +23,25 @@ type searchRequest struct {
 	Skip     int             `json:"skip"`
 }
 
-// serveSearch answers /api/search/v1.0/query and /api/search/v2.0/query: the
+// searchPath names the version and the operation.
+var searchPath = regexp.MustCompile(`^(?i:/api/search/(v1\.0|v2\.0)/(query|suggest|autocomplete))$`)
+
+// serveSearch answers query, suggest and autocomplete of both versions: the
 // records whose text holds the words that are searched for. Searches that ask
 // for more than that are refused.
 func (o *Organization) serveSearch(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
-	if r.Method != http.MethodPost || path != "/api/search/v1.0/query" && path != "/api/search/v2.0/query" {
-		WriteError(w, http.StatusNotFound, codeSegment, "Resource not found for the segment '"+strings.TrimPrefix(path, "/api/search/")+"'.")
+	m := searchPath.FindStringSubmatch(path)
+	if r.Method != http.MethodPost || m == nil {
+		WriteError(w, http.StatusNotFound, codeSegment, "Resource not found for the segment '"+path[len("/api/search/"):]+"'.")
 		return
 	}
-	ask, tables, err := readSearch(http.MaxBytesReader(w, r.Body, maxSOAP))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSOAP))
+	var ask *searchRequest
+	var tables []string
+	if err == nil {
+		ask, tables, err = readSearch(body)
+	}
 	if err != nil {
 		faultOf(err).answer().write(w)
 		return
@@ -38,18 +49,38 @@ func (o *Organization) serveSearch(w http.ResponseWriter, r *http.Request) {
 	o.mu.RLock()
 	found := o.data.search(strings.Fields(strings.ToLower(ask.Search)), tables)
 	o.mu.RUnlock()
-	total := len(found)
-	found = found[min(ask.Skip, total):]
-	found = found[:min(ask.Top, len(found))]
 	a := &answer{status: http.StatusOK}
 	a.set("Content-Type", "application/json")
-	a.body = appendJSON(nil, ask.result(path, found, total))
+	a.body = appendJSON(nil, ask.result(strings.ToLower(m[1]), strings.ToLower(m[2]), found))
 	a.write(w)
 }
 
-func readSearch(body io.Reader) (*searchRequest, []string, error) {
+// searches are the actions of the Web API that search.
+var searches = []string{"searchquery", "searchsuggest", "searchautocomplete"}
+
+// search answers one of them, under the organization's lock.
+func (q *request) search(name string, opts options) (*answer, error) {
+	if q.method != http.MethodPost {
+		return nil, badMethod(q.method)
+	}
+	if err := opts.only(); err != nil {
+		return nil, err
+	}
+	prefer, err := parsePreferences(q.header)
+	if err != nil {
+		return nil, err
+	}
+	ask, tables, err := readSearch(q.body)
+	if err != nil {
+		return nil, err
+	}
+	found := q.org.data.search(strings.Fields(strings.ToLower(ask.Search)), tables)
+	return prefer.json(http.StatusOK, q.response(name, ask.result("v2.0", strings.TrimPrefix(name, "search"), found))), nil
+}
+
+func readSearch(body []byte) (*searchRequest, []string, error) {
 	ask := &searchRequest{Top: 50}
-	decoder := json.NewDecoder(body)
+	decoder := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, byteOrderMark)))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(ask); err != nil {
 		return nil, nil, faultf(http.StatusBadRequest, codeArgument, "The search request could not be understood: %v", err)
@@ -122,24 +153,65 @@ func holdsWords(t *table, r *row, words []string) bool {
 	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(all.String(), word) })
 }
 
-// result gives the answer in the form of the version that was asked.
-func (ask *searchRequest) result(path string, found []hit, total int) object {
-	value := list{}
+// result gives the answer in the form of the version and operation that was
+// asked.
+func (ask *searchRequest) result(version, operation string, found []hit) object {
 	count := -1
 	if ask.Count {
-		count = total
+		count = len(found)
 	}
-	if strings.Contains(path, "/v1.0/") {
-		for _, h := range found {
-			value = append(value, object{{"@search.score", 1.0}, {"@search.highlights", object{}}, {"@search.entityname", h.table.name},
-				{"@search.objectid", h.row.id}, {h.table.title, h.row.values[h.table.title]}})
+	found = found[min(ask.Skip, len(found)):]
+	found = found[:min(ask.Top, len(found))]
+	first := version == "v1.0"
+	var out object
+	switch operation {
+	case "suggest":
+		out = object{{spelled("value", first), suggestions(found, first)}}
+	case "autocomplete":
+		text := ask.Search
+		if len(found) > 0 {
+			text, _ = found[0].row.values[found[0].table.title].(string)
 		}
-		return object{{"value", value}, {"facets", object{}}, {"totalrecordcount", count}}
+		out = object{{spelled("value", first), text}}
+	default:
+		out = object{{spelled("value", first), hits(found, first)}, {spelled("facets", first), object{}}, {map[bool]string{true: "totalrecordcount", false: "Count"}[first], count}}
 	}
+	if first {
+		return out
+	}
+	out = append(object{{"Error", nil}}, append(out, member{"QueryContext", nil})...)
+	return object{{"response", string(appendJSON(nil, out))}}
+}
+
+// spelled gives a name as the version writes it: the second capitalizes.
+func spelled(name string, first bool) string {
+	if first {
+		return name
+	}
+	return strings.ToUpper(name[:1]) + name[1:]
+}
+
+func hits(found []hit, first bool) list {
+	value := list{}
 	for _, h := range found {
+		title := member{h.table.title, h.row.values[h.table.title]}
+		if first {
+			value = append(value, object{{"@search.score", 1.0}, {"@search.highlights", object{}}, {"@search.entityname", h.table.name},
+				{"@search.objectid", h.row.id}, title})
+			continue
+		}
 		value = append(value, object{{"Id", h.row.id}, {"EntityName", h.table.name}, {"ObjectTypeCode", 0},
-			{"Attributes", object{{h.table.title, h.row.values[h.table.title]}}}, {"Highlights", object{}}, {"Score", 1.0}})
+			{"Attributes", object{title}}, {"Highlights", object{}}, {"Score", 1.0}})
 	}
-	inner := appendJSON(nil, object{{"Error", nil}, {"Value", value}, {"Facets", object{}}, {"QueryContext", nil}, {"Count", count}})
-	return object{{"response", string(inner)}}
+	return value
+}
+
+func suggestions(found []hit, first bool) list {
+	value := list{}
+	for _, h := range found {
+		text := h.row.values[h.table.title]
+		value = append(value, object{{spelled("text", first), text}, {spelled("document", first), object{
+			{"@search.objectid", h.row.id}, {"@search.entityname", h.table.name}, {h.table.title, text}}}})
+	}
+	return value
 }

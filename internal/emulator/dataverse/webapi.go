@@ -32,7 +32,7 @@ type request struct {
 	contentIDs map[string]string // paths, relative to root, of earlier parts of a change set; nil outside
 }
 
-var versionPath = regexp.MustCompile(`^/api/data/(v(?:8\.[0-2]|9\.[0-2]))(?:/|$)`)
+var versionPath = regexp.MustCompile(`^(?i:/api/data/)((?i:v)(?:8\.[0-2]|9\.[0-2]))(?:/|$)`)
 
 // serveWebAPI answers a request to /api/data/.
 func (o *Organization) serveWebAPI(w http.ResponseWriter, r *http.Request, who Caller) {
@@ -56,11 +56,11 @@ func (o *Organization) serveWebAPI(w http.ResponseWriter, r *http.Request, who C
 func (q *request) locate(path string) error {
 	m := versionPath.FindStringSubmatch(path)
 	if m == nil {
-		version, _, _ := strings.Cut(strings.TrimPrefix(path, "/api/data/"), "/")
+		version, _, _ := strings.Cut(path[min(len("/api/data/"), len(path)):], "/")
 		return badQuery("Requested API Version '%s' was not understood as a valid version number.", version)
 	}
-	q.root = "https://" + q.host + "/api/data/" + m[1] + "/"
-	q.path = strings.TrimPrefix(strings.TrimPrefix(path, "/api/data/"+m[1]), "/")
+	q.root = "https://" + q.host + "/api/data/" + strings.ToLower(m[1]) + "/"
+	q.path = path[len(m[0]):]
 	return nil
 }
 
