@@ -3,9 +3,7 @@ package odata
 import (
 	"bytes"
 	"io"
-	"mime"
 	"strconv"
-	"strings"
 )
 
 // content is the body of a message in a batch, and how it is to be rewritten.
@@ -21,23 +19,18 @@ func (b *batch) newContent(h *heading, rewrite func(io.Reader) io.Reader) *conte
 	if n, err := strconv.ParseInt(h.value("Content-Length"), 10, 64); err == nil && n >= 0 {
 		c.raw.declared = n
 	}
-	if h.value("Content-Encoding") == "" && isJSON(h.value("Content-Type")) {
+	if h.value("Content-Encoding") == "" && partKind(h) == JSON {
 		c.rewrite = rewrite
 	}
 	return c
 }
 
-// isJSON tells a body that is JSON. One without a type is taken for it, as Dataverse does.
-func isJSON(contentType string) bool {
-	if contentType == "" {
-		return true
+// partKind tells what the body of a message in a batch is. One without a type is taken for JSON, as Dataverse does.
+func partKind(h *heading) Kind {
+	if h.value("Content-Type") == "" {
+		return JSON
 	}
-	kind, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		kind, _, _ = strings.Cut(strings.ToLower(contentType), ";")
-		kind = strings.TrimSpace(kind)
-	}
-	return kind == "application/json" || kind == "text/json" || strings.HasSuffix(kind, "+json")
+	return kindOf(h.values("Content-Type"), nil)
 }
 
 // send writes a message's head, and leaves its body to copyBody. A declared length becomes the new one. A body too long

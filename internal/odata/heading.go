@@ -148,6 +148,18 @@ func (h *heading) value(name string) string {
 	return ""
 }
 
+// values are those of all headers of a canonical name.
+func (h *heading) values(name string) []string {
+	var found []string
+	for _, line := range h.lines {
+		if headerName(line) == name {
+			from, to := headerValue(line)
+			found = append(found, line[from:to])
+		}
+	}
+	return found
+}
+
 func (h *heading) count(name string) int {
 	n := 0
 	for _, line := range h.lines {
