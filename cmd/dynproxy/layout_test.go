@@ -36,6 +36,8 @@ var plan = map[string][]string{
 	"internal/problem":            nil,
 	"internal/retryafter":         nil,
 	"internal/secret":             {"internal/textfile"},
+	"internal/secret":             nil,
+	"internal/soap":               nil,
 	"internal/strict":             nil,
 	"internal/textfile":           nil,
 	"internal/traffic":            nil,
