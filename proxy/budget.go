@@ -1,6 +1,12 @@
 package proxy
 
 import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"sync"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"dynproxy/internal/limits"
@@ -18,7 +24,6 @@ func Budget(t *tenants.Tenant) limits.Budget {
 	b := limits.Budget{
 		Rate: t.Rate, Burst: t.Burst,
 		Requests: t.Requests, Window: t.Window, ExecutionTime: t.ExecutionTime, Concurrency: t.Concurrency,
-		QueueWait: t.QueueWait,
 	}
 	switch t.Limits {
 	case "report":
@@ -29,12 +34,75 @@ func Budget(t *tenants.Tenant) limits.Budget {
 	return b
 }
 
-// budget is Budget for one attempt: what the call has waited already is gone.
-func (c *call) budget() limits.Budget {
-	b := Budget(c.tenant)
-	b.QueueWait = max(0, b.QueueWait-c.queued)
-	return b
+// Sharers returns the names of those tenants that spend the same budget as t
+// with other numbers: of two the stricter hold.
+func Sharers(t *tenants.Tenant, all iter.Seq[*tenants.Tenant], clientID func(*tenants.Tenant) string) []string {
+	var names []string
+	for other := range all {
+		if other.Name != t.Name && Budget(other) != Budget(t) && BudgetKey(other, clientID(other)) == BudgetKey(t, clientID(t)) {
+			names = append(names, other.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
+
+// budgets tells the gate what the tenants' settings say.
+type budgets struct {
+	tenants *tenants.Book
+	gate    *limits.Gate
+	tokens  TokenSource
+
+	mu   sync.Mutex // held while the gate is told
+	told map[limits.Key]limits.Budget
+}
+
+// tell configures every budget that is new or changed and removes those that
+// no tenant spends any more. Tenants that spend one budget keep to the
+// stricter of their numbers.
+func (b *budgets) tell() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := make(map[limits.Key]limits.Budget, len(b.told))
+	for t := range b.tenants.All() {
+		key, budget := BudgetKey(t, b.tokens.ClientID(t)), Budget(t)
+		if other, shared := now[key]; shared && other != budget {
+			budget = budget.Stricter(other)
+		}
+		now[key] = budget
+	}
+	for key := range b.told {
+		if _, used := now[key]; !used {
+			b.gate.Remove(key)
+		}
+	}
+	for key, budget := range now {
+		if told, ok := b.told[key]; !ok || told != budget {
+			b.gate.Configure(key, budget)
+		}
+	}
+	b.told = now
+}
+
+// enter waits for c's place in its tenant's budget, for as long as is left of
+// QUEUE_WAIT.
+func (b *budgets) enter(ctx context.Context, c *call) (*limits.Pass, error) {
+	key := BudgetKey(c.tenant, b.tokens.ClientID(c.tenant))
+	who := limits.Caller{Name: c.caller, Weight: c.weight}
+	patience := max(0, c.tenant.QueueWait-c.queued)
+	pass, err := b.gate.Enter(ctx, key, who, patience)
+	if errors.Is(err, limits.ErrUnknown) { // a tenant so new that the gate has not heard of it
+		b.tell()
+		pass, err = b.gate.Enter(ctx, key, who, patience)
+	}
+	if err == nil {
+		c.queued += pass.Waited()
+	}
+	return pass, err
+}
+
+// TenantsChanged must be called when a tenant was added, changed or removed.
+func (h *Handler) TenantsChanged() { h.budgets.tell() }
 
 // BudgetMetrics shows the budgets of those tenants that were called. Two
 // tenants that spend one budget show the same figures.
@@ -48,6 +116,9 @@ var (
 	budgetUsed       = prometheus.NewDesc("dynproxy_limit_used", "How much of a limit is used: requests and milliseconds in the window, calls in flight.", []string{"tenant", "facet"}, nil)
 	budgetLimit      = prometheus.NewDesc("dynproxy_limit", "The limit in force, as set or as learnt from the organization.", []string{"tenant", "facet"}, nil)
 	budgetEvents     = prometheus.NewDesc("dynproxy_limit_events_total", "Calls that waited, were refused here, were throttled by the organization, or would have waited (LIMITS=report).", []string{"tenant", "facet", "event"}, nil)
+	budgetHeldBack   = prometheus.NewDesc("dynproxy_limit_held_back", "The part of a limit that is not used, since the organization refused calls before it was used up or says that less remains.", []string{"tenant", "facet"}, nil)
+	budgetTest       = prometheus.NewDesc("dynproxy_limit_test_seconds", "How long until more of what is held back is tried.", []string{"tenant", "facet"}, nil)
+	budgetRefused    = prometheus.NewDesc("dynproxy_limit_refused_total", "Calls refused here, by what kept them out: spent, learned, cooldown, share or rate.", []string{"tenant", "reason"}, nil)
 	budgetQueue      = prometheus.NewDesc("dynproxy_queue_length", "Calls that wait for a place.", []string{"tenant"}, nil)
 	budgetClosed     = prometheus.NewDesc("dynproxy_limit_closed_seconds", "How long the organization has asked to be left alone.", []string{"tenant"}, nil)
 	budgetOperations = prometheus.NewDesc("dynproxy_operations_today", "Operations since midnight UTC, those inside batches counted, for the daily entitlement.", []string{"tenant"}, nil)
@@ -55,7 +126,7 @@ var (
 
 // Describe is prometheus.Collector's.
 func (m *BudgetMetrics) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{budgetUsed, budgetLimit, budgetEvents, budgetQueue, budgetClosed, budgetOperations} {
+	for _, d := range []*prometheus.Desc{budgetUsed, budgetLimit, budgetEvents, budgetHeldBack, budgetTest, budgetRefused, budgetQueue, budgetClosed, budgetOperations} {
 		descs <- d
 	}
 }
@@ -73,8 +144,15 @@ func (m *BudgetMetrics) Collect(metrics chan<- prometheus.Metric) {
 		for facet, use := range map[limits.LimitKind]limits.Use{limits.Requests: s.Requests, limits.ExecutionTime: s.ExecutionTime, limits.Concurrency: s.Concurrency} {
 			gauge(budgetUsed, use.Used, t.Name, facet.String())
 			gauge(budgetLimit, use.Limit, t.Name, facet.String())
+			gauge(budgetHeldBack, use.HeldBack, t.Name, facet.String())
+			gauge(budgetTest, use.TestIn.Seconds(), t.Name, facet.String())
 			for event, counts := range map[string]uint64{"waited": s.Waited[facet], "refused": s.Refused[facet], "throttled": s.Throttled[facet], "would_wait": s.WouldWait[facet]} {
 				metrics <- prometheus.MustNewConstMetric(budgetEvents, prometheus.CounterValue, float64(counts), t.Name, facet.String(), event)
+			}
+		}
+		for reason, n := range s.RefusedFor {
+			if reason := limits.Reason(reason); reason != limits.NoReason {
+				metrics <- prometheus.MustNewConstMetric(budgetRefused, prometheus.CounterValue, float64(n), t.Name, reason.String())
 			}
 		}
 		gauge(budgetQueue, float64(s.Waiting), t.Name)

@@ -70,8 +70,7 @@ func explain(ctx context.Context, c *call, err error) *problem.Error {
 	if full, ok := errors.AsType[*limits.Full](err); ok {
 		return &problem.Error{
 			Code: problem.LimitWaitExceeded, Dataverse: full.Kind.Code(), RetryAfter: full.RetryAfter,
-			Message: fmt.Sprintf("%s has used up its budget of %s; try again in %d seconds.",
-				c.tenant.Name, full.Kind, int(math.Ceil(full.RetryAfter.Seconds()))),
+			Message: fmt.Sprintf("%s: %s. Try again in %d seconds.", c.tenant.Name, full.Why(), int(math.Ceil(full.RetryAfter.Seconds()))),
 		}
 	}
 	if ctx.Err() != nil {

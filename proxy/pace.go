@@ -12,18 +12,16 @@ import (
 // pace is the stage where a call waits for a place in its tenant's budget. The
 // place is given back, with what the answer taught, when the answer has ended.
 type pace struct {
-	gate   *limits.Gate
-	tokens TokenSource
-	next   http.RoundTripper
+	budgets *budgets
+	next    http.RoundTripper
 }
 
 func (p *pace) RoundTrip(r *http.Request) (*http.Response, error) {
 	c := callFrom(r.Context())
-	pass, err := p.gate.Enter(r.Context(), BudgetKey(c.tenant, p.tokens.ClientID(c.tenant)), c.caller, c.weight, c.budget())
+	pass, err := p.budgets.enter(r.Context(), c)
 	if err != nil {
 		return nil, err
 	}
-	c.queued += pass.Waited()
 	c.sent = 0
 	resp, err := p.next.RoundTrip(r)
 	outcome := limits.Outcome{Sent: c.sent > 0, Answered: err == nil, Took: c.sent, Operations: c.operations}

@@ -53,16 +53,18 @@ type Parts struct {
 type Handler struct {
 	Parts
 	forward  *httputil.ReverseProxy
+	budgets  budgets
 	draining atomic.Bool
 }
 
 // New returns a Handler that admits calls, waits for a place in the tenant's
 // budget, attaches a token and sends them on through p.Next.
 func New(p Parts) *Handler {
-	h := &Handler{Parts: p}
+	h := &Handler{Parts: p, budgets: budgets{tenants: p.Tenants, gate: p.Gate, tokens: p.Tokens}}
+	h.budgets.tell()
 	h.forward = &httputil.ReverseProxy{
 		Rewrite:        outbound,
-		Transport:      &again{&pace{p.Gate, p.Tokens, &attach{p.Tokens, p.Next}}, p.Tokens},
+		Transport:      &again{&pace{&h.budgets, &attach{p.Tokens, p.Next}}, p.Tokens},
 		ModifyResponse: inbound,
 		ErrorHandler:   h.refuse,
 		FlushInterval:  flushInterval,

@@ -155,7 +155,7 @@ func (h *house) facts(name string) (portal.Tenant, bool) {
 
 func budgetFacts(t *tenants.Tenant, s limits.State) (portal.Budget, []portal.Share) {
 	b := portal.Budget{
-		Mode: t.Limits, Requests: s.Requests.Used + s.Requests.Elsewhere, Limit: s.Requests.Limit,
+		Mode: t.Limits, Requests: s.Requests.Used + s.Requests.HeldBack, Limit: s.Requests.Limit,
 		InFlight: s.Concurrency.Used, Places: s.Concurrency.Limit, Waiting: s.Waiting, ClosedFor: s.ClosedFor.Seconds(), Today: s.Operations,
 	}
 	if b.Limit == 0 { // nobody has called yet

@@ -271,32 +271,15 @@ func (h *house) tenantsChanged(changes []tenants.Change) {
 		}
 		if c.Old != nil {
 			h.tokens.changed(c.Old, c.New)
-			key := proxy.BudgetKey(c.Old, h.tokens.ClientID(c.Old))
 			h.looks.forget(c.Name)
 			if c.New == nil {
 				h.meters.Forget(c.Name)
 				h.traffic.Forget(c.Name)
 			}
-			if !h.budgetUsed(key) {
-				h.gate.Drop(key)
-			}
-		}
-		if c.New != nil {
-			h.gate.Adjust(proxy.BudgetKey(c.New, h.tokens.ClientID(c.New)), proxy.Budget(c.New))
 		}
 		h.log.Info().Str("tenant", c.Name).Bool("added", c.Old == nil).Bool("removed", c.New == nil).Msg("tenant changed")
 	}
-}
-
-// budgetUsed reports whether a tenant in the book spends the budget of key:
-// several may name one organization.
-func (h *house) budgetUsed(key limits.Key) bool {
-	for t := range h.book.All() {
-		if proxy.BudgetKey(t, h.tokens.ClientID(t)) == key {
-			return true
-		}
-	}
-	return false
+	h.calls.TenantsChanged()
 }
 
 func (h *house) callersChanged(changes []callers.Change) {

@@ -13,116 +13,51 @@ const windowSlices = 255
 // milliseconds of execution time.
 type budgetCounter struct {
 	slidingWindow
-	configured float64 // zero: no limit
-	learned    float64 // by the organization's own word; zero: none
+	ceiling
 
-	// bias corrects the room that our own count leaves by what the
-	// organization last said remains. It is negative while others spend the
-	// same budget. It fades to nothing over biasFor, slowly at first, since
-	// what it was learned from slides out of the window.
-	bias    float64
-	biasAt  time.Duration
-	biasFor time.Duration
-	refusal time.Duration // the instant of the last one; zero: none
-	probes  int           // how many more refusals may be risked to find out that there is room again
-
-	// headroom stays unspent while others spend: they may be quicker than
-	// their traces in what we learn. It grows with every refusal.
-	headroom float64
+	// bias corrects the limit by what the organization last said remains: it
+	// is negative while others use the same budget, and positive when more is
+	// granted than the limit that we started from. It holds for a span, after
+	// which all that it was learned from has left the window.
+	bias   float64
+	biasAt time.Duration
 }
 
-const (
-	// newsFor is how many spans a refusal is heeded at least, and the
-	// headers are not believed to promise more than it did.
-	newsFor = 4
-	// oldNewsFor is how many spans it is heeded if it keeps coming back.
-	oldNewsFor = 64
-)
-
-// limit is the ceiling, or +Inf.
-func (m *budgetCounter) limit() float64 {
-	switch {
-	case m.learned > 0:
-		return m.learned
-	case m.configured > 0:
-		return m.configured
-	}
-	return math.Inf(1)
-}
-
-// biasNow is the present value of bias.
+// biasNow is the bias as far as it is not out of date.
 func (m *budgetCounter) biasNow(now time.Duration) float64 {
-	age := now - m.biasAt
-	if m.bias == 0 || age >= m.biasFor {
+	if m.bias == 0 || now-m.biasAt >= m.span() {
 		return 0
 	}
-	part := float64(age) / float64(m.biasFor)
-	return m.bias * (1 - part*part)
+	return m.bias
 }
 
-// room is what may still be spent when pending is in flight.
-func (m *budgetCounter) room(now time.Duration, pending float64) float64 {
-	room := m.limit() - float64(m.sum) - pending
+// room is what may still be used when pending is in flight and one call uses
+// unit. While others have left nothing one call at a time may ask anew.
+func (m *budgetCounter) room(now time.Duration, pending, unit float64) float64 {
+	room := m.open(now, unit) - float64(m.sum) - pending
 	bias := m.biasNow(now)
-	if bias < 0 {
-		bias -= m.headroom
-	}
-	if bias < 0 && pending == 0 && room > 0 && m.probes > 0 {
-		// Retry-After is over, or the gate would be closed: one call at a time
-		// may find out whether there is room again.
-		return math.Max(room+bias, math.Min(room, probe))
+	if bias < 0 && pending == 0 && now-m.biasAt >= m.span()/testShare {
+		return math.Max(room+bias, math.Min(room, unit))
 	}
 	return room + bias
 }
 
-// refusedProbes is how many probes may be refused before the refusal is taken
-// for what it says: a budget that is spent, and not a whim.
-const refusedProbes = 6
+// risked reports whether a call that brings our own use to that is a test.
+func (m *budgetCounter) risked(now time.Duration, use float64) bool {
+	return use > m.firm()+m.biasNow(now)
+}
 
-// probe is room for one call, of requests and of milliseconds alike.
-const probe = 1e4
-
-// configure takes a new configured limit. It replaces what was learned: the
-// operator knows something new, and the organization can say it again.
-func (m *budgetCounter) configure(limit float64) {
-	if limit != m.configured {
-		m.configured, m.learned, m.bias, m.headroom = limit, 0, 0, 0
+// configure takes a changed limit.
+func (m *budgetCounter) configure(limit float64, fixed bool) {
+	if m.ceiling.configure(limit, fixed) {
+		m.bias = 0
 	}
 }
 
-// refused takes the organization's word that nothing remained for a request
-// before which it had counted at most own. A limit of zero was not named.
-// Without rate-limit headers the next refusal is the next news, so the bias
-// is heeded for long, and for longer each time that it had faded too soon.
-func (m *budgetCounter) refused(now time.Duration, own, limit float64, span time.Duration) {
-	if limit > 0 {
-		m.learned = limit
-	}
-	ceiling := m.limit()
-	if math.IsInf(ceiling, 1) {
-		return
-	}
-	soon := m.refusal > 0 && now-m.refusal < 2*newsFor*span
-	fresh := m.refusal > 0 && now-m.refusal < span/8
-	m.refusal = now
-	if m.probes--; !soon {
-		m.probes = refusedProbes
-	}
-	bias := math.Min(own-ceiling, 0)
-	if fresh {
-		m.bias = math.Min(m.bias, bias) // one of many at once
-		return
-	}
-	m.bias, m.biasAt = bias, now
-	if !soon {
-		m.biasFor, m.headroom = newsFor*span, 0
-		return
-	}
-	m.biasFor = min(max(2*m.biasFor, newsFor*span), oldNewsFor*span)
-	m.headroom = math.Min(m.headroom+math.Max(1, ceiling/200), ceiling/20)
-}
+// refused takes the organization's word that nothing remained.
+func (m *budgetCounter) refused(r refusal) { m.ceiling.refused(r, m.biasNow(r.now)) }
 
-// reading is what an answer said about a meter, beside our own count.
+// reading is what an answer said about a counter, beside our own count.
 type reading struct {
 	remaining float64
 	most      float64 // that the organization can have counted of ours
@@ -130,21 +65,18 @@ type reading struct {
 }
 
 // remains takes the organization's word on what remains. Between least and
-// most our own count is as good as its word and nothing changes.
-func (m *budgetCounter) remains(now time.Duration, r reading, span time.Duration) {
+// most our own count is as good as its word and nothing changes. It leads
+// beyond a limit that we started from, but not beyond an operator's, nor
+// beyond one that a refusal named.
+func (m *budgetCounter) remains(now time.Duration, r reading) {
 	limit := m.limit()
 	if math.IsInf(limit, 1) {
 		return
 	}
 	over, under := r.remaining+r.least-limit, r.remaining+r.most-limit
 	slack := math.Max(2, limit/100)
-	more := m.refusal == 0 || now-m.refusal > newsFor*span
-	switch {
-	case r.remaining > limit && more:
-		m.learned, m.bias = r.remaining, 0
-	case over > 0 && more, under < -slack:
-		m.bias, m.biasAt, m.biasFor = over, now, span
-	default:
-		m.bias = 0
+	m.bias, m.biasAt = 0, now
+	if over > 0 && m.named == 0 && !m.fixed || under < -slack {
+		m.bias = over
 	}
 }

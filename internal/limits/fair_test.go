@@ -85,7 +85,7 @@ func TestInteractiveCallerKeepsItsPaceBesideAnImport(t *testing.T) {
 func TestCallersShareByWeight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Concurrency: 1, QueueWait: time.Hour}
+		b := terms{Budget{Concurrency: 1}, time.Hour}
 		admitted := map[string]int{}
 		var mu sync.Mutex
 		var wg sync.WaitGroup
@@ -93,7 +93,7 @@ func TestCallersShareByWeight(t *testing.T) {
 			for range 10 {
 				wg.Go(func() {
 					for range 100 {
-						p, err := g.Enter(t.Context(), contoso, caller, weight, b)
+						p, err := b.enter(t.Context(), &g, contoso, caller, weight)
 						if err != nil {
 							t.Error(err)
 							return
@@ -117,7 +117,7 @@ func TestCallersShareByWeight(t *testing.T) {
 func TestOneCallersCallsAreServedInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Concurrency: 1, QueueWait: time.Hour}
+		b := terms{Budget{Concurrency: 1}, time.Hour}
 		first := enter(t, &g, "a", b)
 		var order []int
 		var wg sync.WaitGroup
@@ -140,14 +140,14 @@ func TestOneCallersCallsAreServedInOrder(t *testing.T) {
 func TestFullQueueLosesTheLongestLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Concurrency: 1, QueueWait: time.Hour, QueueLength: 10}
+		b := terms{Budget{Concurrency: 1, QueueLength: 10}, time.Hour}
 		first := enter(t, &g, "import", b)
 		var wg sync.WaitGroup
 		var refusals int
 		var mu sync.Mutex
 		join := func(caller string) {
 			wg.Go(func() {
-				p, err := g.Enter(t.Context(), contoso, caller, 1, b)
+				p, err := b.enter(t.Context(), &g, contoso, caller, 1)
 				if err != nil {
 					mu.Lock()
 					refusals++

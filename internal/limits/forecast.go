@@ -9,7 +9,8 @@ import (
 
 // forecast is what can be said about the wait of a call that comes now.
 type forecast struct {
-	kind   LimitKind     // that makes it wait longest
+	kind   LimitKind // that makes it wait longest
+	reason Reason
 	least  time.Duration // it will wait no less, unless somebody ahead leaves
 	likely time.Duration // after which it should find room
 }
@@ -66,7 +67,8 @@ func (l *ledger) refuse(f forecast, now time.Duration) *Full {
 	l.counters.refused[f.kind]++
 	wait := max(1, (f.likely+time.Second-1)/time.Second) * time.Second
 	l.retries.add(now + wait)
-	return &Full{Kind: f.kind, RetryAfter: wait}
+	l.counters.refusedFor[f.reason]++
+	return &Full{Kind: f.kind, Reason: f.reason, RetryAfter: wait}
 }
 
 // forecast looks at the queue and at each limit for one more call of s.
@@ -79,36 +81,47 @@ func (l *ledger) forecast(s *share, now time.Duration) forecast {
 	}
 	l.retries.expire(now)
 	later := turn + float64(l.retries.sum)
-	f := forecast{kind: Concurrency}
+	b := l.blocked(s, now)
+	f := forecast{kind: Concurrency, reason: Spent}
 	if kind, until := l.cooldown.blocks(now, l.counted); kind != None {
 		f.later(kind, until-now, until-now)
 	}
 	f.later(Requests, l.rateWait(now, turn), l.rateWait(now, later))
 
 	requests, millis := l.keptFrom(s)
-	f.counter(Requests, &l.requests, now, turn, later+requests, float64(l.counted))
+	f.counter(Requests, &l.requests, now, turn, later+requests, float64(l.counted), 1)
 	if l.busy > 0 {
-		f.counter(ExecutionTime, &l.execution, now, turn*l.busy, later*l.busy+millis, l.pending(now))
+		f.counter(ExecutionTime, &l.execution, now, turn*l.busy, later*l.busy+millis, l.pending(now), l.guess())
 	}
-	if limit, _ := l.concurrency.limit(now); l.inFlight >= limit {
-		f.later(Concurrency, 0, time.Duration(later/float64(limit)*l.held*1e6))
+	if places, _ := l.concurrency.places(now); b.kind == Concurrency || l.inFlight >= places {
+		f.later(Concurrency, 0, time.Duration(later/float64(places)*l.held*1e6))
 	}
+	f.explain(b)
 	return f
 }
 
-// counter adds the wait until a windowed budget has room for need, or for all:
-// need, what is kept back for others and what was promised. Those, and what
-// others seem to spend, may turn out less: such waits are likely, not sure.
-func (f *forecast) counter(kind LimitKind, m *budgetCounter, now time.Duration, need, all, pending float64) {
-	var least, likely time.Duration
-	if short := need + float64(m.sum) + pending - m.limit() - math.Max(0, m.biasNow(now)); short > 0 {
-		least = m.freed(short, m.limit()) - now
+// explain tells what keeps the call out now where that is what makes it wait;
+// what only those before it will have used up is spent.
+func (f *forecast) explain(b block) {
+	if b.kind == f.kind || f.likely == 0 && b.kind != None {
+		f.kind, f.reason = b.kind, b.reason
 	}
-	if short := all - m.room(now, pending); short > 0 {
+}
+
+// counter adds the wait until a windowed budget has room for need, or for all:
+// need, what is kept back for others and who was told to come again. Those,
+// and what is held back, may turn out less: such waits are likely, not sure.
+func (f *forecast) counter(kind LimitKind, m *budgetCounter, now time.Duration, need, all, pending, unit float64) {
+	limit := m.limit()
+	var least, likely time.Duration
+	if short := need + float64(m.sum) + pending - m.highest() - math.Max(0, m.biasNow(now)); short > 0 {
+		least = m.freed(short, limit) - now
+	}
+	if short := all - m.room(now, pending, unit); short > 0 {
 		// Calls come up to a second late in every round, since they are told
 		// whole seconds.
-		late := math.Floor(short / math.Max(m.limit(), 1))
-		likely = m.freed(short, m.limit()) - now + time.Duration(late)*time.Second
+		late := math.Floor(short / math.Max(limit, 1))
+		likely = m.freed(short, limit) - now + time.Duration(late)*time.Second
 	}
 	f.later(kind, least, likely)
 }

@@ -9,12 +9,13 @@ import (
 )
 
 // Gate admits calls to the budgets of many application users, each budget on
-// its own. The zero value is an open gate. It starts no goroutine; a key with
-// nothing in flight, waiting or inside its window has no timer either.
+// its own. The zero value is ready for Configure. It starts no goroutine; a key
+// with nothing in flight, waiting or inside its window has no timer either.
 type Gate struct {
 	mu      sync.RWMutex // guards what follows
 	epoch   time.Time    // origin of the ledgers' clocks
-	ledgers map[Key]*ledger
+	budgets map[Key]*Budget
+	ledgers map[Key]*ledger // of the keys that were entered
 }
 
 // waiter is a call in a queue. Exactly one value is sent to ready.
@@ -39,6 +40,7 @@ type Pass struct {
 	requests float64 // own requests counted at admission, this one included
 	millis   float64 // own execution time counted at admission
 	inFlight int     // own calls in flight at admission, this one included
+	risked   [limitKinds]bool
 	waited   time.Duration
 	counted  bool // the windows count it
 	done     bool
@@ -47,30 +49,68 @@ type Pass struct {
 // Waited is how long the call stood in the queue.
 func (p *Pass) Waited() time.Duration { return p.waited }
 
-// Enter waits until the budget of key has room for one more request of caller
-// and takes it. Callers that wait are served in turn, in proportion to their
-// weight (1 if it is less); within one caller first come is first served.
+// Configure tells the budget of key, which takes effect at once, for calls that
+// wait too. What was learned about a limit is kept unless its number changes.
+func (g *Gate) Configure(key Key, b Budget) {
+	b = b.normal()
+	g.mu.Lock()
+	if g.budgets == nil {
+		g.budgets = make(map[Key]*Budget)
+		g.ledgers = make(map[Key]*ledger)
+		g.epoch = time.Now()
+	}
+	g.budgets[key] = &b
+	l := g.ledgers[key]
+	g.mu.Unlock()
+	if l != nil {
+		l.configure(&b)
+	}
+}
+
+// Remove forgets key and all that was learned about it. Calls that wait get
+// ErrDropped; passes already given out stay good.
+func (g *Gate) Remove(key Key) {
+	g.mu.Lock()
+	l := g.ledgers[key]
+	delete(g.ledgers, key)
+	delete(g.budgets, key)
+	g.mu.Unlock()
+	if l != nil {
+		l.forget()
+	}
+}
+
+// Caller is who calls, for a fair share of the budget.
+type Caller struct {
+	Name   string
+	Weight int // beside other callers; 1 if it is less
+}
+
+// Enter waits until the budget of key has room for one more request of who and
+// takes it. Callers that wait are served in turn, in proportion to their
+// weight; within one caller first come is first served.
 //
-// The budget takes effect at once, for all calls of the key that wait already
-// too; only its QueueWait and QueueLength are this call's own.
-//
-// A call that would wait longer than b.QueueWait is refused with *Full, at once where
-// that is certain beforehand. When ctx ends first its place is free again and
-// the error wraps ctx's. ErrDropped says that the key was dropped meanwhile.
-func (g *Gate) Enter(ctx context.Context, key Key, caller string, weight int, b Budget) (*Pass, error) {
+// A call that would wait longer than its patience is refused with *Full, at
+// once where that is certain beforehand. When ctx ends first its place is free
+// again and the error wraps ctx's. ErrDropped says that the key was removed
+// meanwhile, ErrUnknown that it has no budget.
+func (g *Gate) Enter(ctx context.Context, key Key, who Caller, patience time.Duration) (*Pass, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("enter the budget of %s: %w", key.Organization, err)
 	}
-	b = b.normal()
 	for {
-		pass, w, err := g.ledger(key).enter(caller, weight, b)
+		l := g.ledger(key)
+		if l == nil {
+			return nil, fmt.Errorf("enter the budget of %s: %w", key.Organization, ErrUnknown)
+		}
+		pass, w, err := l.enter(who, patience)
 		switch {
 		case errors.Is(err, errForgotten):
 			continue
 		case w == nil:
 			return pass, err
 		}
-		return w.wait(ctx, key, b.QueueWait)
+		return w.wait(ctx, key, patience)
 	}
 }
 
@@ -94,7 +134,7 @@ func (w *waiter) wait(ctx context.Context, key Key, patience time.Duration) (*Pa
 	}
 }
 
-// ledger finds or opens the ledger of key.
+// ledger finds or opens the ledger of key, nil for one without a budget.
 func (g *Gate) ledger(key Key) *ledger {
 	g.mu.RLock()
 	l := g.ledgers[key]
@@ -104,42 +144,18 @@ func (g *Gate) ledger(key Key) *ledger {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if l = g.ledgers[key]; l != nil {
+	b := g.budgets[key]
+	if l = g.ledgers[key]; l != nil || b == nil {
 		return l
 	}
-	if g.ledgers == nil {
-		g.ledgers = make(map[Key]*ledger)
-		g.epoch = time.Now()
-	}
 	l = &ledger{epoch: g.epoch}
+	l.configure(b)
 	g.ledgers[key] = l
 	return l
 }
 
-// Adjust gives key a changed budget without entering, so that calls which wait
-// feel it at once. A key that nobody has entered is left alone.
-func (g *Gate) Adjust(key Key, b Budget) {
-	g.mu.RLock()
-	l := g.ledgers[key]
-	g.mu.RUnlock()
-	if l != nil {
-		l.adjust(b.normal())
-	}
-}
-
-// Drop forgets key and all that was learned about it. Calls that wait get
-// ErrDropped; passes already given out stay good.
-func (g *Gate) Drop(key Key) {
-	g.mu.Lock()
-	l := g.ledgers[key]
-	delete(g.ledgers, key)
-	g.mu.Unlock()
-	if l != nil {
-		l.forget()
-	}
-}
-
-// Snapshot is the present state of key, the zero State for an unknown one.
+// Snapshot is the present state of key, the zero State for one that nobody
+// entered.
 func (g *Gate) Snapshot(key Key) State {
 	g.mu.RLock()
 	l := g.ledgers[key]

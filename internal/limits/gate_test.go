@@ -14,10 +14,22 @@ var contoso = Key{Organization: "contoso.crm.dynamics.com", ClientID: "app"}
 // served is the outcome of a call that was answered.
 var served = Outcome{Sent: true, Answered: true}
 
+// terms are a budget and how patient the calls are that ask for it.
+type terms struct {
+	Budget
+	QueueWait time.Duration
+}
+
+// enter configures the budget and asks for a place in it.
+func (b terms) enter(ctx context.Context, g *Gate, key Key, caller string, weight int) (*Pass, error) {
+	g.Configure(key, b.Budget)
+	return g.Enter(ctx, key, Caller{caller, weight}, b.QueueWait)
+}
+
 // enter admits a call or fails the test.
-func enter(t *testing.T, g *Gate, caller string, b Budget) *Pass {
+func enter(t *testing.T, g *Gate, caller string, b terms) *Pass {
 	t.Helper()
-	p, err := g.Enter(t.Context(), contoso, caller, 1, b)
+	p, err := b.enter(t.Context(), g, contoso, caller, 1)
 	if err != nil {
 		t.Fatalf("Enter as %s: %v", caller, err)
 	}
@@ -25,9 +37,9 @@ func enter(t *testing.T, g *Gate, caller string, b Budget) *Pass {
 }
 
 // refused fails the test unless the call is refused, and returns the refusal.
-func refused(t *testing.T, g *Gate, caller string, b Budget) *Full {
+func refused(t *testing.T, g *Gate, caller string, b terms) *Full {
 	t.Helper()
-	p, err := g.Enter(t.Context(), contoso, caller, 1, b)
+	p, err := b.enter(t.Context(), g, contoso, caller, 1)
 	full, ok := errors.AsType[*Full](err)
 	if !ok {
 		t.Fatalf("Enter as %s gives %v, %v; want *Full", caller, p, err)
@@ -38,7 +50,7 @@ func refused(t *testing.T, g *Gate, caller string, b Budget) *Full {
 func TestConcurrencyHoldsThePlaceUntilDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Concurrency: 2, QueueWait: time.Minute}
+		b := terms{Budget{Concurrency: 2}, time.Minute}
 		first, _ := enter(t, &g, "a", b), enter(t, &g, "a", b)
 		entered := make(chan time.Duration)
 		start := time.Now()
@@ -57,7 +69,7 @@ func TestConcurrencyHoldsThePlaceUntilDone(t *testing.T) {
 func TestRequestsWindowIsSpentWholeAndNotOverspent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Requests: 100, Window: 10 * time.Second, QueueWait: time.Minute}
+		b := terms{Budget{Requests: 100, Window: 10 * time.Second}, time.Minute}
 		start := time.Now()
 		for i := range 300 {
 			enter(t, &g, "a", b).Done(served)
@@ -72,7 +84,7 @@ func TestRequestsWindowIsSpentWholeAndNotOverspent(t *testing.T) {
 func TestRateAndBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Rate: 10, Burst: 5, QueueWait: time.Second}
+		b := terms{Budget{Rate: 10, Burst: 5}, time.Second}
 		start := time.Now()
 		for range 15 {
 			enter(t, &g, "a", b).Done(served)
@@ -90,7 +102,7 @@ func TestRateAndBurst(t *testing.T) {
 func TestRefusalComesAtOnceAndItsRetryAfterIsTrue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Requests: 50, Window: time.Minute, QueueWait: 10 * time.Second}
+		b := terms{Budget{Requests: 50, Window: time.Minute}, 10 * time.Second}
 		for range 50 {
 			enter(t, &g, "a", b).Done(served)
 		}
@@ -111,12 +123,12 @@ func TestRefusalComesAtOnceAndItsRetryAfterIsTrue(t *testing.T) {
 func TestCancelledCallFreesItsPlaceInTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Concurrency: 1, QueueWait: time.Minute, QueueLength: 1}
+		b := terms{Budget{Concurrency: 1, QueueLength: 1}, time.Minute}
 		first := enter(t, &g, "a", b)
 		ctx, cancel := context.WithCancel(t.Context())
 		left := make(chan error)
 		go func() {
-			_, err := g.Enter(ctx, contoso, "a", 1, b)
+			_, err := b.enter(ctx, &g, contoso, "a", 1)
 			left <- err
 		}()
 		synctest.Wait()
@@ -139,15 +151,15 @@ func TestCancelledCallFreesItsPlaceInTheQueue(t *testing.T) {
 func TestDropTellsWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Concurrency: 1, QueueWait: time.Minute}
+		b := terms{Budget{Concurrency: 1}, time.Minute}
 		first := enter(t, &g, "a", b)
 		told := make(chan error)
 		go func() {
-			_, err := g.Enter(t.Context(), contoso, "a", 1, b)
+			_, err := b.enter(t.Context(), &g, contoso, "a", 1)
 			told <- err
 		}()
 		synctest.Wait()
-		g.Drop(contoso)
+		g.Remove(contoso)
 		if err := <-told; !errors.Is(err, ErrDropped) {
 			t.Errorf("waiting call got %v, want ErrDropped", err)
 		}
@@ -163,7 +175,7 @@ func TestDropTellsWhoWaits(t *testing.T) {
 func TestRefusedCallsAreInvitedOneAfterAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Requests: 10, Window: 20 * time.Second}
+		b := terms{Budget: Budget{Requests: 10, Window: 20 * time.Second}}
 		for range 10 {
 			enter(t, &g, "a", b).Done(served)
 			time.Sleep(2 * time.Second)

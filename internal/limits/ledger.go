@@ -27,7 +27,7 @@ type ledger struct {
 	epoch time.Time
 
 	mu          sync.Mutex    // guards what follows
-	budget      Budget        // without what belongs to single calls
+	budget      *Budget       // shared, never changed
 	span        time.Duration // of the window: configured, or the organization's word
 	requests    budgetCounter
 	execution   budgetCounter // milliseconds
@@ -45,7 +45,7 @@ type ledger struct {
 	gone     bool // dropped by its gate
 	shares   map[string]*share
 	kept     float64 // sum of the shares' kept
-	places   int     // sum of the shares' places
+	heaviest float64 // weight, of callers that were here lately
 	virtual  float64 // start of the share served last
 	waiting  []*share
 	queued   int
@@ -58,34 +58,33 @@ type ledger struct {
 func (l *ledger) now() time.Duration { return time.Since(l.epoch) }
 
 // enter admits the call at once (a pass), lets it wait (a waiter) or refuses it.
-func (l *ledger) enter(caller string, weight int, b Budget) (*Pass, *waiter, error) {
+func (l *ledger) enter(who Caller, patience time.Duration) (*Pass, *waiter, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.gone {
 		return nil, nil, errForgotten
 	}
 	now := l.now()
-	l.apply(now, b)
-	if b.Mode == Off {
+	if l.budget.Mode == Off {
 		l.inFlight++
 		return &Pass{ledger: l, start: now}, nil, nil
 	}
 	l.tick(now)
-	s := l.share(caller, now)
-	s.weight = float64(max(weight, 1))
+	s := l.share(who.Name, now)
+	s.weight = float64(max(who.Weight, 1))
 	s.last = now
 	if len(l.waiting) == 0 {
-		kind, _ := l.blocked(s, now)
-		if kind != None && b.Mode == Report {
-			l.counters.wouldWait[kind]++
-			kind = None
+		b := l.blocked(s, now)
+		if b.kind != None && l.budget.Mode == Report {
+			l.counters.wouldWait[b.kind]++
+			b.kind = None
 		}
-		if kind == None {
+		if b.kind == None {
 			s.start = math.Max(l.virtual, s.finish)
 			return l.admit(s, now), nil, nil
 		}
 	}
-	return l.line(caller, s, now, b)
+	return l.line(who.Name, s, now, patience)
 }
 
 // admit takes a place for the next call of s.
@@ -103,7 +102,7 @@ func (l *ledger) admit(s *share, now time.Duration) *Pass {
 	l.inFlight++
 	l.counted++
 	l.starts += now
-	return &Pass{
+	p := &Pass{
 		ledger:   l,
 		share:    s,
 		start:    now,
@@ -112,50 +111,95 @@ func (l *ledger) admit(s *share, now time.Duration) *Pass {
 		millis:   float64(l.execution.sum) + l.pending(now),
 		inFlight: l.inFlight,
 	}
+	p.risked = [limitKinds]bool{
+		Requests:      l.requests.risked(now, p.requests),
+		ExecutionTime: l.execution.risked(now, p.millis),
+		Concurrency:   float64(p.inFlight) > l.concurrency.firm(),
+	}
+	return p
 }
 
 // pending estimates the execution time of what is in flight: its age, or what
-// calls usually take if that is more.
+// calls usually take if that is more. Calls that an organization leaves
+// unanswered grow old without being worked on, so age beyond the usual counts
+// for half of the budget at most.
 func (l *ledger) pending(now time.Duration) float64 {
 	n := time.Duration(l.counted)
-	return math.Max(float64(n)*l.busy, float64(n*now-l.starts)/1e6)
+	usual := float64(n) * l.busy
+	age := float64(n*now-l.starts) / 1e6
+	return math.Max(usual, math.Min(age, usual+l.execution.limit()/2))
 }
 
-// blocked is the limit that keeps the next call of s out, and the instant at
-// which time alone may change that (zero if only an answer can).
-func (l *ledger) blocked(s *share, now time.Duration) (LimitKind, time.Duration) {
+// block is what keeps a call out, and the instant at which time alone may
+// change that (zero if only an answer can).
+type block struct {
+	kind   LimitKind
+	reason Reason
+	until  time.Duration
+}
+
+// blocked is what keeps the next call of s out.
+func (l *ledger) blocked(s *share, now time.Duration) block {
 	if l.budget.Mode == Off {
-		return None, 0
+		return block{}
 	}
 	if kind, until := l.cooldown.blocks(now, l.counted); kind != None {
-		return kind, until
+		return block{kind, Cooldown, until}
 	}
-	if l.inFlight > 0 {
-		limit, raise := l.concurrency.limit(now)
-		if l.inFlight >= limit-l.placesKept(s, limit) {
-			return Concurrency, raise
-		}
+	if b := l.crowded(s, now); b.kind != None {
+		return b
 	}
 	if wait := l.rateWait(now, 1); wait > 0 {
-		return Requests, now + wait
-	}
-	if l.counted == 0 && l.requests.sum == 0 {
-		return None, 0 // with nothing of ours in the window, only a try can tell
+		return block{Requests, Rate, now + wait}
 	}
 	requests, millis := l.keptFrom(s)
-	if l.requests.room(now, float64(l.counted))-requests < 1 {
-		return Requests, l.requests.nextTick()
+	if b := l.requests.blocked(now, float64(l.counted), requests, 1); b != NoReason {
+		return block{Requests, b, l.requests.nextTick()}
 	}
-	if l.execution.room(now, l.pending(now))-millis < l.guess() {
-		return ExecutionTime, l.execution.nextTick()
+	if b := l.execution.blocked(now, l.pending(now), millis, l.guess()); b != NoReason {
+		return block{ExecutionTime, b, l.execution.nextTick()}
 	}
-	return None, 0
+	return block{}
+}
+
+// crowded is the block by the number of calls in flight.
+func (l *ledger) crowded(s *share, now time.Duration) block {
+	if l.inFlight == 0 {
+		return block{}
+	}
+	places, rise := l.concurrency.places(now)
+	switch {
+	case l.inFlight < places && s.spared(places, places-l.inFlight, l.heaviest):
+		return block{}
+	case l.inFlight < places:
+		return block{Concurrency, Share, rise}
+	case float64(l.inFlight) < l.concurrency.limit():
+		return block{Concurrency, Learned, rise}
+	}
+	return block{Concurrency, Spent, rise}
+}
+
+// blocked is what leaves no room for unit beside what is pending and kept for
+// other callers.
+func (m *budgetCounter) blocked(now time.Duration, pending, kept, unit float64) Reason {
+	room := m.room(now, pending, unit)
+	switch {
+	case room-kept >= unit:
+		return NoReason
+	case room >= unit:
+		return Share
+	case m.limit()-float64(m.sum)-pending >= unit:
+		return Learned
+	}
+	return Spent
 }
 
 // guess is the execution time to set aside for one more call: what calls
-// usually take, and what all that are in flight may scatter around that.
+// usually take, and what all that are in flight may scatter around that, but
+// no more than there is.
 func (l *ledger) guess() float64 {
-	return math.Max(1, l.busy*(1+math.Sqrt(float64(l.counted))/2))
+	usual := math.Max(1, l.busy*(1+math.Sqrt(float64(l.counted))/2))
+	return math.Min(usual, math.Max(1, l.execution.limit()))
 }
 
 // rateWait is how long RATE makes the n-th call from now wait.
@@ -179,19 +223,21 @@ func (l *ledger) tick(now time.Duration) {
 	}
 }
 
-// apply takes a changed budget, of which the callers that wait feel the
+// configure takes a changed budget, of which the callers that wait feel the
 // effect at once.
-func (l *ledger) apply(now time.Duration, b Budget) {
-	b.QueueWait, b.QueueLength = 0, 0
-	if b == l.budget {
+func (l *ledger) configure(b *Budget) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.budget != nil && *b == *l.budget {
 		return
 	}
-	if b.Window != l.budget.Window {
+	now := l.now()
+	if l.budget == nil || b.Window != l.budget.Window {
 		l.stretch(now, b.Window)
 	}
-	l.requests.configure(float64(b.Requests))
-	l.execution.configure(float64(b.ExecutionTime) / 1e6)
-	l.concurrency.configure(b.Concurrency)
+	l.requests.configure(float64(b.Requests), b.Fixed.Requests)
+	l.execution.configure(float64(b.ExecutionTime)/1e6, b.Fixed.ExecutionTime)
+	l.concurrency.configure(float64(b.Concurrency), b.Fixed.Concurrency)
 	l.applyRate(now, b)
 	l.budget = b
 	if len(l.waiting) > 0 {
@@ -200,7 +246,7 @@ func (l *ledger) apply(now time.Duration, b Budget) {
 	}
 }
 
-func (l *ledger) applyRate(now time.Duration, b Budget) {
+func (l *ledger) applyRate(now time.Duration, b *Budget) {
 	switch {
 	case b.Rate <= 0:
 		l.rate = nil
@@ -220,12 +266,6 @@ func (l *ledger) stretch(now, span time.Duration) {
 	for _, s := range l.shares {
 		s.used.stretch(now, span)
 	}
-}
-
-func (l *ledger) adjust(b Budget) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.apply(l.now(), b)
 }
 
 // forget ends the ledger: who waits is told, who is in flight goes on.

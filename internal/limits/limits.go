@@ -1,10 +1,49 @@
 // Package limits keeps the calls of all callers within the budget that an
 // organization grants one application user: so many requests and so much
-// execution time in a sliding window, so many requests at once. A call enters
-// through a Gate, waits its turn there if it must, and on its way out tells
-// what the organization's answer taught about the budget.
+// execution time in a sliding window, so many requests at once. A Gate is told
+// the budget of each key when it changes. A call enters with who it is and how
+// long it may wait, and on its way out tells what the organization's answer
+// said about the budget. The package knows no HTTP.
 //
-// The package knows no HTTP: what an answer said arrives as Feedback.
+// # What is measured
+//
+// Our own use, exactly: a request counts from its admission until one window
+// after its answer's end, so whenever the organization counted it, our sum is
+// never less than its own. Execution time of what is in flight is estimated.
+// What others use of the same budget, and what the limits really are, is
+// inferred from answers:
+//
+//   - A refusal that names a number says what the limit is. Nothing that
+//     rate-limit headers promise goes beyond it.
+//   - A refusal of a call before which we had used less than the limit says
+//     that others use the rest.
+//   - A rate-limit header says what remains, which with our own count is what
+//     others use, or what is granted beyond the limit that we started from.
+//   - An answer to a call that was risked says that there is room again.
+//
+// A number that an operator set is never exceeded, whatever is inferred.
+//
+// # What keeps learning from locking
+//
+// All that refusals make us hold back is in a backoff, and has one law: what
+// is held back, times how long it is left untested, is at most a sixteenth of
+// a window's budget (testShare). Then one call is risked, then two, four and
+// so on while they are answered, so that within a few round trips all is used
+// again. A refusal that is confirmed costs one call of a test:
+//
+//   - firstPause: the pause after the first refusal. It doubles with each in a
+//     row, so that one whim costs nothing. Without it each refusal, however
+//     short of the truth, idles a sixteenth of a window.
+//   - testShare: without it the doubling has no end, and an outage of many
+//     refusals is remembered for longer than it lasted.
+//   - longestPause: little that is held back may stay untested for long, since
+//     each test costs a refusal; but it must end.
+//   - namedPause: a number named below the set one is tested twice a window.
+//     Tested oftener it costs refusals that teach nothing; untested, a limit
+//     that was low for a while stays low for ever.
+//
+// Beside these stands the cooldown: Retry-After is obeyed, and the gate opens
+// softly after it.
 package limits
 
 import (
@@ -38,10 +77,17 @@ type Budget struct {
 	Window        time.Duration // zero means 5 minutes
 	ExecutionTime time.Duration // summed over all requests in any Window
 	Concurrency   int           // requests in flight, until their answers end
-	QueueWait     time.Duration // how long this call may wait
 	QueueLength   int           // waiting calls of all callers; zero means 1000
 	Mode          Mode
+
+	// Fixed says which limits an operator set: ceilings that are not exceeded
+	// whatever the organization grants beyond. The others are a start, from
+	// which its words lead up and down.
+	Fixed Fixed
 }
+
+// Fixed names those of a budget's limits that are an operator's own.
+type Fixed struct{ Requests, ExecutionTime, Concurrency bool }
 
 const (
 	defaultWindow      = 5 * time.Minute
@@ -58,6 +104,27 @@ func (b Budget) normal() Budget {
 	}
 	b.Burst = max(b.Burst, 1)
 	return b
+}
+
+// Stricter is the budget that keeps within b and other: of each limit the
+// lesser, over the longer window.
+func (b Budget) Stricter(other Budget) Budget {
+	b, other = b.normal(), other.normal()
+	b.Requests, b.Fixed.Requests = lesser(b.Requests, other.Requests), b.Fixed.Requests || other.Fixed.Requests
+	b.ExecutionTime, b.Fixed.ExecutionTime = lesser(b.ExecutionTime, other.ExecutionTime), b.Fixed.ExecutionTime || other.Fixed.ExecutionTime
+	b.Concurrency, b.Fixed.Concurrency = lesser(b.Concurrency, other.Concurrency), b.Fixed.Concurrency || other.Fixed.Concurrency
+	b.Rate, b.Burst = lesser(b.Rate, other.Rate), min(b.Burst, other.Burst)
+	b.Window, b.QueueLength = max(b.Window, other.Window), min(b.QueueLength, other.QueueLength)
+	b.Mode = min(b.Mode, other.Mode)
+	return b
+}
+
+// lesser is the lesser of two limits, of which zero is none.
+func lesser[T int | float64 | time.Duration](a, b T) T {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // LimitKind is one of the organization's three limits.
@@ -96,15 +163,53 @@ func (k LimitKind) Code() string {
 	return "0x80072322"
 }
 
+// ErrDropped is told to calls that wait when their key is removed.
+var ErrDropped = errors.New("budget dropped while waiting")
+
+// ErrUnknown is told to a call of a key that no budget was configured for.
+var ErrUnknown = errors.New("no budget is configured")
+
+// Reason is what keeps a call out.
+type Reason uint8
+
+const (
+	NoReason Reason = iota
+	Spent           // the budget is used up, by calls of our own
+	Learned         // others use the rest of the budget, as the organization's answers show
+	Cooldown        // the organization asked to be left alone for a while
+	Share           // the rest is left to other callers
+	Rate            // the RATE that an operator set
+	reasons  int    = iota
+)
+
+// String names the reason for logs and metrics.
+func (r Reason) String() string {
+	return [reasons]string{"none", "spent", "learned", "cooldown", "share", "rate"}[r]
+}
+
 // Full refuses a call that would have to wait longer than it may.
 type Full struct {
 	Kind       LimitKind
+	Reason     Reason
 	RetryAfter time.Duration // whole seconds, at least one
 }
 
 func (f *Full) Error() string {
-	return fmt.Sprintf("no room within the %s limit, try again in %v", f.Kind, f.RetryAfter)
+	return fmt.Sprintf("%s, try again in %v", f.Why(), f.RetryAfter)
 }
 
-// ErrDropped is told to calls that wait when their key is dropped.
-var ErrDropped = errors.New("budget dropped while waiting")
+// Why says in words what keeps the call out.
+func (f *Full) Why() string {
+	name := map[LimitKind]string{Requests: "requests", ExecutionTime: "execution time", Concurrency: "requests at once"}[f.Kind]
+	switch f.Reason {
+	case Cooldown:
+		return "the organization refused a call for its limit of " + name + " and asked to be left alone for a while"
+	case Learned:
+		return "the organization's answers show that others use a part of the budget of " + name + ", and what is left is used up"
+	case Share:
+		return "this caller uses its share of the budget of " + name + "; the rest is left to other callers"
+	case Rate:
+		return "calls come faster than RATE allows"
+	}
+	return "the budget of " + name + " is used up"
+}

@@ -13,7 +13,7 @@ import (
 func TestReportModeNeverWaitsAndCountsWhatWould(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Requests: 5, Window: time.Minute, Concurrency: 3, Mode: Report}
+		b := terms{Budget: Budget{Requests: 5, Window: time.Minute, Concurrency: 3, Mode: Report}}
 		start := time.Now()
 		for range 4 {
 			enter(t, &g, "a", b) // the fourth is one too many at once
@@ -45,7 +45,7 @@ func TestReportModeNeverWaitsAndCountsWhatWould(t *testing.T) {
 func TestOffCountsOnlyWhatIsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Requests: 1, Concurrency: 1, Mode: Off}
+		b := terms{Budget: Budget{Requests: 1, Concurrency: 1, Mode: Off}}
 		p := enter(t, &g, "a", b)
 		enter(t, &g, "a", b).Done(Outcome{Sent: true, Answered: true, Feedback: Feedback{Refused: Requests, RetryAfter: time.Hour}})
 		enter(t, &g, "a", b)
@@ -61,16 +61,16 @@ func TestOffCountsOnlyWhatIsInFlight(t *testing.T) {
 }
 
 func TestChangedBudgetIsFeltByWhoWaits(t *testing.T) {
-	for name, change := range map[string]func(*Budget){
-		"more requests":  func(b *Budget) { b.Requests = 3 },
-		"shorter window": func(b *Budget) { b.Window = 2 * time.Second },
-		"limits off":     func(b *Budget) { b.Mode = Off },
-		"report only":    func(b *Budget) { b.Mode = Report },
+	for name, change := range map[string]func(*terms){
+		"more requests":  func(b *terms) { b.Requests = 3 },
+		"shorter window": func(b *terms) { b.Window = 2 * time.Second },
+		"limits off":     func(b *terms) { b.Mode = Off },
+		"report only":    func(b *terms) { b.Mode = Report },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var g Gate
-				b := Budget{Requests: 2, Window: time.Minute, QueueWait: time.Hour}
+				b := terms{Budget{Requests: 2, Window: time.Minute}, time.Hour}
 				enter(t, &g, "a", b).Done(served)
 				enter(t, &g, "a", b).Done(served)
 				entered := make(chan time.Duration, 1)
@@ -82,7 +82,7 @@ func TestChangedBudgetIsFeltByWhoWaits(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				changed := b
 				change(&changed)
-				g.Adjust(contoso, changed)
+				g.Configure(contoso, changed.Budget)
 				if waited := <-entered; waited != 5*time.Second {
 					t.Errorf("entered after %v, want 5s", waited)
 				}
@@ -94,7 +94,7 @@ func TestChangedBudgetIsFeltByWhoWaits(t *testing.T) {
 func TestClosedGateKeepsThePatientAndTellsTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Concurrency: 1, QueueWait: time.Minute}
+		b := terms{Budget{Concurrency: 1}, time.Minute}
 		first := enter(t, &g, "a", b)
 		start := time.Now()
 		var wg sync.WaitGroup
@@ -122,7 +122,7 @@ func TestClosedGateKeepsThePatientAndTellsTheOthers(t *testing.T) {
 func TestPatienceEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Concurrency: 1, QueueWait: 20 * time.Second}
+		b := terms{Budget{Concurrency: 1}, 20 * time.Second}
 		p := enter(t, &g, "a", b)
 		start := time.Now()
 		full := refused(t, &g, "a", b)
@@ -139,7 +139,7 @@ func TestPatienceEnds(t *testing.T) {
 func TestUnsentCallSpendsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Requests: 1, Window: time.Minute}
+		b := terms{Budget: Budget{Requests: 1, Window: time.Minute}}
 		for range 10 {
 			enter(t, &g, "a", b).Done(Outcome{})
 		}
@@ -182,13 +182,12 @@ func TestNothingIsLostInAMelee(t *testing.T) {
 
 func melee(t *testing.T, g *Gate, r *rand.Rand) {
 	some := func(d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }
-	b := Budget{
-		Requests: 50 + r.IntN(2), Window: 10 * time.Second, ExecutionTime: 20 * time.Second, Concurrency: 10,
-		QueueWait: some(time.Minute), QueueLength: 60, Mode: Mode(r.IntN(20) / 18),
-	}
+	b := terms{Budget{
+		Requests: 50 + r.IntN(2), Window: 10 * time.Second, ExecutionTime: 20 * time.Second, Concurrency: 10, QueueLength: 60, Mode: Mode(r.IntN(20) / 18),
+	}, some(time.Minute)}
 	ctx, cancel := context.WithTimeout(t.Context(), some(2*time.Minute))
 	defer cancel()
-	p, err := g.Enter(ctx, contoso, string(rune('a'+r.IntN(5))), r.IntN(4), b)
+	p, err := b.enter(ctx, g, contoso, string(rune('a'+r.IntN(5))), r.IntN(4))
 	if err != nil {
 		if _, full := errors.AsType[*Full](err); !full && !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)

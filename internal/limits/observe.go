@@ -93,28 +93,61 @@ func updateMean(mean *float64, value float64) {
 // observe lets each refusal act on its own limit, and on no other. Only the
 // organization's wish not to be called at all concerns the whole key.
 func (l *ledger) observe(p *Pass, feedback Feedback, now time.Duration) {
-	if feedback.Window > 0 && feedback.Window != l.span {
-		l.stretch(now, feedback.Window)
+	if w := feedback.Window; w > 0 && w != l.span && w <= longestWindow*l.budget.Window {
+		l.stretch(now, w)
 	}
 	if feedback.DOPHint > 0 {
 		l.counters.dopHint = int32(feedback.DOPHint)
 	}
-	switch feedback.Refused {
-	case Requests:
-		l.requests.refused(now, p.requests, feedback.Limit, l.span)
-	case ExecutionTime:
-		l.execution.refused(now, p.millis, feedback.Limit, l.span)
-	case Concurrency:
-		l.concurrency.refused(now, p.inFlight, int(math.Min(feedback.Limit, math.MaxInt32)), l.span)
-	}
 	if feedback.Refused != None || feedback.RetryAfter > 0 {
 		l.counters.throttled[feedback.Refused]++
 		l.shut(now, feedback)
+		l.holdBack(p, feedback, now)
+		l.evict(now)
 		return
 	}
 	l.read(p, feedback, now)
-	limit, _ := l.concurrency.limit(now)
-	l.cooldown.answered(now, limit)
+	l.regain(p, now)
+	places, _ := l.concurrency.places(now)
+	l.cooldown.answered(now, places)
+}
+
+// longestWindow is how many times the configured one a named window is
+// believed to be: a budget must not be spread over days by one odd answer.
+const longestWindow = 4
+
+// holdBack takes a refusal's word about its limit.
+func (l *ledger) holdBack(p *Pass, feedback Feedback, now time.Duration) {
+	r := refusal{now: now, started: p.start, until: l.cooldown.until, span: l.span, named: feedback.Limit}
+	const most = 0.9 // of a number, that shows it to be true: some calls are in flight
+	switch feedback.Refused {
+	case Requests:
+		r.most, r.least = p.requests-1, l.requests.certain(p, l.fading())
+		r.proven = r.least >= most*r.named
+		l.requests.refused(r)
+	case ExecutionTime:
+		r.most, r.least = p.millis, l.execution.certain(p, l.fading())
+		r.proven = r.least >= most*r.named
+		l.execution.refused(r)
+	case Concurrency:
+		r.most = float64(p.inFlight - 1)
+		r.proven = float64(l.inFlight) >= most*r.named
+		l.concurrency.refused(r, 0)
+	}
+}
+
+// regain takes an answer to a call that was risked beyond what is firm. Of a
+// window it has used up what it was given, so that doubling needs two.
+func (l *ledger) regain(p *Pass, now time.Duration) {
+	if p.risked[Requests] {
+		l.requests.answered(p, 1, 2)
+	}
+	if p.risked[ExecutionTime] {
+		l.execution.answered(p, l.guess(), 2)
+	}
+	if p.risked[Concurrency] {
+		l.concurrency.answered(p, 1, 1)
+	}
 }
 
 // shut obeys Retry-After. Where the organization named none the gate pauses
@@ -129,30 +162,29 @@ func (l *ledger) shut(now time.Duration, feedback Feedback) {
 		}
 	}
 	l.cooldown.shut(now, feedback.Refused, d)
-	l.evict(now)
 }
 
 // read compares what the organization says remains with our own count.
-//
-// What it must have counted of ours is what was answered before this call was
-// admitted. What is about to leave our window may have left its own.
 func (l *ledger) read(p *Pass, feedback Feedback, now time.Duration) {
 	if now-p.start > l.span/4 {
 		return // the count of then says little about now
 	}
-	fading := 2 * time.Duration(l.held*1e6)
 	if feedback.HasRequests {
-		w := &l.requests.slidingWindow
-		least := float64(w.sum) - float64(w.newest(p.start)) - float64(w.oldest(fading))
-		r := reading{remaining: feedback.RequestsLeft, most: p.requests, least: math.Max(0, least)}
-		l.requests.remains(now, r, l.span)
+		l.requests.remains(now, reading{feedback.RequestsLeft, p.requests, l.requests.certain(p, l.fading())})
 	}
 	if feedback.HasTime {
-		w := &l.execution.slidingWindow
-		least := float64(w.sum) - float64(w.newest(p.start)) - float64(w.oldest(fading))
-		r := reading{remaining: float64(feedback.TimeLeft) / 1e6, most: p.millis, least: math.Max(0, least)}
-		l.execution.remains(now, r, l.span)
+		l.execution.remains(now, reading{float64(feedback.TimeLeft) / 1e6, p.millis, l.execution.certain(p, l.fading())})
 	}
+}
+
+// fading is how near to leaving our window what has left the organization's
+// may be.
+func (l *ledger) fading() time.Duration { return 2 * time.Duration(l.held*1e6) }
+
+// certain is what the organization must have counted of ours when it answered
+// p: what was answered before p was admitted and is not about to leave.
+func (m *budgetCounter) certain(p *Pass, fading time.Duration) float64 {
+	return math.Max(0, float64(m.sum)-float64(m.newest(p.start))-float64(m.oldest(fading)))
 }
 
 // count adds to the day's operations.

@@ -9,7 +9,7 @@ import (
 )
 
 func TestEachRefusalActsOnItsOwnFacetOnly(t *testing.T) {
-	b := Budget{Requests: 6000, Window: 5 * time.Minute, ExecutionTime: 20 * time.Minute, Concurrency: 52, QueueWait: time.Minute}
+	b := terms{Budget{Requests: 6000, Window: 5 * time.Minute, ExecutionTime: 20 * time.Minute, Concurrency: 52}, time.Minute}
 	type limits struct{ requests, millis, places float64 }
 	for _, c := range []struct {
 		name, code, message string
@@ -39,7 +39,7 @@ func TestEachRefusalActsOnItsOwnFacetOnly(t *testing.T) {
 					t.Errorf("closed for %v, want 7s", s.ClosedFor)
 				}
 				other := Key{Organization: "fabrikam.crm.dynamics.com", ClientID: "app"}
-				p, err := g.Enter(t.Context(), other, "a", 1, b)
+				p, err := b.enter(t.Context(), &g, other, "a", 1)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -55,22 +55,22 @@ func TestEachRefusalActsOnItsOwnFacetOnly(t *testing.T) {
 func TestWrongSettingsAreCorrectedByTheOrganization(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		change  func(*Budget)
+		change  func(*terms)
 		headers bool
 		silent  bool
 		most    int     // refusals in 8,000
 		ratio   float64 // of the ideal time
 	}{
-		{"right", func(*Budget) {}, true, false, 0, 1.05},
-		{"requests too high", func(b *Budget) { b.Requests = 900 }, false, false, 8, 1.05},
-		{"requests too high, headers", func(b *Budget) { b.Requests = 900 }, true, false, 8, 1.05},
-		{"requests too high, never told", func(b *Budget) { b.Requests = 900 }, false, true, 200, 1.25},
-		{"requests too low, headers", func(b *Budget) { b.Requests = 200 }, true, false, 0, 1.05},
-		{"requests unlimited", func(b *Budget) { b.Requests = 0 }, false, false, 8, 1.05},
-		{"concurrency too high", func(b *Budget) { b.Concurrency = 52 }, false, false, 52, 1.05},
-		{"concurrency too high, never told", func(b *Budget) { b.Concurrency = 52 }, false, true, 100, 1.10},
-		{"window too short", func(b *Budget) { b.Window = 2 * time.Second }, false, false, 20, 1.08},
-		{"window too long, headers", func(b *Budget) { b.Window = 4 * time.Second }, true, false, 0, 1.4},
+		{"right", func(*terms) {}, true, false, 0, 1.05},
+		{"requests too high", func(b *terms) { b.Requests = 900 }, false, false, 16, 1.05},
+		{"requests too high, headers", func(b *terms) { b.Requests = 900 }, true, false, 8, 1.05},
+		{"requests too high, never told", func(b *terms) { b.Requests = 900 }, false, true, 200, 1.25},
+		{"requests too low, headers", func(b *terms) { b.Requests = 200 }, true, false, 0, 1.05},
+		{"requests unlimited", func(b *terms) { b.Requests = 0 }, false, false, 8, 1.05},
+		{"concurrency too high", func(b *terms) { b.Concurrency = 52 }, false, false, 52, 1.05},
+		{"concurrency too high, never told", func(b *terms) { b.Concurrency = 52 }, false, true, 100, 1.10},
+		{"window too short", func(b *terms) { b.Window = 2 * time.Second }, false, false, 20, 1.08},
+		{"window too long, headers", func(b *terms) { b.Window = 4 * time.Second }, true, false, 0, 1.4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestForeignClientThatEatsHalfTheBudget(t *testing.T) {
 func TestGateOpensSoftly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Concurrency: 50, QueueWait: time.Minute}
+		b := terms{Budget{Concurrency: 50}, time.Minute}
 		p := enter(t, &g, "a", b)
 		p.Done(Outcome{Sent: true, Answered: true, Feedback: Feedback{Refused: Requests, RetryAfter: 10 * time.Second}})
 		start := time.Now()
@@ -188,7 +188,7 @@ func TestGateOpensSoftly(t *testing.T) {
 func TestHeadersAndHintsShow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Gate
-		b := Budget{Requests: 6000, ExecutionTime: 20 * time.Minute, Concurrency: 52}
+		b := terms{Budget: Budget{Requests: 6000, ExecutionTime: 20 * time.Minute, Concurrency: 52}}
 		p := enter(t, &g, "a", b)
 		p.Done(Outcome{Sent: true, Answered: true, Operations: 7, Feedback: Feedback{}.WithHeaders("7,999", "1,500.00", "4")})
 		p.Done(Outcome{Sent: true, Answered: true, Operations: 7}) // a second Done changes nothing
@@ -204,27 +204,6 @@ func TestHeadersAndHintsShow(t *testing.T) {
 			t.Errorf("%d operations on a new day", s.Operations)
 		}
 	})
-}
-
-func TestConcurrencyRecoversSlowly(t *testing.T) {
-	var c concurrencyLimit
-	c.configure(52)
-	c.refused(0, 27, 52, 5*time.Minute)
-	for _, step := range []struct {
-		at   time.Duration
-		want int
-	}{
-		{0, 26}, {9 * time.Second, 26}, {10 * time.Second, 27}, {20 * time.Second, 28}, {time.Hour, 52},
-	} {
-		if got, _ := c.limit(step.at); got != step.want {
-			t.Errorf("after %v %d places, want %d", step.at, got, step.want)
-		}
-	}
-	c.refused(time.Hour, 30, 0, 5*time.Minute)
-	c.refused(time.Hour, 28, 0, 5*time.Minute)
-	if got, _ := c.limit(time.Hour + 15*time.Second); got != 27 {
-		t.Errorf("%d places after two refusals in a row, want 27", got)
-	}
 }
 
 // A stranger that holds one or two of eight places for good is made room for:

@@ -114,7 +114,7 @@ func (o *organization) refusals() int {
 type load struct {
 	gate    *Gate
 	org     *organization
-	budget  Budget
+	budget  terms
 	network func() time.Duration
 	work    func() time.Duration
 }
@@ -122,7 +122,7 @@ type load struct {
 // call sends one request until it is served.
 func (l load) call(ctx context.Context, caller string) error {
 	for {
-		p, err := l.gate.Enter(ctx, contoso, caller, 1, l.budget)
+		p, err := l.budget.enter(ctx, l.gate, contoso, caller, 1)
 		if full, ok := errors.AsType[*Full](err); ok {
 			time.Sleep(full.RetryAfter)
 			continue

@@ -7,13 +7,13 @@ import (
 )
 
 // line lets a call of s wait, or refuses it when that is sure to be in vain.
-func (l *ledger) line(caller string, s *share, now time.Duration, b Budget) (*Pass, *waiter, error) {
+func (l *ledger) line(caller string, s *share, now, patience time.Duration) (*Pass, *waiter, error) {
 	f := l.forecast(s, now)
-	if f.least > b.QueueWait || l.queued >= b.QueueLength && !l.pushOut(s, now) {
+	if f.least > patience || l.queued >= l.budget.QueueLength && !l.pushOut(s, now) {
 		l.tidy(caller, s, now)
 		return nil, nil, l.refuse(f, now)
 	}
-	w := &waiter{ready: make(chan result, 1), since: now, until: now + b.QueueWait, share: s}
+	w := &waiter{ready: make(chan result, 1), since: now, until: now + patience, share: s}
 	if len(s.queue) == 0 {
 		s.start = math.Max(l.virtual, s.finish)
 		l.waiting = append(l.waiting, s)
@@ -58,12 +58,12 @@ func (l *ledger) dispatch(now time.Duration) {
 			if next != nil && s.start >= next.start {
 				continue
 			}
-			kind, at := l.blocked(s, now)
-			if kind == None || l.budget.Mode != Enforce {
+			b := l.blocked(s, now)
+			if b.kind == None || l.budget.Mode != Enforce {
 				next = s
 				continue
 			}
-			wake = earlier(wake, at)
+			wake = earlier(wake, b.until)
 		}
 		if next == nil {
 			l.arm(now, wake)
@@ -187,6 +187,7 @@ func (l *ledger) rest(now time.Duration) {
 	}
 	l.requests.reset()
 	l.execution.reset()
-	l.shares, l.kept, l.places = nil, 0, 0
+	l.requests.others, l.execution.others, l.concurrency.others = backoff{}, backoff{}, backoff{}
+	l.shares, l.kept, l.heaviest = nil, 0, 0
 	l.waiting, l.timer = nil, nil
 }

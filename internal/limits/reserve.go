@@ -38,21 +38,21 @@ func (l *ledger) reserve(now time.Duration) {
 	weights := 0.0
 	for name, s := range l.shares {
 		s.used.advance(now)
-		s.kept, s.places = 0, 0
+		s.kept = 0
 		if s.used.sum == 0 && !s.recent(now, l.span) {
 			delete(l.shares, name)
 			continue
 		}
 		weights += s.weight
 	}
-	l.kept, l.places = 0, 0
+	l.kept, l.heaviest = 0, 0
 	requests, millis := l.requests.limit(), l.execution.limit()
 	for _, s := range l.shares {
 		if s.recent(now, l.span) {
 			whole := math.Min(requests, millis/math.Max(s.busy, 1))
 			s.keep(now, l.span, whole*s.weight/weights)
 			l.kept += s.kept
-			l.places += int(s.places)
+			l.heaviest = math.Max(l.heaviest, s.weight)
 		}
 	}
 }
@@ -72,20 +72,4 @@ func (l *ledger) keptFrom(s *share) (requests, millis float64) {
 		millis += other.kept * other.busy
 	}
 	return l.kept, math.Min(millis, limit/2)
-}
-
-// placesKept is how many places s must leave to others of the limit: one for
-// each who was here recently, or as many as it uses, but never more than a
-// quarter of all.
-func (l *ledger) placesKept(s *share, limit int) int {
-	if l.places == 0 || l.inFlight+l.places < limit || limit < 2 {
-		return 0
-	}
-	kept := 0
-	for _, other := range l.shares {
-		if other != s && len(other.queue) == 0 {
-			kept += int(max(0, other.places-other.inFlight))
-		}
-	}
-	return min(kept, max(1, limit/4))
 }

@@ -22,7 +22,6 @@ type share struct {
 	busy  float64       // mean execution time, milliseconds
 
 	inFlight int32
-	places   int32   // that others leave to it, with those it has
 	kept     float64 // requests that others leave to it
 }
 
@@ -63,7 +62,6 @@ func (s *share) recent(now, span time.Duration) bool {
 // what it has used, but not more than its fair part of the whole.
 func (s *share) keep(now, span time.Duration, fair float64) {
 	need := s.predicted(now, span)
-	s.places = int32(math.Max(1, math.Min(math.Ceil(need/span.Seconds()*s.busy/1e3), 1<<20)))
 	// Arrivals scatter around their mean, and the caller's own use is known
 	// only to a fifteenth of the window.
 	need += 2*math.Sqrt(need) + need/shareSlices + 1

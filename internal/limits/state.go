@@ -26,16 +26,23 @@ type State struct {
 	Throttled [limitKinds]uint64 // were refused by the organization
 	WouldWait [limitKinds]uint64 // in Report mode
 
+	RefusedFor [reasons]uint64 // were told *Full, by Reason
+
 	Callers []CallerState // by use, greatest first
 }
 
 // Use is how far one limit is used.
 type Use struct {
 	Used       float64 // by us
-	Elsewhere  float64 // by others, as far as the organization lets us see
-	Limit      float64 // in force; zero: none
+	Limit      float64 // in force; zero: none. Of places, what may be used now
 	Configured float64 // zero: none
-	Learned    float64 // the organization's word; zero: none
+	Named      float64 // by the organization's newest refusal that named one; zero: none
+	// HeldBack is the part of the limit that is not used since others seem to use
+	// it: the organization refused calls, or says that less remains.
+	HeldBack float64
+	// TestIn is how long until more of what is held back is tried; zero: it
+	// is being tried, or nothing is held back.
+	TestIn time.Duration
 }
 
 // CallerState is one caller's part.
@@ -50,6 +57,8 @@ type CallerState struct {
 // counters is what a ledger only counts.
 type counters struct {
 	waited, refused, throttled, wouldWait [limitKinds]uint64
+
+	refusedFor [reasons]uint64
 
 	operations uint64
 	day        int32 // of operations, since 1970
@@ -67,8 +76,8 @@ func (l *ledger) snapshot() State {
 	s := State{
 		Mode:          l.budget.Mode,
 		Window:        l.span,
-		Requests:      l.requests.use(now, float64(l.counted)),
-		ExecutionTime: l.execution.use(now, l.pending(now)),
+		Requests:      l.requests.use(now, float64(l.counted), 1),
+		ExecutionTime: l.execution.use(now, l.pending(now), l.guess()),
 		Concurrency:   l.concurrency.use(now, l.inFlight),
 		Waiting:       l.queued,
 		DOPHint:       int(l.counters.dopHint),
@@ -76,6 +85,7 @@ func (l *ledger) snapshot() State {
 		Refused:       l.counters.refused,
 		Throttled:     l.counters.throttled,
 		WouldWait:     l.counters.wouldWait,
+		RefusedFor:    l.counters.refusedFor,
 	}
 	if l.cooldown.slots > 0 && now < l.cooldown.until {
 		s.ClosedFor, s.ClosedBy = l.cooldown.until-now, l.cooldown.kind
@@ -93,24 +103,38 @@ func (l *ledger) snapshot() State {
 	return s
 }
 
-func (m *budgetCounter) use(now time.Duration, pending float64) Use {
-	u := Use{
-		Used:       float64(m.sum) + pending,
-		Elsewhere:  math.Max(0, -m.biasNow(now)),
-		Configured: m.configured,
-		Learned:    m.learned,
-	}
-	if limit := m.limit(); !math.IsInf(limit, 1) {
-		u.Limit = limit
+// use is the picture of a counter. The number in force is the organization's
+// where it grants more than we started from.
+func (m *budgetCounter) use(now time.Duration, pending, unit float64) Use {
+	u := m.ceiling.use(now, unit)
+	u.Used = float64(m.sum) + pending
+	if bias := m.biasNow(now); bias > 0 {
+		u.Limit += bias
+	} else {
+		u.HeldBack = math.Min(u.Limit, u.HeldBack-bias)
 	}
 	return u
 }
 
 func (c *concurrencyLimit) use(now time.Duration, inFlight int) Use {
-	u := Use{Used: float64(inFlight), Configured: float64(c.configured), Learned: float64(c.learned)}
-	if known := c.known(); known != math.MaxInt {
-		limit, _ := c.limit(now)
-		u.Limit, u.Elsewhere = float64(limit), float64(known-limit)
+	u := c.ceiling.use(now, 1)
+	u.Used = float64(inFlight)
+	if u.Limit > 0 {
+		places, _ := c.places(now)
+		u.Limit = float64(places)
+	}
+	return u
+}
+
+func (c *ceiling) use(now time.Duration, unit float64) Use {
+	u := Use{Configured: c.configured, Named: c.named}
+	limit := c.limit()
+	if math.IsInf(limit, 1) {
+		return u
+	}
+	u.Limit, u.HeldBack = limit, math.Max(0, limit-math.Max(0, c.open(now, unit)))
+	if at := c.changes(now); at > 0 && u.HeldBack > 0 {
+		u.TestIn = at - now
 	}
 	return u
 }

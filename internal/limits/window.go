@@ -21,6 +21,9 @@ func newSlidingWindow(span time.Duration, n int) slidingWindow {
 	return slidingWindow{slice: slice, n: n}
 }
 
+// span is how long an amount counts.
+func (w *slidingWindow) span() time.Duration { return time.Duration(w.n) * w.slice }
+
 // number is the slice that holds the instant.
 func (w *slidingWindow) number(at time.Duration) int64 { return int64(at / w.slice) }
 
@@ -80,7 +83,7 @@ func (w *slidingWindow) put(number int64, amount uint64) {
 // freed is the instant at which amount will have left. Beyond what the window
 // holds it counts on as if as much as limit came and left in every span.
 func (w *slidingWindow) freed(amount, limit float64) time.Duration {
-	span := time.Duration(w.n) * w.slice
+	span := w.span()
 	if w.sum == 0 && amount <= limit {
 		return w.nextTick()
 	}

@@ -12,11 +12,10 @@ func scaled() *organization {
 	return &organization{requests: 600, window: 3 * time.Second, execution: 12 * time.Second, concurrency: 8}
 }
 
-func (o *organization) budget() Budget {
-	return Budget{
+func (o *organization) budget() terms {
+	return terms{Budget{
 		Requests: o.requests, Window: o.window, ExecutionTime: o.execution, Concurrency: o.concurrency,
-		QueueWait: 30 * time.Second,
-	}
+	}, 30 * time.Second}
 }
 
 func TestOrganizationNeverRefusesAndTheCeilingIsReached(t *testing.T) {
