@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"dynproxy/internal/callers"
+	"dynproxy/internal/httpguard"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/odata"
 	"dynproxy/internal/problem"
-	"dynproxy/internal/strict"
 	"dynproxy/tenants"
 )
 
@@ -25,7 +25,7 @@ func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 	if h.draining.Load() {
 		return &problem.Error{Code: problem.Draining, Message: "The proxy is shutting down; try again.", RetryAfter: retryWhenDraining}
 	}
-	if reason := strict.Refused(r); reason != "" {
+	if reason := httpguard.Refused(r); reason != "" {
 		return problem.New(problem.BadRequest, "The request can be read in two ways: %s.", reason)
 	}
 	if err := h.enter(c, r); err != nil {
@@ -58,7 +58,7 @@ func (h *Handler) identify(c *call, w http.ResponseWriter, r *http.Request) erro
 	if !h.Callers.Configured() {
 		return nil
 	}
-	who, err := h.Callers.Identify(r, c.addr, strict.TLSState(r))
+	who, err := h.Callers.Identify(r, c.addr, httpguard.TLSState(r))
 	if stranger, ok := errors.AsType[*callers.Unauthorized](err); ok {
 		message := "The proxy does not know this caller. Send the caller's key as X-Api-Key, or its name and key by HTTP Basic."
 		if stranger.Hint != "" {
@@ -151,7 +151,7 @@ func (h *Handler) unknown(name string) *problem.Error {
 // in; requests may carry any base under which callers know the tenant.
 func (h *Handler) linksFor(t *tenants.Tenant, r *http.Request, prefix string) *odata.Rewriter {
 	scheme := "http://"
-	if strict.TLSState(r) != nil {
+	if httpguard.TLSState(r) != nil {
 		scheme = "https://"
 	}
 	name := "/" + t.Name

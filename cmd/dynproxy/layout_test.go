@@ -19,7 +19,7 @@ var plan = map[string][]string{
 
 	"consent": {"internal/check"},
 	"portal":  {"internal/check"},
-	"proxy":   {"tenants", "internal/callers", "internal/limits", "internal/odata", "internal/problem", "internal/strict"},
+	"proxy":   {"tenants", "internal/callers", "internal/limits", "internal/odata", "internal/problem", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
 	"internal/appuser":            nil,
@@ -38,7 +38,7 @@ var plan = map[string][]string{
 	"internal/retryafter":         nil,
 	"internal/secret":             {"internal/textfile"},
 	"internal/soap":               nil,
-	"internal/strict":             nil,
+	"internal/httpguard":          nil,
 	"internal/textfile":           nil,
 	"internal/traffic":            nil,
 }

@@ -23,9 +23,9 @@ import (
 
 	"dynproxy/internal/callers"
 	"dynproxy/internal/envfile"
+	"dynproxy/internal/httpguard"
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
-	"dynproxy/internal/strict"
 	"dynproxy/internal/textfile"
 	"dynproxy/internal/traffic"
 	"dynproxy/proxy"
@@ -201,7 +201,7 @@ func (h *house) server(handler http.Handler) *http.Server {
 		IdleTimeout:       h.cfg.KeepAlive,
 		MaxHeaderBytes:    h.cfg.MaxHeaderBytes,
 		ErrorLog:          quiet(h.log),
-		ConnContext:       strict.ConnContext,
+		ConnContext:       httpguard.ConnContext,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: h.cfg.MaxStreams},
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is for the Handler to refuse
@@ -209,16 +209,16 @@ func (h *house) server(handler http.Handler) *http.Server {
 }
 
 // guard puts what looks at connections before the server.
-func (h *house) guard(l net.Listener) (*strict.Guard, error) {
-	bounds := strict.Limits{Head: h.cfg.MaxHeaderBytes, RequestLine: h.cfg.MaxURLBytes, Connections: h.cfg.MaxConns, PerAddress: h.cfg.MaxConnsPerAddr}
+func (h *house) guard(l net.Listener) (*httpguard.Guard, error) {
+	bounds := httpguard.Limits{Head: h.cfg.MaxHeaderBytes, RequestLine: h.cfg.MaxURLBytes, Connections: h.cfg.MaxConns, PerAddress: h.cfg.MaxConnsPerAddr}
 	if h.cfg.TLSCertFile == "" {
-		return strict.Listener(l, bounds), nil
+		return httpguard.Listener(l, bounds), nil
 	}
 	over, err := callersTLS(h.cfg)
 	if err != nil {
 		return nil, err
 	}
-	return strict.TLSListener(l, over, bounds), nil
+	return httpguard.TLSListener(l, over, bounds), nil
 }
 
 // callersTLS is how callers connect where TLS is set.

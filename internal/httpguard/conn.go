@@ -1,4 +1,4 @@
-package strict
+package httpguard
 
 import (
 	"crypto/tls"

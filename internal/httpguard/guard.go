@@ -1,4 +1,4 @@
-package strict
+package httpguard
 
 import (
 	"context"
@@ -17,10 +17,10 @@ const handshakeTime = 10 * time.Second
 // Guard is a listener whose connections keep ambiguous requests from the
 // server, and which holds the number of connections within Limits.
 type Guard struct {
-	inner  net.Listener
-	limits Limits
-	turned atomic.Int64
-	failed atomic.Int64
+	inner    net.Listener
+	limits   Limits
+	rejected atomic.Int64
+	failed   atomic.Int64
 
 	mu   sync.Mutex         // guards open and from
 	open int                // connections in all
@@ -63,7 +63,7 @@ func TLSListener(l net.Listener, config *tls.Config, limits Limits) *Guard {
 	}
 	g.arrived = make(chan arrival)
 	g.ctx, g.cancel = context.WithCancel(context.Background())
-	g.wait.Go(g.greet)
+	g.wait.Go(g.acceptLoop)
 	return g
 }
 
@@ -105,8 +105,8 @@ func (g *Guard) Open() int {
 	return g.open
 }
 
-// Turned returns how many connections were closed for Limits.
-func (g *Guard) Turned() int64 { return g.turned.Load() }
+// Rejected returns how many connections were closed for Limits.
+func (g *Guard) Rejected() int64 { return g.rejected.Load() }
 
 // Failed returns how many TLS handshakes failed.
 func (g *Guard) Failed() int64 { return g.failed.Load() }
@@ -122,7 +122,7 @@ func (g *Guard) admit() (*counted, error) {
 		if g.enter(addr) {
 			return &counted{Conn: c, leave: sync.OnceFunc(func() { g.leave(addr) })}, nil
 		}
-		g.turned.Add(1)
+		g.rejected.Add(1)
 		c.Close()
 	}
 }
@@ -173,13 +173,13 @@ func (c *counted) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// greet accepts and starts handshakes until the listener is closed.
-func (g *Guard) greet() {
+// acceptLoop accepts and starts handshakes until the listener is closed.
+func (g *Guard) acceptLoop() {
 	places := make(chan struct{}, g.limits.Handshakes)
 	for {
 		c, err := g.admit()
 		if err != nil {
-			g.hand(arrival{err: err})
+			g.deliver(arrival{err: err})
 			if errors.Is(err, net.ErrClosed) || g.ctx.Err() != nil {
 				return
 			}
@@ -192,17 +192,17 @@ func (g *Guard) greet() {
 			return
 		}
 		g.wait.Go(func() {
-			shaken := g.handshake(c)
+			secure := g.handshake(c)
 			<-places
-			if shaken != nil && !g.hand(arrival{conn: shaken}) {
-				shaken.Close()
+			if secure != nil && !g.deliver(arrival{conn: secure}) {
+				secure.Close()
 			}
 		})
 	}
 }
 
-// hand gives a to Accept. It reports false when the Guard was closed first.
-func (g *Guard) hand(a arrival) bool {
+// deliver gives a to Accept. It reports false when the Guard was closed first.
+func (g *Guard) deliver(a arrival) bool {
 	select {
 	case g.arrived <- a:
 		return true

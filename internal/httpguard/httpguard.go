@@ -1,9 +1,9 @@
-// Package strict keeps HTTP/1 requests that two parsers may read differently
+// Package httpguard keeps HTTP/1 requests that two parsers may read differently
 // away from handlers. net/http repairs many of them silently (it drops a
 // Content-Length beside a Transfer-Encoding, takes a bare LF for a line end,
 // lets an absolute target override Host), so they must be seen on the
 // connection, before net/http reads them.
-package strict
+package httpguard
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package strict
+package httpguard
 
 import (
 	"bufio"
@@ -163,8 +163,8 @@ func TestConnectionsAreLimitedAndGivenBack(t *testing.T) {
 				}
 				held = append(held, c)
 			}
-			if got := talk(t, addr, 1, get+"\r\n"); !strings.HasPrefix(got[0], "end") || g.Turned() != 1 || g.Open() != 2 {
-				t.Errorf("the third got %q; %d turned away, %d open", got, g.Turned(), g.Open())
+			if got := talk(t, addr, 1, get+"\r\n"); !strings.HasPrefix(got[0], "end") || g.Rejected() != 1 || g.Open() != 2 {
+				t.Errorf("the third got %q; %d rejected away, %d open", got, g.Rejected(), g.Open())
 			}
 			held[0].Close()
 			for deadline := time.Now().Add(10 * time.Second); g.Open() == 2 && time.Now().Before(deadline); {
