@@ -35,6 +35,7 @@ func (o *Organization) identify(r *http.Request) (caller, http.HandlerFunc) {
 	c := caller{app: strings.ToLower(token.Claims.App), user: token.Claims.IDType == "user", asked: token.Claims.Asked}
 	c.who.ApplicationID = c.app
 	c.who.UserID, _, _ = o.data.ApplicationUser(c.app)
+	c.who.NoRole = o.lacksRole(c)
 	if c.user {
 		// The data know application users only; the administrator is one of
 		// them, made when first seen.
@@ -143,8 +144,13 @@ func (o *Organization) admit(c caller, at moment) http.HandlerFunc {
 	return nil
 }
 
+// forbid refuses a request: the Web API by 403, SOAP by a fault.
 func forbid(code, message string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if isSOAP(r.URL.Path) {
+			dataverse.WriteFault(w, code, message, 0)
+			return
+		}
 		dataverse.WriteError(w, http.StatusForbidden, code, message)
 	}
 }

@@ -177,17 +177,18 @@ func TestBentHeaders(t *testing.T) {
 func TestPromisedLimits(t *testing.T) {
 	h, org, url, tok := overWire(t)
 	const name = "x-ms-ratelimit-burst-remaining-xrm-requests"
-	for what, c := range map[string]struct {
+	for _, c := range []struct {
+		what   string
 		limits emulator.Limits
 		want   string
 	}{
-		"over-promised": {emulator.Limits{Requests: 6000, Promised: 8000}, "7999"},
-		"silent":        {emulator.Limits{Requests: 6000, Silent: true}, ""},
+		{"over-promised", emulator.Limits{Requests: 6000, Promised: 8000}, "7999"},
+		{"silent", emulator.Limits{Requests: 6000, Silent: true}, ""},
 	} {
 		org.SetLimits(c.limits)
 		got := h.do(t, request(t, "GET", url+"/api/data/v9.2/WhoAmI", "", "Authorization", "Bearer "+tok))
 		if got := got.Header.Get(name); got != c.want {
-			t.Errorf("%s: %q, want %q", what, got, c.want)
+			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}
 	}
 }

@@ -67,7 +67,7 @@ type Fault struct {
 	Number     int           // for AADSTS
 	Location   string        // for Redirect
 	Claims     string        // for Claims: what a token must have been asked with, as JSON
-	RetryAfter time.Duration // rounded up to seconds
+	RetryAfter time.Duration // rounded up to seconds, but for SOAP
 	Delay      time.Duration // for Slow, Skew, Stall and SlowHandshake
 	After      int           // bytes of a body, for Stall
 }

@@ -275,3 +275,31 @@ func TestSkewedClocks(t *testing.T) {
 		}
 	})
 }
+
+// TestSOAPIsRefusedByFaults: whatever stands in the way of a caller with a good
+// token, JSON is no answer to SOAP.
+func TestSOAPIsRefusedByFaults(t *testing.T) {
+	const nobody = "77777777-7777-4777-8777-777777777777"
+	for code, hinder := range map[string]func(o *emulator.Organization){
+		"-2147015840": func(o *emulator.Organization) { o.RemoveApplicationUser(clientID) },
+		"-2147220955": func(o *emulator.Organization) { o.SetApplicationUser(clientID, true, false) },
+		"-2147220960": func(o *emulator.Organization) { o.SetApplicationUser(clientID, false, true) },
+		"-2147131906": func(o *emulator.Organization) { inject(t, o, emulator.Fault{Kind: emulator.Firewall}) },
+		"-2147131908": func(o *emulator.Organization) { inject(t, o, emulator.Fault{Kind: emulator.AccessControl}) },
+		"-2147015902": func(o *emulator.Organization) {
+			inject(t, o, emulator.Fault{Kind: emulator.Throttle, RetryAfter: 65 * time.Second})
+		},
+	} {
+		h := open(t, seed())
+		hinder(h.Organization("contoso"))
+		tok := h.token(t, login, tenantID, contoso)
+		got := h.do(t, request(t, "POST", contoso+"/XRMServices/2011/Organization.svc/web", `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>`+
+			`<Delete xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Services"><entityName>account</entityName><id>`+nobody+`</id></Delete></s:Body></s:Envelope>`, "Authorization", "Bearer "+tok))
+		if got.StatusCode != 500 || !strings.HasPrefix(got.Header.Get("Content-Type"), "text/xml") || !strings.Contains(got.body, "<ErrorCode>"+code+"</ErrorCode>") {
+			t.Errorf("%s: %d %s", code, got.StatusCode, got.body)
+		}
+		if code == "-2147015902" && !strings.Contains(got.body, ">PT1M5S<") {
+			t.Errorf("the wait: %s", got.body)
+		}
+	}
+}

@@ -73,14 +73,13 @@ func (l *Limits) UnmarshalJSON(data []byte) error {
 
 // facet is one of the three limits, in the words of Dataverse.
 type facet struct {
-	code   string // in the Web API
-	number int    // in SOAP
+	code string
 }
 
 var (
-	requestsFacet    = facet{"0x80072322", -2147015902}
-	executionFacet   = facet{"0x80072321", -2147015903}
-	concurrencyFacet = facet{"0x80072326", -2147015898}
+	requestsFacet    = facet{"0x80072322"}
+	executionFacet   = facet{"0x80072321"}
+	concurrencyFacet = facet{"0x80072326"}
 )
 
 // overuse is a refusal by one of the limits.

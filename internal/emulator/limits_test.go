@@ -230,7 +230,7 @@ func TestSOAPIsThrottledByFault(t *testing.T) {
 		if got.StatusCode != http.StatusInternalServerError || got.Header.Get("Retry-After") != "" {
 			t.Errorf("%d, Retry-After %q", got.StatusCode, got.Header.Get("Retry-After"))
 		}
-		for _, want := range []string{"<ErrorCode>-2147015902</ErrorCode>", "<c:key>Retry-After</c:key>", ">PT60S<", "Number of requests exceeded the limit of 1 over"} {
+		for _, want := range []string{"<ErrorCode>-2147015902</ErrorCode>", ":key>Retry-After</", ">PT1M<", "Number of requests exceeded the limit of 1 over"} {
 			if !strings.Contains(got.body, want) {
 				t.Errorf("no %s in %s", want, got.body)
 			}

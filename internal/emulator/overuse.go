@@ -2,10 +2,8 @@ package emulator
 
 import (
 	"cmp"
-	"encoding/xml"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"dynproxy/internal/emulator/dataverse"
@@ -19,6 +17,7 @@ func (o *Organization) budget(m moment, at place) (leave func(), refusal http.Ha
 	}
 	leave, refused := o.throttle.enter(at)
 	if refused != nil {
+		refused.retryAfter = (refused.retryAfter + time.Second - 1).Truncate(time.Second)
 		return nil, tooMany(refused)
 	}
 	return leave, nil
@@ -59,7 +58,7 @@ func concurrencyMessage(limit int) string {
 func tooMany(o *overuse) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if isSOAP(r.URL.Path) {
-			o.writeFault(w)
+			dataverse.WriteFault(w, o.code, o.message, o.retryAfter)
 			return
 		}
 		if o.retryAfter > 0 {
@@ -67,23 +66,4 @@ func tooMany(o *overuse) http.HandlerFunc {
 		}
 		dataverse.WriteError(w, http.StatusTooManyRequests, o.code, o.message)
 	}
-}
-
-// writeFault answers as the Organization Service does: the wait is a duration
-// in the details of an OrganizationServiceFault.
-func (o *overuse) writeFault(w http.ResponseWriter) {
-	var message strings.Builder
-	// A strings.Builder takes everything.
-	_ = xml.EscapeText(&message, []byte(o.message))
-	w.Header().Set("Content-Type", "text/xml; charset=utf-8")
-	w.WriteHeader(http.StatusInternalServerError)
-	fmt.Fprintf(w, `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><s:Fault>`+
-		`<faultcode>s:Client</faultcode><faultstring xml:lang="en-US">%[1]s</faultstring><detail>`+
-		`<OrganizationServiceFault xmlns="http://schemas.microsoft.com/xrm/2011/Contracts" xmlns:i="http://www.w3.org/2001/XMLSchema-instance">`+
-		`<ErrorCode>%[2]d</ErrorCode>`+
-		`<ErrorDetails xmlns:c="http://schemas.datacontract.org/2004/07/System.Collections.Generic"><KeyValuePairOfstringanyType>`+
-		`<c:key>Retry-After</c:key><c:value i:type="d:duration" xmlns:d="http://schemas.microsoft.com/2003/10/Serialization/">PT%[3]sS</c:value>`+
-		`</KeyValuePairOfstringanyType></ErrorDetails><Message>%[1]s</Message><Timestamp>%[4]s</Timestamp><InnerFault i:nil="true"/>`+
-		`</OrganizationServiceFault></detail></s:Fault></s:Body></s:Envelope>`,
-		message.String(), o.number, seconds(o.retryAfter), time.Now().UTC().Format(time.RFC3339))
 }

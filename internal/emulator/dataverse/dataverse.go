@@ -2,8 +2,8 @@
 // behind authentication, as an HTTP client meets it.
 //
 // It answers the Web API (/api/data/vX.Y/), relevance search (/api/search/)
-// and the few messages of the organization service
-// (/XRMServices/2011/Organization.svc/web) that clients send first. What it
+// and the organization service (/XRMServices/2011/Organization.svc and /web):
+// its description, its operations and the messages that concern records. What it
 // answers is meant to be right: a query, function or header that it does not
 // implement is refused with an error of Dataverse's shape, never answered
 // approximately.
@@ -27,6 +27,7 @@ import (
 type Caller struct {
 	UserID        string // systemuserid
 	ApplicationID string // the application's client id
+	NoRole        bool   // it holds no security role, whatever the data say
 }
 
 // Organization is one organization with its data. It may be used by several

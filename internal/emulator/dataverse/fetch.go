@@ -129,6 +129,11 @@ func (q *request) readFetch(t *table, text string) (*fetched, error) {
 	if err := xml.Unmarshal([]byte(text), &root); err != nil || root.XMLName.Local != "fetch" {
 		return nil, badQuery("Invalid XML in the FetchXML query: %v", err)
 	}
+	return q.readFetchTree(t, &root)
+}
+
+// readFetchTree reads a query that is an element already.
+func (q *request) readFetchTree(t *table, root *node) (*fetched, error) {
 	err := root.only("version", "output-format", "mapping", "no-lock", "count", "page", "paging-cookie", "top", "distinct", "aggregate", "returntotalrecordcount")
 	if err != nil {
 		return nil, err
@@ -137,7 +142,7 @@ func (q *request) readFetch(t *table, text string) (*fetched, error) {
 		return nil, notImplemented("The attributes 'distinct' and 'aggregate' of FetchXML are not supported.")
 	}
 	f := &fetched{page: 1, size: maxPage, total: isTrue(root.attr("returntotalrecordcount"))}
-	if err := f.readPaging(&root); err != nil {
+	if err := f.readPaging(root); err != nil {
 		return nil, err
 	}
 	if len(root.Nodes) != 1 || root.Nodes[0].XMLName.Local != "entity" || root.Nodes[0].attr("name") != t.name {

@@ -38,11 +38,16 @@ func (q *request) create(t *table, key keyPart, opts options, prefer *preference
 
 // insert makes a record, with the records nested in it, and returns its id.
 func (q *request) insert(t *table, key keyPart, body map[string]any) (string, error) {
-	d := q.org.data
 	e, err := q.readEntry(t, body, true)
 	if err != nil {
 		return "", err
 	}
+	return q.store(t, key, e)
+}
+
+// store makes a record of what was read, and returns its id.
+func (q *request) store(t *table, key keyPart, e *entry) (string, error) {
+	d := q.org.data
 	for name, v := range key.values {
 		if t.stored(name).kind == kindLookup {
 			v = reference{t.lookupTarget(name), v.(string)}
@@ -178,6 +183,11 @@ func (q *request) change(t *table, id string, body map[string]any) error {
 	if e.id != "" && e.id != id {
 		return badPayload(t, "The key '%s' in the body is not that of the record.", e.id)
 	}
+	return q.rewrite(t, id, e)
+}
+
+// rewrite writes what was read into a record that exists.
+func (q *request) rewrite(t *table, id string, e *entry) error {
 	after := map[string]any{}
 	for name, v := range q.org.data.find(t, id).values {
 		after[name] = v
