@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// longestHead bounds the head of a part and of a message within it, in bytes. Dataverse takes addresses of up to 64 KiB.
-const longestHead = 128 << 10
+// longestHeader bounds the head of a part and of a message within it, in bytes. Dataverse takes addresses of up to 64 KiB.
+const longestHeader = 128 << 10
 
 // lengthHold bounds how much of a body is held to learn its new length before its head goes out, in bytes.
 const lengthHold = 1 << 20
@@ -70,11 +70,11 @@ func (b *batch) between() error {
 	if start {
 		is, err := b.delimiter(piece)
 		if is.delimiter || err != nil {
-			b.cross(piece, is)
+			b.enterPart(piece, is)
 			return err
 		}
 	}
-	if err := b.hidden(len(piece)); err != nil {
+	if err := b.bareCRBoundary(len(piece)); err != nil {
 		return err
 	}
 	b.out.Write(piece)
@@ -115,22 +115,22 @@ func (b *batch) delimiter(line []byte) (crossing, error) {
 	return crossing{}, nil
 }
 
-// cross passes over a delimiter. A delimiter of the batch also ends a change set that is still open.
-func (b *batch) cross(line []byte, is crossing) {
+// enterPart passes over a delimiter. A delimiter of the batch also ends a change set that is still open.
+func (b *batch) enterPart(line []byte, is crossing) {
 	if !is.delimiter {
 		return
 	}
 	b.out.Write(line)
 	b.in.advance(len(line))
-	b.open, b.next = b.open[:is.depth+1], b.partHead
+	b.open, b.next = b.open[:is.depth+1], b.readPartHeader
 	if is.closing {
 		b.open, b.next = b.open[:is.depth], b.between
 	}
 }
 
-// hidden refuses a delimiter behind a lone carriage return within the n bytes peeked at: readers that take it for the end
+// bareCRBoundary refuses a delimiter behind a lone carriage return within the n bytes peeked at: readers that take it for the end
 // of a line would see a part there which we do not.
-func (b *batch) hidden(n int) error {
+func (b *batch) bareCRBoundary(n int) error {
 	if !b.strict {
 		return nil
 	}
@@ -147,15 +147,15 @@ func (b *batch) hidden(n int) error {
 	}
 }
 
-// partHead reads the head of a part and decides what it is.
-func (b *batch) partHead() error {
-	h, err := b.head()
+// readPartHeader reads the head of a part and decides what it is.
+func (b *batch) readPartHeader() error {
+	h, err := b.header()
 	if err != nil {
 		return err
 	}
 	b.next = b.between
 	if b.strict {
-		if err := b.checkPartHead(h); err != nil {
+		if err := b.checkPartHeader(h); err != nil {
 			return err
 		}
 	}
@@ -187,8 +187,8 @@ func (b *batch) mayOpen(boundary string) bool {
 		boundary != b.top && boundary != b.top+"--" && boundary+"--" != b.top
 }
 
-// checkPartHead refuses the heads of parts whose content cannot be judged.
-func (b *batch) checkPartHead(h *heading) error {
+// checkPartHeader refuses the heads of parts whose content cannot be judged.
+func (b *batch) checkPartHeader(h *partHeader) error {
 	if h.end != endBlank {
 		return b.wrong("the head of a part breaks off")
 	}
@@ -264,7 +264,7 @@ func (p *partBody) line(buf []byte) (int, error) {
 			return 0, p.end()
 		}
 	}
-	if err := p.b.hidden(len(piece)); err != nil {
+	if err := p.b.bareCRBoundary(len(piece)); err != nil {
 		return 0, err
 	}
 	n := copy(buf, piece)

@@ -197,8 +197,8 @@ func TestBatchThatIsRefused(t *testing.T) {
 		"change set like the end":       "--b\nContent-Type: multipart/mixed; boundary=b--\n\n--b--",
 		"too deep":                      "--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\nContent-Type: multipart/mixed; boundary=d\n\n--d--\n--c--\n--b--",
 		"part after the end":            part("GET /x HTTP/1.1\n") + part("DELETE /x HTTP/1.1\n"),
-		"long head":                     part("GET /x HTTP/1.1\n" + strings.Repeat("A: 12345678\n", longestHead/8)),
-		"long line":                     part("GET /x HTTP/1.1\nA: " + strings.Repeat("x", longestHead) + "\n"),
+		"long head":                     part("GET /x HTTP/1.1\n" + strings.Repeat("A: 12345678\n", longestHeader/8)),
+		"long line":                     part("GET /x HTTP/1.1\nA: " + strings.Repeat("x", longestHeader) + "\n"),
 	}
 	for name, in := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -30,7 +30,7 @@ func (r *Rewriter) BatchRequest(dst io.Writer, src io.Reader, boundary string, j
 		return &BatchError{Err: fmt.Errorf("a boundary has 1 to %d bytes, this one %d", longestBoundary, len(boundary))}
 	}
 	b := newBatch(src, boundary, true)
-	q := &batchRequest{batch: b, r: r, judge: judge, links: newStream(nil, &links{head: newHead(r.homeward())})}
+	q := &batchRequest{batch: b, r: r, judge: judge, links: newStream(nil, &links{prefix: newLinkPrefix(r.toOrg())})}
 	b.message = q.message
 	for {
 		err := b.next()
@@ -64,7 +64,7 @@ func (q *batchRequest) flush(dst io.Writer) error {
 
 // message judges the next request and writes its head.
 func (q *batchRequest) message() error {
-	h, err := q.messageHead()
+	h, err := q.messageHeader()
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (q *batchRequest) message() error {
 }
 
 // checkMessage refuses a head that not every reader reads alike.
-func (q *batchRequest) checkMessage(h *heading) error {
+func (q *batchRequest) checkMessage(h *partHeader) error {
 	if h.end == endBroken {
 		return errors.New("the head of a request breaks off or is too long")
 	}
@@ -105,7 +105,7 @@ func (q *batchRequest) checkMessage(h *heading) error {
 }
 
 // readPart reads the request line, puts the organization's in its place, and gives what is to be judged.
-func (q *batchRequest) readPart(h *heading) (*Part, error) {
+func (q *batchRequest) readPart(h *partHeader) (*Part, error) {
 	text := strings.Trim(h.first, "\r\n")
 	from := strings.IndexByte(text, ' ')
 	to := strings.LastIndexByte(text, ' ')

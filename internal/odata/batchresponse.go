@@ -15,7 +15,7 @@ func (r *Rewriter) BatchResponse(src io.Reader, boundary string) io.Reader {
 	if boundary == "" || len(boundary) > longestBoundary {
 		b.open = nil
 	}
-	a := &batchResponse{batch: b, r: r, links: newStream(nil, &links{head: newHead(r.outward())})}
+	a := &batchResponse{batch: b, r: r, links: newStream(nil, &links{prefix: newLinkPrefix(r.toPublic())})}
 	b.message = a.message
 	return a
 }
@@ -42,7 +42,7 @@ func (a *batchResponse) Read(p []byte) (int, error) {
 
 // message rewrites the head of the next answer.
 func (a *batchResponse) message() error {
-	h, err := a.messageHead()
+	h, err := a.messageHeader()
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ type content struct {
 }
 
 // newContent reads from a message's head what its body is.
-func (b *batch) newContent(h *heading, rewrite func(io.Reader) io.Reader) *content {
+func (b *batch) newContent(h *partHeader, rewrite func(io.Reader) io.Reader) *content {
 	c := &content{raw: &partBody{b: b, declared: -1}}
 	if n, err := strconv.ParseInt(h.value("Content-Length"), 10, 64); err == nil && n >= 0 {
 		c.raw.declared = n
@@ -26,7 +26,7 @@ func (b *batch) newContent(h *heading, rewrite func(io.Reader) io.Reader) *conte
 }
 
 // partKind tells what the body of a message in a batch is. One without a type is taken for JSON, as Dataverse does.
-func partKind(h *heading) Kind {
+func partKind(h *partHeader) Kind {
 	if h.value("Content-Type") == "" {
 		return JSON
 	}
@@ -35,7 +35,7 @@ func partKind(h *heading) Kind {
 
 // send writes a message's head, and leaves its body to copyBody. A declared length becomes the new one. A body too long
 // to be held for that goes without one: the delimiter ends it as well.
-func (b *batch) send(h *heading, c *content) error {
+func (b *batch) send(h *partHeader, c *content) error {
 	b.next = b.copyBody
 	b.body = c.raw
 	if c.rewrite != nil {

@@ -8,7 +8,7 @@ import (
 // EndpointsBody gives an answer of RetrieveCurrentOrganization with its control links and the strings of
 // Detail.Endpoints.Values leading to the proxy. All other bytes are the source's.
 func (r *Rewriter) EndpointsBody(src io.Reader) io.Reader {
-	return newStream(r.ResponseBody(src), &endpoints{head: newHead(r.outward())})
+	return newStream(r.ResponseBody(src), &endpoints{prefix: newLinkPrefix(r.toPublic())})
 }
 
 // endpointsPath leads to the addresses. The array itself is one level deeper.
@@ -17,7 +17,7 @@ var endpointsPath = [...]string{"Detail", "Endpoints", "Values"}
 // endpoints is the editor of those addresses. It follows the nesting of the document, by depth alone: it is on the path
 // while every level so far was entered by the member that endpointsPath names.
 type endpoints struct {
-	head *head
+	prefix *linkPrefix
 
 	depth   int  // how many objects and arrays are open
 	on      int  // how many of them lead along the path
@@ -33,7 +33,7 @@ type endpoints struct {
 func (e *endpoints) edit(w []byte, end bool) (pass, drop int, put []byte) {
 	for pass < len(w) {
 		if e.text && !e.rest && e.listed() {
-			drop, put, known := e.head.swap(w[pass:], end)
+			drop, put, known := e.prefix.swap(w[pass:], end)
 			if !known {
 				return pass, 0, nil
 			}
@@ -56,7 +56,7 @@ func (e *endpoints) edit(w []byte, end bool) (pass, drop int, put []byte) {
 	return pass, 0, nil
 }
 
-func (e *endpoints) reset() { *e = endpoints{head: e.head} }
+func (e *endpoints) reset() { *e = endpoints{prefix: e.prefix} }
 
 // listed reports whether the string at hand is one of the addresses.
 func (e *endpoints) listed() bool {

@@ -9,32 +9,32 @@ import (
 // or arrays of strings, of members whose name is, or ends with, @odata.context, @odata.nextLink and their like. All
 // other bytes are the source's.
 func (r *Rewriter) ResponseBody(src io.Reader) io.Reader {
-	return newStream(src, &links{head: newHead(r.outward())})
+	return newStream(src, &links{prefix: newLinkPrefix(r.toPublic())})
 }
 
 // RequestBody gives a JSON request with its control links (@odata.id, @odata.bind and their like) in the organization's
 // own form. All other bytes are the source's.
 func (r *Rewriter) RequestBody(src io.Reader) io.Reader {
-	return newStream(src, &links{head: newHead(r.homeward())})
+	return newStream(src, &links{prefix: newLinkPrefix(r.toOrg())})
 }
 
 // links is the editor of control links in JSON. It does not parse: in valid JSON a string that is followed by a colon is
 // a member's name, whatever stands before it, and every control name holds an '@', plain or as \u0040. So it looks for
 // those, and reads on only from there.
 type links struct {
-	head *head
-	at   place
-	list bool // within an array of links
+	prefix *linkPrefix
+	at     state
+	list   bool // within an array of links
 	// odd tells that an odd number of backslashes stands right before the bytes at hand, while at is anywhere.
 	odd bool
 }
 
-func (l *links) reset() { *l = links{head: l.head} }
+func (l *links) reset() { *l = links{prefix: l.prefix} }
 
-type place int
+type state int
 
 const (
-	anywhere    place = iota
+	anywhere    state = iota
 	afterName         // behind the closing quote of a control name
 	beforeValue       // behind its colon, or in an array before an element
 	inValue           // behind the opening quote of a link
@@ -46,7 +46,7 @@ func (l *links) edit(w []byte, end bool) (pass, drop int, put []byte) {
 	for pass < len(w) {
 		rest := w[pass:]
 		if l.at == inValue {
-			drop, put, known := l.head.swap(rest, end)
+			drop, put, known := l.prefix.swap(rest, end)
 			if !known {
 				return pass, 0, nil
 			}
@@ -97,7 +97,7 @@ func (l *links) step(w []byte, end bool) (n int, known bool) {
 }
 
 // leave goes on after the beginning of a link: elsewhere for the one link of a member, to next within an array.
-func (l *links) leave(next place) {
+func (l *links) leave(next state) {
 	l.at, l.odd = next, false
 	if !l.list {
 		l.at = anywhere

@@ -21,13 +21,13 @@ type Rewriter struct {
 
 // ToPublic gives the proxy's form of a link of the organization. Any other text comes back as it is.
 func (r *Rewriter) ToPublic(link string) string {
-	return swap(r.outward(), link)
+	return swap(r.toPublic(), link)
 }
 
 // ToOrg gives the organization's own form of a link to the proxy or to one of the organization's hosts. Any other text
 // comes back as it is.
 func (r *Rewriter) ToOrg(link string) string {
-	return swap(r.homeward(), link)
+	return swap(r.toOrg(), link)
 }
 
 func swap(m mapping, link string) string {
@@ -38,12 +38,12 @@ func swap(m mapping, link string) string {
 	return m.to + link[n:]
 }
 
-// outward maps the organization's bases to the proxy's.
-func (r *Rewriter) outward() mapping {
+// toPublic maps the organization's bases to the proxy's.
+func (r *Rewriter) toPublic() mapping {
 	return newMapping(r.Public, []string{r.Org}, r.OrgAliases)
 }
 
-// homeward maps all bases to the organization's own.
-func (r *Rewriter) homeward() mapping {
+// toOrg maps all bases to the organization's own.
+func (r *Rewriter) toOrg() mapping {
 	return newMapping(r.Org, []string{r.Public, r.Org}, r.PublicAliases, r.OrgAliases)
 }

@@ -41,7 +41,7 @@ func (r *Rewriter) param(param string) string {
 // percentSwap gives a whole link of a query in the organization's form.
 func (r *Rewriter) percentSwap(link string) string {
 	d := percentDecode(link)
-	n := longest(r.homeward().from, d.text)
+	n := longest(r.toOrg().from, d.text)
 	if n < 0 {
 		return link
 	}

@@ -18,7 +18,7 @@ func (r *Rewriter) target(raw string) (asked, line string, err error) {
 	base := ""
 	switch {
 	case hasScheme(raw):
-		n := longest(r.homeward().from, raw)
+		n := longest(r.toOrg().from, raw)
 		if n < 0 {
 			return "", "", foreign(raw)
 		}

@@ -8,7 +8,7 @@ import (
 // WSDL gives a service description of the organization with its own addresses leading to the proxy: the attributes
 // location and schemaLocation, and the elements Address. All other bytes are the source's, comments included.
 func (r *Rewriter) WSDL(src io.Reader) io.Reader {
-	return newStream(src, &wsdl{mapping: r.outward(), to: []byte(r.Public), until: "<"})
+	return newStream(src, &wsdl{mapping: r.toPublic(), to: []byte(r.Public), until: "<"})
 }
 
 // wsdl is the editor of the addresses in XML.

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// head swaps the beginning of a link that is written as a JSON string. The replacement writes '/' as the link does.
-type head struct {
+// linkPrefix swaps the beginning of a link that is written as a JSON string. The replacement writes '/' as the link does.
+type linkPrefix struct {
 	mapping mapping
 	plain   []byte
 	slashed map[string][]byte // by how '/' is escaped
@@ -14,14 +14,14 @@ type head struct {
 	ends    []int             // where each byte of text ends in the source
 }
 
-func newHead(m mapping) *head {
+func newLinkPrefix(m mapping) *linkPrefix {
 	reach := m.reach()
-	return &head{mapping: m, plain: []byte(m.to), text: make([]byte, 0, reach), ends: make([]int, 0, reach)}
+	return &linkPrefix{mapping: m, plain: []byte(m.to), text: make([]byte, 0, reach), ends: make([]int, 0, reach)}
 }
 
 // swap looks at w, which begins behind the opening quote. It gives how many bytes are to be replaced, 0 for a link that
 // leads elsewhere, and by what. It reports false when w ends before that is known.
-func (h *head) swap(w []byte, end bool) (drop int, put []byte, known bool) {
+func (h *linkPrefix) swap(w []byte, end bool) (drop int, put []byte, known bool) {
 	if reach := cap(h.ends); len(w) >= reach {
 		// What matches as written, a delimiter behind it, needs no decoding.
 		if n := longest(h.mapping.from, w[:reach]); n >= 0 {
@@ -42,7 +42,7 @@ func (h *head) swap(w []byte, end bool) (drop int, put []byte, known bool) {
 }
 
 // decode reads as much of the link as decides, and reports whether it found that much or the link's end.
-func (h *head) decode(w []byte) bool {
+func (h *linkPrefix) decode(w []byte) bool {
 	h.text, h.ends = h.text[:0], h.ends[:0]
 	at := 0
 	for len(h.text) < cap(h.ends) {
@@ -63,7 +63,7 @@ func (h *head) decode(w []byte) bool {
 	return true
 }
 
-func (h *head) replacement(old []byte) []byte {
+func (h *linkPrefix) replacement(old []byte) []byte {
 	slash := ""
 	switch i := bytes.IndexByte(old, '\\'); {
 	case i < 0 || bytes.IndexByte(old, '/') > 0 && !bytes.Contains(old, []byte(`\/`)):

@@ -9,32 +9,32 @@ import (
 	"strings"
 )
 
-// heading is the head of a part or of a message, line by line as written.
-type heading struct {
+// partHeader is the head of a part or of a message, line by line as written.
+type partHeader struct {
 	first string   // the first line of a message, and blank lines before it
 	lines []string // the header lines, each with its end
 	blank string   // the blank line at the end
-	end   headEnd
+	end   headerEnd
 }
 
-// headEnd tells how a head ended.
-type headEnd int
+// headerEnd tells how a head ended.
+type headerEnd int
 
 const (
-	endBlank     headEnd = iota // with a blank line
-	endDelimiter                // with a delimiter, which is still to be read
-	endBroken                   // within a line, for it was too long or the source ended
+	endBlank     headerEnd = iota // with a blank line
+	endDelimiter                  // with a delimiter, which is still to be read
+	endBroken                     // within a line, for it was too long or the source ended
 )
 
-// head reads a head. On endBroken, all that was read is in the heading, and the line may go on.
-func (b *batch) head() (*heading, error) {
-	h := &heading{}
+// header reads a header section. On endBroken, all that was read is in the partHeader, and the line may go on.
+func (b *batch) header() (*partHeader, error) {
+	h := &partHeader{}
 	for size := 0; ; {
 		piece, start, err := b.in.peek()
 		if err != nil && err != io.EOF {
 			return nil, err
 		}
-		if err == io.EOF || !start || size > longestHead {
+		if err == io.EOF || !start || size > longestHeader {
 			h.end = endBroken
 			return h, nil
 		}
@@ -57,15 +57,15 @@ func (b *batch) head() (*heading, error) {
 	}
 }
 
-// messageHead reads the head of a message: its first line, before which blank lines may stand, and its headers.
-func (b *batch) messageHead() (*heading, error) {
+// messageHeader reads the head of a message: its first line, before which blank lines may stand, and its headers.
+func (b *batch) messageHeader() (*partHeader, error) {
 	var before strings.Builder
 	for {
-		h, err := b.head()
+		h, err := b.header()
 		if err != nil {
 			return nil, err
 		}
-		if len(h.lines) == 0 && h.end == endBlank && before.Len() < longestHead {
+		if len(h.lines) == 0 && h.end == endBlank && before.Len() < longestHeader {
 			before.WriteString(h.blank)
 			continue
 		}
@@ -78,7 +78,7 @@ func (b *batch) messageHead() (*heading, error) {
 	}
 }
 
-func (h *heading) writeTo(out *bytes.Buffer) {
+func (h *partHeader) writeTo(out *bytes.Buffer) {
 	out.WriteString(h.first)
 	for _, line := range h.lines {
 		out.WriteString(line)
@@ -87,7 +87,7 @@ func (h *heading) writeTo(out *bytes.Buffer) {
 }
 
 // check refuses header lines that not every reader reads alike.
-func (h *heading) check() error {
+func (h *partHeader) check() error {
 	for _, line := range h.lines {
 		name, value, ok := strings.Cut(line, ":")
 		switch {
@@ -138,7 +138,7 @@ func headerValue(line string) (from, to int) {
 }
 
 // value is that of the first header of a canonical name.
-func (h *heading) value(name string) string {
+func (h *partHeader) value(name string) string {
 	for _, line := range h.lines {
 		if headerName(line) == name {
 			from, to := headerValue(line)
@@ -149,7 +149,7 @@ func (h *heading) value(name string) string {
 }
 
 // values are those of all headers of a canonical name.
-func (h *heading) values(name string) []string {
+func (h *partHeader) values(name string) []string {
 	var found []string
 	for _, line := range h.lines {
 		if headerName(line) == name {
@@ -160,7 +160,7 @@ func (h *heading) values(name string) []string {
 	return found
 }
 
-func (h *heading) count(name string) int {
+func (h *partHeader) count(name string) int {
 	n := 0
 	for _, line := range h.lines {
 		if headerName(line) == name {
@@ -171,7 +171,7 @@ func (h *heading) count(name string) int {
 }
 
 // keep leaves out the header lines whose canonical name is not wanted.
-func (h *heading) keep(want func(name string) bool) {
+func (h *partHeader) keep(want func(name string) bool) {
 	kept := h.lines[:0]
 	for _, line := range h.lines {
 		if want(headerName(line)) {
@@ -182,7 +182,7 @@ func (h *heading) keep(want func(name string) bool) {
 }
 
 // edit gives the values of the headers of a canonical name to f, and puts its answers in their place.
-func (h *heading) edit(name string, f func(value string) string) {
+func (h *partHeader) edit(name string, f func(value string) string) {
 	for i, line := range h.lines {
 		if headerName(line) == name {
 			from, to := headerValue(line)
