@@ -41,6 +41,8 @@ type batch struct {
 	next func() error
 	// message reads the head of a message, writes it, and leaves its body to step b.next.
 	message func() error
+	marks   [][]byte // the delimiters of open; the batch's own to the very end
+	seen    bool     // a delimiter was there
 	// strict refuses what another reader may read in another way; otherwise that passes untouched.
 	strict bool
 	body   io.Reader
@@ -48,7 +50,7 @@ type batch struct {
 }
 
 func newBatch(src io.Reader, boundary string, strict bool) *batch {
-	b := &batch{in: newLines(src), open: []string{boundary}, top: boundary, strict: strict}
+	b := &batch{in: newLines(src), open: []string{boundary}, marks: [][]byte{[]byte("--" + boundary)}, top: boundary, strict: strict}
 	b.next = b.between
 	return b
 }
@@ -60,22 +62,17 @@ func (b *batch) wrong(format string, args ...any) error {
 
 // between passes over what stands between parts: preamble, epilogue, parts that are not messages.
 func (b *batch) between() error {
-	piece, start, err := b.in.peek()
-	if err == io.EOF && b.strict && len(b.open) > 0 {
-		return b.wrong("it ends without its closing delimiter --%s--", b.top)
+	piece, is, err := b.line()
+	if err == io.EOF && b.strict && !b.seen {
+		return b.wrong("it holds no delimiter --%s: the boundary in its Content-Type is another one, or the batch is empty", b.top)
 	}
 	if err != nil {
+		// A batch without its closing delimiter ends where its bytes end, as OData servers read it.
 		return err
 	}
-	if start {
-		is, err := b.delimiter(piece)
-		if is.delimiter || err != nil {
-			b.enterPart(piece, is)
-			return err
-		}
-	}
-	if err := b.bareCRBoundary(len(piece)); err != nil {
-		return err
+	if is.delimiter {
+		b.enterPart(piece, is)
+		return nil
 	}
 	b.out.Write(piece)
 	b.in.advance(len(piece))
@@ -89,62 +86,70 @@ type crossing struct {
 	closing   bool // no part follows
 }
 
-// delimiter tells whether a line is a delimiter of a boundary in force.
-func (b *batch) delimiter(line []byte) (crossing, error) {
-	if !bytes.HasPrefix(line, []byte("--")) {
-		return crossing{}, nil
+// line peeks at the next line, or a piece of a long one, and tells whether it is a delimiter. A strict walk ends where the
+// delimiter of a boundary in force stands in any other place than a line of its own: OData servers find it there too, and
+// would carry out a part that nobody here has judged. The batch's own boundary stays in force behind its closing delimiter.
+func (b *batch) line() (piece []byte, is crossing, err error) {
+	piece, start, err := b.in.peek()
+	if err != nil {
+		return nil, crossing{}, err
 	}
-	plain := strings.TrimRight(string(line[2:]), " \t\r\n")
-	// A longer line may be a piece, of which nobody knows how it goes on.
-	for i := len(b.open) - 1; i >= 0 && len(line) < 2*longestBoundary; i-- {
-		switch plain {
-		case b.open[i]:
-			return crossing{true, i, false}, nil
-		case b.open[i] + "--":
-			return crossing{true, i, true}, nil
+	if start {
+		if is = b.delimiter(piece); is.delimiter {
+			return piece, is, nil
 		}
 	}
 	if !b.strict {
-		return crossing{}, nil
+		return piece, crossing{}, nil
 	}
-	for _, boundary := range append([]string{b.top}, b.open...) {
-		if strings.HasPrefix(plain, boundary) {
-			return crossing{}, b.wrong("a line begins like the delimiter --%s and is none", boundary)
+	ahead := b.in.ahead(len(piece))
+	for _, open := range b.marks {
+		switch i := bytes.Index(ahead, open); {
+		case i == 0 && start:
+			return nil, crossing{}, b.wrong("a line begins like the delimiter %s and is none: choose a boundary that stands nowhere in the content", open)
+		case i >= 0:
+			return nil, crossing{}, b.wrong("the delimiter %s stands within a line (byte %d): put it at the beginning of a line, without a byte order mark or text before it, or choose a boundary that stands nowhere in the content", open, i)
 		}
 	}
-	return crossing{}, nil
+	return piece, crossing{}, nil
+}
+
+// delimiter tells whether a line is a delimiter of a boundary in force.
+func (b *batch) delimiter(line []byte) crossing {
+	// A longer line may be a piece, of which nobody knows how it goes on.
+	if len(line) >= 2*longestBoundary || !bytes.HasPrefix(line, []byte("--")) {
+		return crossing{}
+	}
+	plain := bytes.TrimRight(lineText(line[2:]), " \t")
+	for i := len(b.open) - 1; i >= 0; i-- {
+		switch rest, ok := bytes.CutPrefix(plain, []byte(b.open[i])); {
+		case ok && len(rest) == 0:
+			return crossing{true, i, false}
+		case ok && string(rest) == "--":
+			return crossing{true, i, true}
+		}
+	}
+	return crossing{}
 }
 
 // enterPart passes over a delimiter. A delimiter of the batch also ends a change set that is still open.
 func (b *batch) enterPart(line []byte, is crossing) {
-	if !is.delimiter {
-		return
-	}
 	b.out.Write(line)
 	b.in.advance(len(line))
-	b.open, b.next = b.open[:is.depth+1], b.readPartHeader
+	b.seen = true
+	b.next = b.readPartHeader
+	depth := is.depth + 1
 	if is.closing {
-		b.open, b.next = b.open[:is.depth], b.between
+		depth, b.next = is.depth, b.between
 	}
+	b.open = b.open[:depth]
+	b.marks = b.marks[:max(depth, 1)]
 }
 
-// bareCRBoundary refuses a delimiter behind a lone carriage return within the n bytes peeked at: readers that take it for the end
-// of a line would see a part there which we do not.
-func (b *batch) bareCRBoundary(n int) error {
-	if !b.strict {
-		return nil
-	}
-	ahead := b.in.ahead(n)
-	for {
-		i := bytes.Index(ahead, []byte("\r--"))
-		if i < 0 {
-			return nil
-		}
-		ahead = ahead[i+len("\r--"):]
-		if bytes.HasPrefix(ahead, []byte(b.top)) || len(b.open) > 1 && bytes.HasPrefix(ahead, []byte(b.open[1])) {
-			return b.wrong("a delimiter follows a lone carriage return")
-		}
-	}
+// openChangeSet puts the boundary of a change set in force.
+func (b *batch) openChangeSet(boundary string) {
+	b.open = append(b.open[:1:1], boundary)
+	b.marks = append(b.marks[:1:1], []byte("--"+boundary))
 }
 
 // readPartHeader reads the head of a part and decides what it is.
@@ -163,28 +168,32 @@ func (b *batch) readPartHeader() error {
 	if h.end != endBlank {
 		return nil
 	}
-	kind, params, err := mime.ParseMediaType(h.value("Content-Type"))
-	boundary := params["boundary"]
-	switch {
-	case err != nil && b.strict:
-		return b.wrong("its Content-Type: %v", err)
-	case err == nil && kind == "application/http":
+	contentType := h.value("Content-Type")
+	if kind, _, err := mime.ParseMediaType(contentType); err == nil && kind == "application/http" {
 		b.part++
 		b.next = b.message
-	case err == nil && kind == "multipart/mixed" && len(b.open) == 1 && b.mayOpen(boundary):
-		b.open = append(b.open[:1:1], boundary)
-	case b.strict && kind == "multipart/mixed" && len(b.open) > 1:
-		return b.wrong("a change set within a change set")
-	case b.strict:
-		return b.wrong("a part is neither application/http nor a change set with a boundary of its own: %s", h.value("Content-Type"))
+		return nil
+	}
+	boundary, err := Boundary(contentType)
+	switch {
+	case err == nil && len(b.open) == 1 && b.mayOpen(boundary):
+		b.openChangeSet(boundary)
+	case !b.strict:
+	case mediaType(contentType) != "multipart/mixed":
+		return b.wrong("a part is neither application/http nor a change set: %.80s", contentType)
+	case err != nil:
+		return b.wrong("a change set: %w", err)
+	case len(b.open) > 1:
+		return b.wrong("a change set within a change set: send its requests in one")
+	default:
+		return b.wrong("a change set needs a boundary of its own, not %s", boundary)
 	}
 	return nil
 }
 
 // mayOpen reports whether lines can tell a change set's delimiters from those of the batch.
 func (b *batch) mayOpen(boundary string) bool {
-	return boundary != "" && len(boundary) <= longestBoundary && boundary == strings.TrimSpace(boundary) &&
-		boundary != b.top && boundary != b.top+"--" && boundary+"--" != b.top
+	return boundary != b.top && boundary != b.top+"--" && boundary+"--" != b.top
 }
 
 // checkPartHeader refuses the heads of parts whose content cannot be judged.
@@ -198,10 +207,11 @@ func (b *batch) checkPartHeader(h *partHeader) error {
 	if len(h.lines) > 0 && h.count("Content-Type") != 1 {
 		return b.wrong("a part must have one Content-Type")
 	}
-	switch coding := strings.ToLower(h.value("Content-Transfer-Encoding")); coding {
-	case "", "binary", "8bit", "7bit":
-	default:
-		return b.wrong("Content-Transfer-Encoding %s is not read", coding)
+	if err := h.checkCoding(); err != nil {
+		return b.wrong("a part: %w", err)
+	}
+	if coding := h.value("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return b.wrong("a part is compressed (Content-Encoding: %.40s) and cannot be judged: send it plain", coding)
 	}
 	// Only content headers mean anything here. A reader that took others for the message's own would get them past judge.
 	h.keep(func(name string) bool {
@@ -248,23 +258,11 @@ func (p *partBody) Read(buf []byte) (int, error) {
 
 // line reads one line, or as much of it as there is room for.
 func (p *partBody) line(buf []byte) (int, error) {
-	piece, start, err := p.b.in.peek()
-	if err == io.EOF {
+	piece, is, err := p.b.line()
+	if err == io.EOF || is.delimiter {
 		return 0, p.end()
 	}
 	if err != nil {
-		return 0, err
-	}
-	if start {
-		is, err := p.b.delimiter(piece)
-		if err != nil {
-			return 0, err
-		}
-		if is.delimiter {
-			return 0, p.end()
-		}
-	}
-	if err := p.b.bareCRBoundary(len(piece)); err != nil {
 		return 0, err
 	}
 	n := copy(buf, piece)

@@ -161,6 +161,14 @@ func TestBatchThatIsRefused(t *testing.T) {
 		"foreign scheme":                part("GET ftp://proxy:8080/contoso/x HTTP/1.1\n"),
 		"network path":                  part("GET //evil.example/x HTTP/1.1\n"),
 		"network path after the tenant": part("GET /contoso//evil.example/x HTTP/1.1\n"),
+		"direction of writing":          part("GET /api/data/v9.2/.\u200e./x HTTP/1.1\n"),
+		"compressed JSON":               part("POST /x HTTP/1.1\nContent-Encoding: gzip\nContent-Type: application/json\n\nx\n"),
+		"compressed without a type":     part("POST /x HTTP/1.1\nContent-Encoding: gzip\n\nx\n"),
+		"compressed part":               "--b\nContent-Type: application/http\nContent-Encoding: deflate\n\nGET /x HTTP/1.1\n\n--b--",
+		"encoded body":                  part("POST /x HTTP/1.1\nContent-Transfer-Encoding: quoted-printable\n\nx\n"),
+		"JSON in UTF-16":                part("POST /x HTTP/1.1\nContent-Type: application/json; charset=utf-16\n\nx\n"),
+		"blank line of three":           part("GET /x HTTP/1.1\nA: b\n\r\nX: y\n"),
+		"type twice":                    part("POST /x HTTP/1.1\nContent-Type: text/plain\nCONTENT-TYPE: application/json\n\n{}\n"),
 		"backslash network path":        part("GET /\\evil.example/x HTTP/1.1\n"),
 		"address in blanks":             part("GET  https://evil.example/x HTTP/1.1\n"),
 		"no version":                    part("GET /x\n"),
@@ -181,7 +189,6 @@ func TestBatchThatIsRefused(t *testing.T) {
 		"two lengths":                   part("POST /x HTTP/1.1\nContent-Length: 2\nContent-Length: 2\n\n{}\n"),
 		"delimiter behind a lone CR":    part("POST /x HTTP/1.1\n\n{}\r--b\rContent-Type: application/http\r\rDELETE /x HTTP/1.1\r\r"),
 		"almost a delimiter":            part("POST /x HTTP/1.1\n\n--b x\n"),
-		"no end":                        "--b\nContent-Type: application/http\n\nGET /x HTTP/1.1\n\n",
 		"no part":                       "x\n",
 		"nothing":                       "",
 		"head breaks off":               "--b\nContent-Type: application/http",
@@ -244,6 +251,32 @@ func TestJudgeSeesTheHeadersOfAPart(t *testing.T) {
 	}
 	if got, want := dst.String(), part("GET /x HTTP/1.1\nHost: contoso.crm.dynamics.com\nX: 1\nx: 2\n"); got != want {
 		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
+func TestJudgeSeesEveryValueOfAHeader(t *testing.T) {
+	in := part("GET /x HTTP/1.1\nX-HTTP-Method:\nA: b\nx-http-METHOD: DELETE\n")
+	err := contoso().BatchRequest(io.Discard, strings.NewReader(in), "b", func(p *Part) error {
+		if got, want := fmt.Sprintf("%q", p.Header), `map["A":["b"] "X-Http-Method":["" "DELETE"]]`; got != want {
+			t.Errorf("header = %s, want %s", got, want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPartsThatPassAsTheyAre(t *testing.T) {
+	for _, in := range []string{
+		part("POST /x HTTP/1.1\nContent-Encoding: identity\nContent-Transfer-Encoding: 8BIT\n\n{}\n"),
+		part("PUT /x HTTP/1.1\nContent-Type: application/octet-stream\nContent-Encoding: gzip\n\n\x1f\x8b\n"),
+		"A preamble of words.\r\n" + part("GET /accounts(name='\u00e4') HTTP/1.1\n"),
+		"--b\n" + "Content-Type: multipart/mixed; boundary=c; charset=utf-8;\n\n--c \t\nContent-Type: application/http\n\nDELETE /x HTTP/1.1\n\n\n--c--\n--b--\n",
+	} {
+		if out, judged, err := sent(t, "b", in); err != nil || out != in || len(judged) != 1 {
+			t.Errorf("%q went as %q, judged %q: %v", in, out, judged, err)
+		}
 	}
 }
 

@@ -26,8 +26,8 @@ type Part struct {
 // those of src and dst. After an error, dst holds only a part of the batch and must not be sent.
 // A body longer than 1 MiB whose links are rewritten loses its Content-Length.
 func (r *Rewriter) BatchRequest(dst io.Writer, src io.Reader, boundary string, judge func(*Part) error) error {
-	if boundary == "" || len(boundary) > longestBoundary {
-		return &BatchError{Err: fmt.Errorf("a boundary has 1 to %d bytes, this one %d", longestBoundary, len(boundary))}
+	if err := checkBoundary(boundary); err != nil {
+		return &BatchError{Err: err}
 	}
 	b := newBatch(src, boundary, true)
 	q := &batchRequest{batch: b, r: r, judge: judge, links: newStream(nil, &links{prefix: newLinkPrefix(r.toOrg())})}
@@ -85,14 +85,27 @@ func (q *batchRequest) message() error {
 
 // checkMessage refuses a head that not every reader reads alike.
 func (q *batchRequest) checkMessage(h *partHeader) error {
-	if h.end == endBroken {
-		return errors.New("the head of a request breaks off or is too long")
+	if h.end == endTooLong {
+		return fmt.Errorf("the head of a request is longer than %d KiB", longestHeader>>10)
+	}
+	if h.end == endDelimiter && strings.Contains(strings.Join(q.open, ""), ":") {
+		// OData servers look for no delimiter there, and take one that holds a colon for a header.
+		return errors.New("the head of a request ends without a blank line")
 	}
 	if err := h.check(); err != nil {
 		return err
 	}
 	if h.count("Transfer-Encoding") > 0 {
 		return errors.New("a request in a batch has no Transfer-Encoding")
+	}
+	if err := h.checkCoding(); err != nil {
+		return err
+	}
+	if coding := h.value("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") && partKind(h) != Opaque {
+		return fmt.Errorf("the body is compressed (Content-Encoding: %.40s) and cannot be judged: send it plain", coding)
+	}
+	if partKind(h) == WideJSON {
+		return errors.New("the body is JSON, but not in UTF-8: send it in UTF-8")
 	}
 	if h.count("Content-Length") > 1 || h.count("Content-Type") > 1 {
 		return errors.New("Content-Length or Content-Type is there twice")

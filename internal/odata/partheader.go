@@ -23,37 +23,44 @@ type headerEnd int
 const (
 	endBlank     headerEnd = iota // with a blank line
 	endDelimiter                  // with a delimiter, which is still to be read
-	endBroken                     // within a line, for it was too long or the source ended
+	endOfSource                   // with the source
+	endTooLong                    // it is too long, and goes on
 )
 
-// header reads a header section. On endBroken, all that was read is in the partHeader, and the line may go on.
+// header reads a header section. What was read of one that is too long is in the partHeader.
 func (b *batch) header() (*partHeader, error) {
 	h := &partHeader{}
+	var line []byte // so far: a long one comes in pieces
 	for size := 0; ; {
-		piece, start, err := b.in.peek()
-		if err != nil && err != io.EOF {
+		piece, is, err := b.line()
+		size += len(piece)
+		switch {
+		case err != nil && err != io.EOF:
 			return nil, err
-		}
-		if err == io.EOF || !start || size > longestHeader {
-			h.end = endBroken
-			return h, nil
-		}
-		is, err := b.delimiter(piece)
-		if err != nil {
-			return nil, err
-		}
-		if is.delimiter {
+		case is.delimiter:
 			h.end = endDelimiter
 			return h, nil
-		}
-		line := string(piece)
-		size += len(line)
-		b.in.advance(len(line))
-		if strings.Trim(line, "\r\n") == "" {
-			h.blank = line
+		case err == io.EOF || size > longestHeader:
+			h.end = endTooLong
+			if err == io.EOF {
+				h.end = endOfSource
+			}
+			if len(line) > 0 {
+				h.lines = append(h.lines, string(line))
+			}
 			return h, nil
 		}
-		h.lines = append(h.lines, line)
+		line = append(line, piece...)
+		b.in.advance(len(piece))
+		if line[len(line)-1] != '\n' {
+			continue
+		}
+		if len(lineText(line)) == 0 {
+			h.blank = string(line)
+			return h, nil
+		}
+		h.lines = append(h.lines, string(line))
+		line = line[:0]
 	}
 }
 
@@ -95,16 +102,28 @@ func (h *partHeader) check() error {
 			return errors.New("a header goes on over several lines")
 		case !ok || !token(name):
 			return fmt.Errorf("not a header: %.60q", strings.TrimRight(line, "\r\n"))
-		case strings.ContainsAny(lineText(value), "\r\x00"):
+		case strings.ContainsAny(strings.TrimSuffix(strings.TrimSuffix(value, "\n"), "\r"), "\r\x00"):
 			return fmt.Errorf("header %s holds a control character", name)
 		}
 	}
 	return nil
 }
 
+// checkCoding refuses content whose bytes are not those that count.
+func (h *partHeader) checkCoding() error {
+	for _, coding := range h.values("Content-Transfer-Encoding") {
+		switch strings.ToLower(coding) {
+		case "", "binary", "8bit", "7bit":
+		default:
+			return fmt.Errorf("Content-Transfer-Encoding %.40s is not read: send it as binary", coding)
+		}
+	}
+	return nil
+}
+
 // lineText is a line without its end.
-func lineText(line string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+func lineText(line []byte) []byte {
+	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
 }
 
 // token reports whether s is a token of HTTP: a method, or a header's name.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // ErrForeign tells of a request in a batch whose address is neither the proxy's nor the organization's.
@@ -44,7 +45,9 @@ func (r *Rewriter) target(raw string) (asked, line string, err error) {
 	return asked, line, nil
 }
 
-func isControlCharacter(c rune) bool { return c < ' ' || c == 0x7f }
+// isControlCharacter tells characters that no address holds. .NET leaves those that set the direction of writing out of an
+// address, and may so find dots or a name where none were judged.
+func isControlCharacter(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Cf) }
 
 func foreign(raw string) error {
 	address, _, _ := strings.Cut(raw, "?")
