@@ -281,11 +281,11 @@ func TestSkewedClocks(t *testing.T) {
 func TestSOAPIsRefusedByFaults(t *testing.T) {
 	const nobody = "77777777-7777-4777-8777-777777777777"
 	for code, hinder := range map[string]func(o *emulator.Organization){
-		"-2147015840": func(o *emulator.Organization) { o.RemoveApplicationUser(clientID) },
+		"-2147015328": func(o *emulator.Organization) { o.RemoveApplicationUser(clientID) },
 		"-2147220955": func(o *emulator.Organization) { o.SetApplicationUser(clientID, true, false) },
 		"-2147220960": func(o *emulator.Organization) { o.SetApplicationUser(clientID, false, true) },
-		"-2147131906": func(o *emulator.Organization) { inject(t, o, emulator.Fault{Kind: emulator.Firewall}) },
-		"-2147131908": func(o *emulator.Organization) { inject(t, o, emulator.Fault{Kind: emulator.AccessControl}) },
+		"-2146869250": func(o *emulator.Organization) { inject(t, o, emulator.Fault{Kind: emulator.Firewall}) },
+		"-2146869252": func(o *emulator.Organization) { inject(t, o, emulator.Fault{Kind: emulator.AccessControl}) },
 		"-2147015902": func(o *emulator.Organization) {
 			inject(t, o, emulator.Fault{Kind: emulator.Throttle, RetryAfter: 65 * time.Second})
 		},
