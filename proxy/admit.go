@@ -41,6 +41,7 @@ func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 	if err := h.findTenant(c, r, to); err != nil {
 		return err
 	}
+	c.clientID = h.Tokens.ClientID(c.tenant)
 	c.batch = isBatch(r.Method, c.path)
 	if err := c.allowed(r.Method, r.Header, c.path, c.batch); err != nil {
 		return err

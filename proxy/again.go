@@ -9,11 +9,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"dynproxy/internal/problem"
+	"dynproxy/internal/retryafter"
 )
 
 const maxTries = 3 // of a call that may be sent again because its fate harms nobody
@@ -106,9 +106,8 @@ func (t *tries) afterStatus(resp *http.Response) (time.Duration, bool) {
 		return 0, false
 	}
 	pause := t.backOff()
-	if told := retryAfter(resp.Header); told > pause {
-		pause = told
-	}
+	told, _ := retryafter.Parse(resp.Header.Get("Retry-After"), time.Now())
+	pause = max(pause, told)
 	return pause, pause <= t.call.tenant.QueueWait
 }
 
@@ -173,18 +172,6 @@ func claimsOf(resp *http.Response) string {
 		}
 	}
 	return ""
-}
-
-// retryAfter reads the header in both of its forms; 0 without one.
-func retryAfter(header http.Header) time.Duration {
-	value := strings.TrimSpace(header.Get("Retry-After"))
-	if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 {
-		return time.Duration(min(seconds, 24*60*60)) * time.Second
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(0, time.Until(at))
-	}
-	return 0
 }
 
 // discard reads what little may be left, so that the connection can serve

@@ -27,14 +27,15 @@ type call struct {
 	weight int             // of the caller's share
 	person string          // CallerObjectId to set, or ""
 
-	tenant *tenants.Tenant
-	path   string // at the organization, raw as sent, without the query
-	query  string // raw as sent, without '?'
-	asked  bool   // whether a '?' was sent
-	links  *odata.Rewriter
-	body   *body // nil for none
-	batch  bool
-	gzip   bool // whether the caller takes gzip
+	tenant   *tenants.Tenant
+	clientID string // of the app registration in whose name the tenant is called
+	path     string // at the organization, raw as sent, without the query
+	query    string // raw as sent, without '?'
+	asked    bool   // whether a '?' was sent
+	links    *odata.Rewriter
+	body     *body // nil for none
+	batch    bool
+	gzip     bool // whether the caller takes gzip
 
 	attempts   int
 	token      string        // of the last attempt

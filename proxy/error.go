@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -11,13 +12,16 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
+	"time"
 
 	"dynproxy/internal/limits"
 	"dynproxy/internal/problem"
+	"dynproxy/internal/soap"
 )
 
 // refuse answers with err. It alone writes the proxy's own errors, in the
-// shape that clients of Dataverse parse.
+// shape that clients of Dataverse parse: JSON, or a SOAP fault.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	c := callFrom(r.Context())
 	e := explain(r.Context(), c, err)
@@ -26,29 +30,17 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		// Whatever is still listening must not take this for an answer.
 		panic(http.ErrAbortHandler)
 	}
-	code := string(e.Code)
-	if e.Dataverse != "" {
-		code = e.Dataverse
-	}
-	var text struct {
-		Error struct {
-			Code    string `json:"code"`
-			Message string `json:"message"`
-		} `json:"error"`
-	}
-	text.Error.Code, text.Error.Message = code, e.Message
-	body := new(bytes.Buffer)
-	say := json.NewEncoder(body)
-	say.SetEscapeHTML(false) // links in messages are there to be copied
-	say.Encode(text)         // two strings: cannot fail
-
 	head := w.Header()
 	clear(head)
-	head["Content-Type"] = []string{"application/json; odata.metadata=minimal"}
-	head["OData-Version"] = []string{"4.0"}
+	status, body := e.Status(), []byte(nil)
+	if speaksSOAP(r) {
+		status, body = faultFor(head, r, e, c.id)
+	} else {
+		body = errorJSON(head, e)
+	}
 	head["Dynproxy-Error"] = []string{string(e.Code)}
 	head["Dynproxy-Request-Id"] = []string{c.id}
-	head["Content-Length"] = []string{strconv.Itoa(body.Len())}
+	head["Content-Length"] = []string{strconv.Itoa(len(body))}
 	if e.RetryAfter > 0 {
 		head["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds())))}
 	}
@@ -58,8 +50,44 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if e.Code == problem.Draining {
 		head["Connection"] = []string{"close"}
 	}
-	w.WriteHeader(e.Status())
-	w.Write(body.Bytes())
+	w.WriteHeader(status)
+	w.Write(body)
+}
+
+// errorJSON is e as clients of the Web API parse it.
+func errorJSON(head http.Header, e *problem.Error) []byte {
+	var text struct {
+		Error struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	text.Error.Code, text.Error.Message = cmp.Or(e.Dataverse, string(e.Code)), e.Message
+	body := new(bytes.Buffer)
+	say := json.NewEncoder(body)
+	say.SetEscapeHTML(false) // links in messages are there to be copied
+	say.Encode(text)         // two strings: cannot fail
+	head["Content-Type"] = []string{"application/json; odata.metadata=minimal"}
+	head["OData-Version"] = []string{"4.0"}
+	return body.Bytes()
+}
+
+// speaksSOAP reports whether r's sender expects a fault: whoever only fetches
+// the description of a service reads plain errors.
+func speaksSOAP(r *http.Request) bool {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	return r.Method == http.MethodPost && soap.Serves(path)
+}
+
+// faultFor is e as clients of the Organization Service parse it.
+func faultFor(head http.Header, r *http.Request, e *problem.Error, id string) (status int, body []byte) {
+	f := soap.Fault{
+		Status: e.Status(), Code: string(e.Code), Dataverse: e.Dataverse, Message: e.Message,
+		RetryAfter: e.RetryAfter, RequestID: id, Time: time.Now(),
+	}
+	body, kind := f.Envelope(soap.Is12(r.Header))
+	head["Content-Type"] = []string{kind}
+	return f.HTTPStatus(), body
 }
 
 // explain finds the refusal in err, or makes one of what the network said.

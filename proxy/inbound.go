@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"encoding/json"
 	"io"
 	"mime"
 	"net/http"
@@ -36,9 +35,7 @@ func inbound(resp *http.Response) error {
 	if err := decode(resp, rewrite != nil || !c.gzip); err != nil {
 		return err
 	}
-	if resp.StatusCode == http.StatusForbidden {
-		hint(resp)
-	}
+	hint(resp, c)
 	if rewrite != nil && resp.Header.Get("Content-Encoding") == "" {
 		replaceBody(resp, rewrite)
 		if c.gzip {
@@ -96,16 +93,4 @@ func replaceBody(resp *http.Response, rewrite func(io.Reader) io.Reader) {
 	resp.ContentLength = int64(text.Len())
 	resp.Header["Content-Length"] = []string{strconv.Itoa(text.Len())}
 	resp.Body = readCloser{text, original}
-}
-
-// hint adds the next step to a 403 whose cause is known.
-func hint(resp *http.Response) {
-	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != "application/json" {
-		return
-	}
-	text := peek(resp)
-	var said struct{ Error struct{ Code string } }
-	if json.Unmarshal(text, &said) == nil && strings.EqualFold(said.Error.Code, "0x80072560") {
-		resp.Header["Dynproxy-Hint"] = []string{"application_user_missing"}
-	}
 }

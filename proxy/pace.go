@@ -62,8 +62,8 @@ func (l *leaving) done() { l.once.Do(func() { l.pass.Done(l.outcome) }) }
 func feedbackOf(resp *http.Response) limits.Feedback {
 	var feedback limits.Feedback
 	if resp.StatusCode == http.StatusTooManyRequests || isFault(resp) {
-		code, message, wait := refusalIn(resp)
-		feedback = limits.ReadRefusal(code, message, wait, time.Now())
+		said := refusalIn(resp)
+		feedback = limits.ReadRefusal(said.Code, said.Message, said.RetryAfter, time.Now())
 		if resp.StatusCode == http.StatusTooManyRequests && feedback.Refused == limits.None {
 			feedback.Refused = limits.Requests // a 429 is a 429, whatever its body
 		}

@@ -321,7 +321,7 @@ func TestRefusals(t *testing.T) {
 		"path outside":            {"GET", "/contoso/main.aspx", "", nil, problem.PathNotAllowed, 403},
 		"tenant alone":            {"GET", "/contoso", "", nil, problem.PathNotAllowed, 403},
 		"path that only begins":   {"GET", "/contoso/api/database/", "", nil, problem.PathNotAllowed, 403},
-		"SOAP beside /web":        {"POST", "/contoso/XRMServices/2011/Organization.svc/webx", "x", nil, problem.PathNotAllowed, 403},
+		"SOAP beside the service": {"GET", "/contoso/XRMServices/2011/Organization.svcx?wsdl", "", nil, problem.PathNotAllowed, 403},
 		"double slash":            {"GET", "/contoso//api/data/v9.2/WhoAmI", "", nil, problem.PathNotAllowed, 403},
 		"dot segment":             {"GET", "/contoso/api/data/../../main.aspx", "", nil, problem.BadRequest, 400},
 		"encoded dot segment":     {"GET", "/contoso/api/data/%2e%2E/main.aspx", "", nil, problem.BadRequest, 400},

@@ -2,71 +2,39 @@ package proxy
 
 import (
 	"bytes"
-	"encoding/json"
-	"encoding/xml"
+	"cmp"
 	"io"
-	"mime"
 	"net/http"
-	"strings"
+
+	"dynproxy/internal/refusal"
 )
 
 // isFault reports whether an answer may be a SOAP fault, which is how the
 // Organization Service says what the Web API says with 429.
 func isFault(resp *http.Response) bool {
-	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	return resp.StatusCode == http.StatusInternalServerError && (kind == "text/xml" || kind == "application/soap+xml")
+	return resp.StatusCode == http.StatusInternalServerError && refusal.IsXML(resp.Header.Get("Content-Type"))
 }
 
-// refusalIn reads error code, message and Retry-After of a refused request. It
-// leaves the body to be read again.
-func refusalIn(resp *http.Response) (code, message, wait string) {
-	if decode(resp, true) != nil {
-		return "", "", resp.Header.Get("Retry-After")
+// refusalIn reads why the organization refused a request. It leaves the body
+// to be read again. What the body says of a wait outranks the header.
+func refusalIn(resp *http.Response) refusal.Refusal {
+	said := refusal.Refusal{}
+	if decode(resp, true) == nil {
+		said = refusal.Read(resp.Header.Get("Content-Type"), peek(resp))
 	}
-	text := peek(resp)
-	wait = resp.Header.Get("Retry-After")
-	if !isFault(resp) {
-		var said struct {
-			Error struct{ Code, Message string }
-		}
-		json.Unmarshal(text, &said) // what is no JSON has no code
-		return said.Error.Code, said.Error.Message, wait
-	}
-	code, message, told := soapFault(text)
-	if told != "" {
-		wait = told
-	}
-	return code, message, wait
+	said.RetryAfter = cmp.Or(said.RetryAfter, resp.Header.Get("Retry-After"))
+	return said
 }
 
-// soapFault reads the first ErrorCode and Message of an
-// OrganizationServiceFault, and Retry-After among its ErrorDetails.
-func soapFault(text []byte) (code, message, wait string) {
-	d := xml.NewDecoder(bytes.NewReader(text))
-	var element, key string
-	for {
-		token, err := d.Token()
-		if err != nil {
-			return code, message, wait
-		}
-		switch t := token.(type) {
-		case xml.StartElement:
-			element = t.Name.Local
-		case xml.EndElement:
-			element = ""
-		case xml.CharData:
-			value := strings.TrimSpace(string(t))
-			switch {
-			case element == "ErrorCode" && code == "":
-				code = value
-			case element == "Message" && message == "":
-				message = value
-			case element == "key":
-				key = value
-			case element == "value" && key == "Retry-After" && wait == "":
-				wait = value
-			}
-		}
+// hint adds the next step to a refusal whose cause is known.
+func hint(resp *http.Response, c *call) {
+	if resp.StatusCode < http.StatusBadRequest {
+		return
+	}
+	said := refusalIn(resp)
+	if known := refusal.HintFor(said.Code); known != "" {
+		resp.Header["Dynproxy-Hint"] = []string{string(known)}
+		resp.Header["Dynproxy-Next"] = []string{said.Next(c.tenant.Org, c.clientID)}
 	}
 }
 

@@ -107,7 +107,7 @@ type settings struct {
 
 // DefaultPaths are the path prefixes that a tenant's callers may use when its
 // settings name none.
-var DefaultPaths = []string{"/api/data/", "/api/search/", "/XRMServices/2011/Organization.svc/web"}
+var DefaultPaths = []string{"/api/data/", "/api/search/", "/XRMServices/2011/Organization.svc"}
 
 // SettingNames returns the variables of a tenant's file in the order in which
 // they are written.

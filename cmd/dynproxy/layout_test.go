@@ -19,7 +19,7 @@ var plan = map[string][]string{
 
 	"consent": {"internal/check"},
 	"portal":  {"internal/check"},
-	"proxy":   {"tenants", "internal/callers", "internal/limits", "internal/odata", "internal/problem", "internal/httpguard"},
+	"proxy":   {"tenants", "internal/callers", "internal/limits", "internal/odata", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
 	"internal/appuser":            nil,

@@ -1,0 +1,161 @@
+package proxy_test
+
+import (
+	"encoding/xml"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"dynproxy/internal/emulator"
+	"dynproxy/internal/problem"
+	"dynproxy/proxy"
+)
+
+const soapPath = "/contoso/XRMServices/2011/Organization.svc/web"
+
+const soapSpaces = `xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts" xmlns:b="http://schemas.datacontract.org/2004/07/System.Collections.Generic" xmlns:i="http://www.w3.org/2001/XMLSchema-instance"`
+
+// soapEnvelope is a message as .NET's clients write it.
+func soapEnvelope(header, body string) string {
+	return `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Header>` + header + `</s:Header><s:Body>` + body + `</s:Body></s:Envelope>`
+}
+
+func soapExecute(parameters, name string) string {
+	return `<Execute xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Services"><request ` + soapSpaces + `><a:Parameters>` + parameters +
+		`</a:Parameters><a:RequestId i:nil="true"/><a:RequestName>` + name + `</a:RequestName></request></Execute>`
+}
+
+// soap sends a message as text/xml.
+func (c *corridor) soap(envelope string, headers ...string) *answer {
+	c.t.Helper()
+	return c.call("POST", soapPath, envelope, append([]string{"Content-Type: text/xml; charset=utf-8"}, headers...)...)
+}
+
+// fault is what a client reads of a SOAP fault, of either version.
+type fault struct {
+	String   string `xml:"Body>Fault>faultstring"`
+	Reason   string `xml:"Body>Fault>Reason>Text"`
+	Detail11 detail `xml:"Body>Fault>detail>OrganizationServiceFault"`
+	Detail12 detail `xml:"Body>Fault>Detail>OrganizationServiceFault"`
+}
+
+type detail struct {
+	Code    int    `xml:"ErrorCode"`
+	Message string `xml:"Message"`
+	Pairs   []struct {
+		Key   string `xml:"key"`
+		Value string `xml:"value"`
+	} `xml:"ErrorDetails>KeyValuePairOfstringanyType"`
+}
+
+// faulted checks that an answer is a refusal of the proxy's own in the shape
+// of the Organization Service.
+func (a *answer) faulted(t *testing.T, code problem.Code, status, number int, wait bool) detail {
+	t.Helper()
+	var f fault
+	if err := xml.Unmarshal([]byte(a.body), &f); err != nil {
+		t.Fatalf("%d %s: %v in %.300q", a.StatusCode, code, err, a.body)
+	}
+	d, said, kind := f.Detail11, f.String, "text/xml; charset=utf-8"
+	if f.Reason != "" {
+		d, said, kind = f.Detail12, f.Reason, "application/soap+xml; charset=utf-8"
+	}
+	if a.StatusCode != status || a.Header.Get("Dynproxy-Error") != string(code) || a.Header.Get("Dynproxy-Request-Id") == "" || a.Header.Get("Content-Type") != kind {
+		t.Errorf("%s: got %d, %v", code, a.StatusCode, a.Header)
+	}
+	if d.Code != number || said == "" || said != d.Message {
+		t.Errorf("%s: %d %q %+v", code, number, said, d)
+	}
+	told := ""
+	for _, p := range d.Pairs {
+		if p.Key == "Retry-After" {
+			told = p.Value
+		}
+	}
+	if wait != (told != "") || wait != (a.Header.Get("Retry-After") != "") || wait && !strings.HasPrefix(told, "PT") {
+		t.Errorf("%s: Retry-After %q in the fault, %q in the header", code, told, a.Header.Get("Retry-After"))
+	}
+	return d
+}
+
+func TestRefusalsOfSOAPAreFaults(t *testing.T) {
+	const privilege, argument, unexpected = -2147220960, -2147220989, -2147220970
+	who := soapEnvelope("", soapExecute("", "WhoAmI"))
+	c := newCorridor(t, tenant("contoso", "QUEUE_WAIT=1s"), tenant("reader", "ORG_URL=https://contoso.crm.dynamics.com\nREAD_ONLY=true\nPATHS=/api/data/"),
+		tenant("down", "ORG_URL=https://down.example.com\nTENANT_ID="+contosoID),
+		entrance(func(e *proxy.Entrance) { e.HostAllowed = func(host string) bool { return host != "evil.example.com" } }))
+	for _, version := range []string{"text/xml", "application/soap+xml"} {
+		kind := "Content-Type: " + version
+		c.call("POST", "/nobody/XRMServices/2011/Organization.svc/web", who, kind).faulted(t, problem.TenantUnknown, 500, argument, false)
+		c.call("POST", "/reader/XRMServices/2011/Organization.svc", who, kind).faulted(t, problem.PathNotAllowed, 403, privilege, false)
+		c.call("POST", soapPath, who, kind, "Origin: http://elsewhere.example").faulted(t, problem.Forbidden, 403, privilege, false)
+		c.call("POST", soapPath, who, kind, "Host: evil.example.com").faulted(t, problem.BadRequest, 500, argument, false)
+		c.call("POST", "/down/xrmservices/2011/organization.SVC/web", who, kind).faulted(t, problem.UpstreamUnreachable, 500, unexpected, false)
+	}
+	// Whoever fetches a description reads plain errors.
+	c.get("/nobody/XRMServices/2011/Organization.svc?wsdl").refused(t, problem.TenantUnknown, 404)
+
+	for code, number := range map[string]int{"0x80072322": -2147015902, "0x80072321": -2147015903, "0x80072326": -2147015898} {
+		c := newCorridor(t, tenant("contoso", "QUEUE_WAIT=1s"))
+		c.inject(emulator.Fault{Kind: emulator.Throttle, Code: code, RetryAfter: 65 * time.Second, Times: 1})
+		for range 2 {
+			c.soap(who).faulted(t, problem.LimitWaitExceeded, 500, number, true)
+		}
+		if n, _ := c.received("POST"); n != 1 {
+			t.Errorf("%s: the organization was asked %d times", code, n)
+		}
+	}
+	c.handler.Drain()
+	c.soap(who).faulted(t, problem.Draining, 500, unexpected, true)
+}
+
+// A throttle that is not waited out is the organization's own, byte for byte,
+// with what is known of it beside it.
+func TestAnOrganizationsOwnFaultPasses(t *testing.T) {
+	c := newCorridor(t, tenant("contoso", "LIMITS=off"))
+	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072326", RetryAfter: 7 * time.Second, Times: 1})
+	a := c.soap(soapEnvelope("", soapExecute("", "WhoAmI")))
+	if a.StatusCode != 500 || !strings.Contains(a.body, "<ErrorCode>-2147015898</ErrorCode>") || !strings.Contains(a.body, "PT7S") || a.Header.Get("Dynproxy-Error") != "" {
+		t.Errorf("%d %v %s", a.StatusCode, a.Header, a.body)
+	}
+	if a.Header.Get("Dynproxy-Hint") != "throttled" || a.Header.Get("Dynproxy-Next") == "" {
+		t.Errorf("%v", a.Header)
+	}
+}
+
+func TestKnownRefusalsCarryTheirNextStep(t *testing.T) {
+	for _, c := range []struct {
+		fault emulator.Fault
+		hint  string
+		next  string
+	}{
+		{emulator.Fault{Kind: emulator.Firewall, Times: 1}, "ip_firewall", "firewall"},
+		{emulator.Fault{Kind: emulator.AccessControl, Times: 1}, "app_access_denied", "access control"},
+	} {
+		corridor := newCorridor(t)
+		corridor.inject(c.fault)
+		a := corridor.get("/contoso/api/data/v9.2/WhoAmI")
+		if a.StatusCode != 403 || a.Header.Get("Dynproxy-Hint") != c.hint || !strings.Contains(a.Header.Get("Dynproxy-Next"), c.next) {
+			t.Errorf("%s: %d %v", c.hint, a.StatusCode, a.Header)
+		}
+	}
+	c := newCorridor(t)
+	a := c.get("/fabrikam/api/data/v9.2/WhoAmI")
+	if a.Header.Get("Dynproxy-Hint") != "application_user_missing" || !strings.Contains(a.Header.Get("Dynproxy-Next"), "--environment https://fabrikam.crm4.dynamics.com --user "+clientID) {
+		t.Errorf("%d %v", a.StatusCode, a.Header)
+	}
+	if a := c.get("/contoso/api/data/v9.2/nothing"); a.StatusCode != 404 || a.Header.Get("Dynproxy-Hint") != "" || a.Header.Get("Dynproxy-Next") != "" {
+		t.Errorf("%d %v", a.StatusCode, a.Header)
+	}
+}
+
+func TestTheServicesDescriptionIsServedByDefault(t *testing.T) {
+	c := newCorridor(t)
+	for _, query := range []string{"wsdl", "WSDL", "singleWsdl", "wsdl&sdkversion=9.2"} {
+		a := c.get("/contoso/XRMServices/2011/Organization.svc?" + query)
+		if a.StatusCode != http.StatusOK || !strings.Contains(a.body, c.server.URL+"/contoso/XRMServices/2011/Organization.svc") || strings.Contains(a.body, "contoso.crm.dynamics.com") {
+			t.Errorf("%s: %d %.300s", query, a.StatusCode, a.body)
+		}
+	}
+}
