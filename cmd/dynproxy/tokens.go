@@ -22,9 +22,9 @@ import (
 // and what goes wrong there into refusals.
 type tokens struct {
 	own    tenants.Registration
-	mint   *entra.Mint
+	mint   *entra.TokenClient
 	cache  *entra.Cache
-	finder *entra.Finder
+	finder *entra.AuthorityResolver
 	mints  *prometheus.CounterVec
 	took   prometheus.Histogram
 	key    consent.Key
@@ -39,7 +39,7 @@ func newTokens(cfg *config, login, challenge http.RoundTripper, log zerolog.Logg
 		own:  cfg.registration,
 		key:  consentKey(cfg.registration),
 		back: cfg.redirectURI,
-		mint: entra.NewMint(login, log),
+		mint: entra.NewTokenClient(login, log),
 		mints: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dynproxy_mints_total", Help: "Tokens asked for, by what came of it.",
 		}, []string{"result"}),
@@ -47,7 +47,7 @@ func newTokens(cfg *config, login, challenge http.RoundTripper, log zerolog.Logg
 			Name: "dynproxy_mint_duration_seconds", Help: "How long Entra ID took for a token.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}),
-		finder: &entra.Finder{Transport: challenge, LoginAllowed: cfg.rules.Logins.Allows},
+		finder: &entra.AuthorityResolver{Transport: challenge, LoginAllowed: cfg.rules.Logins.Allows},
 	}
 	k.ending, k.end = context.WithCancel(context.Background())
 	r.MustRegister(k.mints, k.took)
@@ -65,7 +65,7 @@ func newTokens(cfg *config, login, challenge http.RoundTripper, log zerolog.Logg
 func (k *tokens) watch(ctx context.Context) { k.mint.Watch(ctx, k.cache.Changed) }
 
 // expiries tells the days of credentials as metrics.
-type expiries struct{ mint *entra.Mint }
+type expiries struct{ mint *entra.TokenClient }
 
 var expiryDesc = prometheus.NewDesc("dynproxy_credential_expiry_seconds", "Seconds until a credential of an app registration ends.", []string{"client_id", "credential"}, nil)
 

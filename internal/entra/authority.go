@@ -15,18 +15,18 @@ import (
 // Authority is where an organization's tokens come from.
 type Authority struct{ Login, TenantID string }
 
-// Finder asks organizations which tenant they belong to: an anonymous request
+// AuthorityResolver asks organizations which tenant they belong to: an anonymous request
 // is answered with a challenge that names it. What was found is kept.
-type Finder struct {
+type AuthorityResolver struct {
 	Transport http.RoundTripper
 	// LoginAllowed reports whether a login host may be spoken to.
 	LoginAllowed func(hostport string) bool
 
 	mu    sync.Mutex // guards what follows
-	found map[string]*finding
+	found map[string]*entry
 }
 
-type finding struct {
+type entry struct {
 	done      chan struct{} // of the question under way, nil without one
 	authority Authority
 	failed    *Error
@@ -40,14 +40,14 @@ const findWithin = 20 * time.Second
 // question serves all who ask at the same time, and a failure is remembered
 // for a while. Its errors are *Error, of class Configuration when the answer
 // is none of an organization, Transient when there is none; or ctx's own.
-func (f *Finder) Find(ctx context.Context, org string) (Authority, error) {
+func (f *AuthorityResolver) Find(ctx context.Context, org string) (Authority, error) {
 	f.mu.Lock()
 	g := f.found[org]
 	if g == nil {
 		if f.found == nil {
-			f.found = make(map[string]*finding)
+			f.found = make(map[string]*entry)
 		}
-		g = &finding{}
+		g = &entry{}
 		f.found[org] = g
 	}
 	if g.authority.TenantID != "" {
@@ -78,13 +78,13 @@ func (f *Finder) Find(ctx context.Context, org string) (Authority, error) {
 }
 
 // Forget lets the next Find of org ask again.
-func (f *Finder) Forget(org string) {
+func (f *AuthorityResolver) Forget(org string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.found, org)
 }
 
-func (f *Finder) ask(org string, g *finding) {
+func (f *AuthorityResolver) ask(org string, g *entry) {
 	ctx, cancel := context.WithTimeout(context.Background(), findWithin)
 	defer cancel()
 	authority, failed := f.Challenge(ctx, org)
@@ -102,7 +102,7 @@ func (f *Finder) ask(org string, g *finding) {
 }
 
 // Challenge asks org once, and remembers nothing.
-func (f *Finder) Challenge(ctx context.Context, org string) (Authority, *Error) {
+func (f *AuthorityResolver) Challenge(ctx context.Context, org string) (Authority, *Error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, org+"/api/data/v9.2/WhoAmI", nil)
 	if err != nil {
 		return Authority{}, &Error{Class: Configuration, Reason: "the organization's address cannot be used"}

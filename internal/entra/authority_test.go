@@ -35,7 +35,7 @@ func challenging(challenges ...string) server {
 func TestAuthorityOfTheEmulator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, 1, entra.Registration{})
-		f := &entra.Finder{Transport: h.hosts, LoginAllowed: microsoft}
+		f := &entra.AuthorityResolver{Transport: h.hosts, LoginAllowed: microsoft}
 		a, err := f.Find(t.Context(), h.target(0).Resource)
 		if err != nil || a.Login != login || a.TenantID != h.target(0).TenantID {
 			t.Errorf("%+v, %v", a, err)
@@ -71,7 +71,7 @@ func TestChallenges(t *testing.T) {
 		"another scheme":         {`Negotiate`, entra.Authority{}},
 		"nothing":                {"", entra.Authority{}},
 	} {
-		f := &entra.Finder{Transport: challenging("NTLM", c.challenge), LoginAllowed: microsoft}
+		f := &entra.AuthorityResolver{Transport: challenging("NTLM", c.challenge), LoginAllowed: microsoft}
 		got, err := f.Find(t.Context(), org)
 		e, isOurs := errors.AsType[*entra.Error](err)
 		if got != c.want || (err == nil) != (c.want != entra.Authority{}) || err != nil && (!isOurs || e.Class != entra.Configuration) {
@@ -93,7 +93,7 @@ func TestAnswersThatAreNoChallenge(t *testing.T) {
 		"busy":      {func(*http.Request) (int, http.Header, string) { return 503, nil, "" }, entra.Transient},
 		"throttled": {func(*http.Request) (int, http.Header, string) { return 429, http.Header{"Retry-After": {"40"}}, "" }, entra.Transient},
 	} {
-		f := &entra.Finder{Transport: c.answer, LoginAllowed: microsoft}
+		f := &entra.AuthorityResolver{Transport: c.answer, LoginAllowed: microsoft}
 		_, err := f.Find(t.Context(), org)
 		e, ok := errors.AsType[*entra.Error](err)
 		if !ok || e.Class != c.class || e.RetryAfter < time.Second {
@@ -109,7 +109,7 @@ func TestOrganizationIsAskedPolitely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked, up := 0, false
 		answer := challenging("Bearer authorization_uri=https://" + login + "/" + tenant)
-		f := &entra.Finder{LoginAllowed: microsoft, Transport: server(func(r *http.Request) (int, http.Header, string) {
+		f := &entra.AuthorityResolver{LoginAllowed: microsoft, Transport: server(func(r *http.Request) (int, http.Header, string) {
 			asked++ // one question at a time
 			time.Sleep(time.Second)
 			if !up {
@@ -164,7 +164,7 @@ func TestOrganizationIsAskedPolitely(t *testing.T) {
 
 func TestFindEndsWithItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &entra.Finder{LoginAllowed: microsoft, Transport: server(func(*http.Request) (int, http.Header, string) {
+		f := &entra.AuthorityResolver{LoginAllowed: microsoft, Transport: server(func(*http.Request) (int, http.Header, string) {
 			time.Sleep(10 * time.Second)
 			return 503, nil, ""
 		})}
@@ -185,7 +185,7 @@ func TestOrganizationThatIsDown(t *testing.T) {
 		if err := o.Inject(emulator.Fault{Kind: emulator.Down}); err != nil {
 			t.Fatal(err)
 		}
-		f := &entra.Finder{Transport: h.hosts, LoginAllowed: microsoft}
+		f := &entra.AuthorityResolver{Transport: h.hosts, LoginAllowed: microsoft}
 		_, err := f.Find(t.Context(), h.target(0).Resource)
 		e, ok := errors.AsType[*entra.Error](err)
 		if !ok || e.Class != entra.Transient {
@@ -205,7 +205,7 @@ func FuzzChallenge(f *testing.F) {
 	f.Add(`Bearer authorization_uri="https://` + login + `/common"`)
 	f.Add(`Bearer authorization_uri=https://[::1]:8/a.b?c#d`)
 	f.Fuzz(func(t *testing.T, challenge string) {
-		finder := &entra.Finder{Transport: challenging(challenge), LoginAllowed: func(string) bool { return true }}
+		finder := &entra.AuthorityResolver{Transport: challenging(challenge), LoginAllowed: func(string) bool { return true }}
 		a, err := finder.Find(t.Context(), org)
 		if err != nil {
 			return

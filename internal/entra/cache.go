@@ -22,7 +22,7 @@ type Cache struct {
 	closed  bool
 	ending  context.Context // of every mint; made with the first Source
 	end     context.CancelFunc
-	flights sync.WaitGroup
+	running sync.WaitGroup
 }
 
 // Source returns the place where t's token is kept. Whoever calls often keeps
@@ -105,5 +105,5 @@ func (c *Cache) Close() {
 	if end != nil {
 		end()
 	}
-	c.flights.Wait()
+	c.running.Wait()
 }

@@ -17,12 +17,12 @@ import (
 	"dynproxy/internal/secret"
 )
 
-// proof is one way in which a registration proves itself now.
-type proof struct {
-	name       string // for the log
-	id         string // tells one content from another
-	credential confidential.Credential
-	expires    time.Time // of a certificate
+// credential is one way in which a registration proves itself now.
+type credential struct {
+	name    string // for the log
+	id      string // tells one content from another
+	shown   confidential.Credential
+	expires time.Time // of a certificate
 }
 
 // exchangeAudience is what a managed identity's token must be for, to stand in
@@ -32,28 +32,28 @@ const exchangeAudience = "api://AzureADTokenExchange"
 // assertionAgain is when to look again for an assertion that was not there.
 const assertionAgain = 5 * time.Second
 
-// proofs reads what the registration has to show at this moment, the one to
+// credentials reads what the registration has to show at this moment, the one to
 // try first in front.
-func (r Registration) proofs() ([]proof, error) {
+func (r Registration) credentials() ([]credential, error) {
 	switch {
 	case r.CertificateFile != "":
 		p, err := r.certificate()
 		if err != nil {
 			return nil, err
 		}
-		return []proof{p}, nil
+		return []credential{p}, nil
 	case r.FederatedTokenFile != "":
-		return []proof{{name: "federated token", credential: confidential.NewCredFromAssertionCallback(r.federated)}}, nil
+		return []credential{{name: "federated token", shown: confidential.NewCredFromAssertionCallback(r.federated)}}, nil
 	case r.ManagedIdentity != "":
-		return []proof{{name: "managed identity", credential: confidential.NewCredFromAssertionCallback(r.managed)}}, nil
+		return []credential{{name: "managed identity", shown: confidential.NewCredFromAssertionCallback(r.managed)}}, nil
 	}
 	return r.secrets()
 }
 
-func (r Registration) secrets() ([]proof, error) {
+func (r Registration) secrets() ([]credential, error) {
 	current, err := secretOf(r.Secret, r.SecretFile)
 	next, nextErr := secretOf(r.SecretNext, r.SecretNextFile)
-	var found []proof
+	var found []credential
 	for _, s := range []struct {
 		name string
 		text secret.Text
@@ -61,11 +61,11 @@ func (r Registration) secrets() ([]proof, error) {
 		if s.text.Empty() || len(found) > 0 && found[0].id == s.text.Fingerprint() {
 			continue
 		}
-		credential, err := confidential.NewCredFromSecret(s.text.Reveal())
+		shown, err := confidential.NewCredFromSecret(s.text.Reveal())
 		if err != nil {
 			return nil, errors.New("the secret cannot be used")
 		}
-		found = append(found, proof{name: s.name, id: s.text.Fingerprint(), credential: credential})
+		found = append(found, credential{name: s.name, id: s.text.Fingerprint(), shown: shown})
 	}
 	if len(found) == 0 {
 		return nil, errors.Join(err, nextErr, errors.New("there is no secret"))
@@ -85,25 +85,25 @@ func secretOf(text secret.Text, file string) (secret.Text, error) {
 	return secret.New(strings.TrimRight(string(content), "\r\n")), nil
 }
 
-func (r Registration) certificate() (proof, error) {
+func (r Registration) certificate() (credential, error) {
 	content, err := os.ReadFile(r.CertificateFile)
 	if err != nil {
-		return proof{}, err
+		return credential{}, err
 	}
 	certs, key, err := readPEM(content)
 	if err != nil {
-		return proof{}, fmt.Errorf("%s: %w", r.CertificateFile, err)
+		return credential{}, fmt.Errorf("%s: %w", r.CertificateFile, err)
 	}
 	leaf := leafOf(certs, key)
 	if leaf == nil {
-		return proof{}, fmt.Errorf("%s: certificate and key do not belong together", r.CertificateFile)
+		return credential{}, fmt.Errorf("%s: certificate and key do not belong together", r.CertificateFile)
 	}
-	credential, err := confidential.NewCredFromCert(certs, key)
+	shown, err := confidential.NewCredFromCert(certs, key)
 	if err != nil {
-		return proof{}, fmt.Errorf("%s: certificate and key cannot be used", r.CertificateFile)
+		return credential{}, fmt.Errorf("%s: certificate and key cannot be used", r.CertificateFile)
 	}
 	sum := sha256.Sum256(leaf.Raw)
-	return proof{name: "certificate", id: hex.EncodeToString(sum[:8]), credential: credential, expires: leaf.NotAfter}, nil
+	return credential{name: "certificate", id: hex.EncodeToString(sum[:8]), shown: shown, expires: leaf.NotAfter}, nil
 }
 
 // federated reads the assertion anew each time: whoever writes the file renews

@@ -124,7 +124,7 @@ func TestUnusableCertificateFilesNameTheCure(t *testing.T) {
 	} {
 		file := filepath.Join(dir, "app.pem")
 		write(t, file, c.content)
-		_, err := entra.NewMint(nil, zerolog.Nop()).Register(entra.Registration{ClientID: clientID, CertificateFile: file})
+		_, err := entra.NewTokenClient(nil, zerolog.Nop()).Register(entra.Registration{ClientID: clientID, CertificateFile: file})
 		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -29,7 +29,7 @@ const (
 // house is an emulated Entra ID with the parts under test before it.
 type house struct {
 	*emulator.Emulator
-	mint     *entra.Mint
+	mint     *entra.TokenClient
 	cache    *entra.Cache
 	log      *safeBuffer
 	identity string // of the registration
@@ -53,7 +53,7 @@ func open(t *testing.T, organizations int, r entra.Registration) *house {
 	}
 	h := &house{Emulator: emu, log: &safeBuffer{}, hosts: &hosts{next: emu.Transport()}}
 	log := zerolog.New(h.log).Level(zerolog.TraceLevel)
-	h.mint = entra.NewMint(h.hosts, log)
+	h.mint = entra.NewTokenClient(h.hosts, log)
 	h.cache = &entra.Cache{Mint: h.mint.Token, Log: log}
 	if r == (entra.Registration{}) {
 		r = entra.Registration{ClientID: clientID, Secret: secret.New(password)}

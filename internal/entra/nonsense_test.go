@@ -38,7 +38,7 @@ func TestAMalformedAnswerIsNotQuoted(t *testing.T) {
 	}()
 	way := http.DefaultTransport.(*http.Transport).Clone()
 	way.DialTLSContext = way.DialContext
-	m := entra.NewMint(way, zerolog.Nop())
+	m := entra.NewTokenClient(way, zerolog.Nop())
 	id, err := m.Register(entra.Registration{ClientID: clientID, Secret: secret.New(password)})
 	if err != nil {
 		t.Fatal(err)

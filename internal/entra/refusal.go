@@ -58,7 +58,7 @@ func (s *Source) Refused(header, claims string) bool {
 	if h == nil && claims == "" {
 		return true
 	}
-	if claims != "" && (s.claims == claims || s.flight != nil && s.flight.claims == claims) {
+	if claims != "" && (s.claims == claims || s.inflight != nil && s.inflight.claims == claims) {
 		return true
 	}
 	now := time.Now()
@@ -69,7 +69,7 @@ func (s *Source) Refused(header, claims string) bool {
 	s.claims = claims
 	s.token.Store(nil)
 	if s.remembered(now) == nil {
-		s.take()
+		s.start()
 	}
 	return true
 }

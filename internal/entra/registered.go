@@ -12,26 +12,26 @@ const (
 )
 
 // registered is a registration and what was learnt of its credential. The
-// Mint's mutex guards it.
+// TokenClient's mutex guards it.
 type registered struct {
 	Registration
-	good    []proof // as read last without an error
-	worked  proof   // last, with no name if none has
-	changed bool    // a file has, since then
-	broken  *Error  // of class Credential, while it is not worth trying again
-	until   time.Time
-	faults  int
-	ending  time.Time // of a secret, as the settings say
-	said    map[Expiry]time.Duration
-	digest  string // of its files when last looked at
+	lastRead      []credential // as read last without an error
+	lastAccepted  credential   // last, with no name if none has
+	changed       bool         // a file has, since then
+	rejected      *Error       // of class Credential, while it is not worth trying again
+	rejectedUntil time.Time
+	faults        int
+	ending        time.Time // of a secret, as the settings say
+	said          map[Expiry]time.Duration
+	digest        string // of its files when last looked at
 }
 
 // Register makes r known and returns its identity for Target. The error says
 // that its credential cannot be read now, which a later mint may find mended.
-func (m *Mint) Register(r Registration) (string, error) {
+func (m *TokenClient) Register(r Registration) (string, error) {
 	id := r.Identity()
 	digest := r.look()
-	now, err := r.proofs()
+	now, err := r.credentials()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	known := m.registrations[id]
@@ -40,48 +40,48 @@ func (m *Mint) Register(r Registration) (string, error) {
 		m.registrations[id] = known
 	}
 	if err == nil {
-		known.good = now
+		known.lastRead = now
 	}
 	return id, err
 }
 
 // Retire forgets a registration that no target names any more, and with it its
 // secrets.
-func (m *Mint) Retire(identity string) {
+func (m *TokenClient) Retire(identity string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.registrations, identity)
 }
 
 // Reset forgets that a credential was wrong.
-func (m *Mint) Reset(identity string) {
+func (m *TokenClient) Reset(identity string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if r := m.registrations[identity]; r != nil {
-		r.broken, r.faults = nil, 0
+		r.rejected, r.faults = nil, 0
 	}
 }
 
-// order returns the proofs to try: of those that were read just now, the one
-// that worked last first. Files may be caught half-written or replaced by
+// order returns the credentials to try: of those that were read just now, the one
+// that lastAccepted last first. Files may be caught half-written or replaced by
 // something wrong, and no call shall be lost by that: what was read last serves
-// in place of what cannot be read, and what worked last is tried after all
+// in place of what cannot be read, and what lastAccepted last is tried after all
 // else.
-func (r *registered) order(now []proof, err error) ([]proof, error) {
+func (r *registered) order(now []credential, err error) ([]credential, error) {
 	if err != nil {
-		now = r.good
+		now = r.lastRead
 	}
 	if len(now) == 0 {
 		return nil, err
 	}
-	r.good = now
-	if r.worked.id == "" {
+	r.lastRead = now
+	if r.lastAccepted.id == "" {
 		return now, nil
 	}
 	ordered := slices.Clone(now)
-	i := slices.IndexFunc(ordered, func(p proof) bool { return p.id == r.worked.id })
+	i := slices.IndexFunc(ordered, func(p credential) bool { return p.id == r.lastAccepted.id })
 	if i < 0 {
-		former := r.worked
+		former := r.lastAccepted
 		former.name = "former " + strings.TrimPrefix(former.name, "former ")
 		return append(ordered, former), nil
 	}
@@ -91,39 +91,39 @@ func (r *registered) order(now []proof, err error) ([]proof, error) {
 	return ordered, nil
 }
 
-// brokenSince returns the refusal that is remembered, with the time that is
+// rejection returns the refusal that is remembered, with the time that is
 // left of it, or nil.
-func (r *registered) brokenSince(now time.Time) *Error {
-	if left := r.until.Sub(now); r.broken != nil && left > 0 {
-		return r.broken.after(left)
+func (r *registered) rejection(now time.Time) *Error {
+	if left := r.rejectedUntil.Sub(now); r.rejected != nil && left > 0 {
+		return r.rejected.after(left)
 	}
 	return nil
 }
 
-// probe is brokenSince for one who wants to ask. When the time is over, the
+// probe is rejection for one who wants to ask. When the time is over, the
 // first one asks for all, and the others hear the old refusal until then.
 func (r *registered) probe(now time.Time) *Error {
-	failed := r.brokenSince(now)
-	if failed == nil && r.broken != nil {
-		r.until = now.Add(probeWithin)
+	failed := r.rejection(now)
+	if failed == nil && r.rejected != nil {
+		r.rejectedUntil = now.Add(probeWithin)
 	}
 	return failed
 }
 
-// breaks remembers a refusal of class Credential, for longer each time, if it
+// reject remembers a refusal of class Credential, for longer each time, if it
 // concerns all tenants. before is how many there were when the question was
 // asked: of several questions at the same time, one counts.
-func (r *registered) breaks(e *Error, before int, now time.Time) *Error {
+func (r *registered) reject(e *Error, before int, now time.Time) *Error {
 	if !e.appWide() {
 		return e
 	}
 	if r.faults > before {
-		if known := r.brokenSince(now); known != nil {
+		if known := r.rejection(now); known != nil {
 			return known
 		}
 	}
 	r.faults++
 	wait := min(longestBreak, 5*time.Second<<min(r.faults, 5))
-	r.broken, r.until = e.after(wait), now.Add(wait)
-	return r.broken
+	r.rejected, r.rejectedUntil = e.after(wait), now.Add(wait)
+	return r.rejected
 }

@@ -25,16 +25,16 @@ type Source struct {
 	used   atomic.Int64 // second of the last call
 	due    atomic.Int64 // nanosecond from which a call starts a renewal
 
-	mu      sync.Mutex // guards what follows
-	flight  *flight
-	claims  string // a challenge that the next mint must answer
-	failed  *Error // of the last mint, if it failed
-	until   time.Time
-	faults  int
-	epoch   int // counts resets, so that a mint knows when it is overtaken
-	refusal refusal
-	renewal *time.Timer
-	dropped bool
+	mu       sync.Mutex // guards what follows
+	inflight *inflight
+	claims   string // a challenge that the next mint must answer
+	failed   *Error // of the last mint, if it failed
+	until    time.Time
+	faults   int
+	epoch    int // counts resets, so that a mint knows when it is overtaken
+	refusal  refusal
+	renewal  *time.Timer
+	dropped  bool
 }
 
 // held is a token that was taken in.
@@ -106,11 +106,11 @@ func (s *Source) wait(ctx context.Context) (string, error) {
 		s.mu.Unlock()
 		return h.Header, nil
 	}
-	if failed := s.remembered(now); failed != nil && s.flight == nil {
+	if failed := s.remembered(now); failed != nil && s.inflight == nil {
 		s.mu.Unlock()
 		return "", failed
 	}
-	f := s.take()
+	f := s.start()
 	s.mu.Unlock()
 	if f == nil {
 		return "", &Error{Class: Transient, RetryAfter: time.Second, Reason: "the proxy is shutting down"}
@@ -141,7 +141,7 @@ func (s *Source) renew() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.remembered(time.Now()) == nil {
-		s.take()
+		s.start()
 	}
 }
 

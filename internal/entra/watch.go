@@ -20,7 +20,7 @@ const (
 // content of a credential's file has changed and calls changed with the
 // registration's identity, for which Cache.Changed is made; and it warns in the
 // log before a credential ends.
-func (m *Mint) Watch(ctx context.Context, changed func(identity string)) {
+func (m *TokenClient) Watch(ctx context.Context, changed func(identity string)) {
 	look := time.NewTimer(0)
 	defer look.Stop()
 	remind := time.NewTicker(remindEvery)
@@ -42,7 +42,7 @@ func (m *Mint) Watch(ctx context.Context, changed func(identity string)) {
 	}
 }
 
-func (m *Mint) lookAround(changed func(identity string)) {
+func (m *TokenClient) lookAround(changed func(identity string)) {
 	for id, r := range m.known() {
 		digest := r.look()
 		m.mu.Lock()
@@ -52,14 +52,14 @@ func (m *Mint) lookAround(changed func(identity string)) {
 		if same {
 			continue
 		}
-		proofs, err := r.proofs()
+		credentials, err := r.credentials()
 		if err != nil {
 			m.log.Error().Str("client_id", r.ClientID).AnErr("reason", err).
 				Msg("a changed credential cannot be used; the former one stays in use")
 			continue
 		}
 		m.mu.Lock()
-		r.good, r.changed, r.broken, r.faults = proofs, true, nil, 0
+		r.lastRead, r.changed, r.rejected, r.faults = credentials, true, nil, 0
 		m.mu.Unlock()
 		m.log.Info().Str("client_id", r.ClientID).Msg("a credential has changed")
 		m.remind(time.Now())
@@ -67,7 +67,7 @@ func (m *Mint) lookAround(changed func(identity string)) {
 	}
 }
 
-func (m *Mint) known() map[string]*registered {
+func (m *TokenClient) known() map[string]*registered {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	all := make(map[string]*registered, len(m.registrations))
@@ -98,7 +98,7 @@ type Expiry struct {
 
 // SecretExpires says when the secret of a registration ends, which nothing but
 // the settings knows. The zero time takes it back.
-func (m *Mint) SecretExpires(identity string, at time.Time) {
+func (m *TokenClient) SecretExpires(identity string, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if r := m.registrations[identity]; r != nil {
@@ -107,7 +107,7 @@ func (m *Mint) SecretExpires(identity string, at time.Time) {
 }
 
 // Expiries returns the dates that are known, the next one first.
-func (m *Mint) Expiries() []Expiry {
+func (m *TokenClient) Expiries() []Expiry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var all []Expiry
@@ -123,13 +123,13 @@ func (m *Mint) Expiries() []Expiry {
 	return all
 }
 
-// expiries is called with the Mint's mutex held.
+// expiries is called with the TokenClient's mutex held.
 func (r *registered) expiries() []Expiry {
 	var all []Expiry
 	if !r.ending.IsZero() {
 		all = append(all, Expiry{ClientID: r.ClientID, Credential: "secret", At: r.ending})
 	}
-	for _, p := range r.good {
+	for _, p := range r.lastRead {
 		if !p.expires.IsZero() {
 			all = append(all, Expiry{ClientID: r.ClientID, Credential: p.name, At: p.expires})
 		}
@@ -143,7 +143,7 @@ const day = 24 * time.Hour
 var reminders = []time.Duration{0, day, 7 * day, 14 * day, 30 * day}
 
 // remind warns of each end once for each reminder.
-func (m *Mint) remind(now time.Time) {
+func (m *TokenClient) remind(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.registrations {

@@ -69,13 +69,13 @@ func TestSecretFileIsReplacedUnderLoad(t *testing.T) {
 		h.Entra().RemoveSecret(clientID, password)
 		load(3 * time.Hour / 60)
 		if !strings.Contains(h.log.String(), `"credential":"secret"`) {
-			t.Errorf("the log does not say which one worked:\n%s", h.log)
+			t.Errorf("the log does not say which one lastAccepted:\n%s", h.log)
 		}
 		token(t, h.source(4))
 	})
 }
 
-// A slip in the file loses no call: what is held serves, and what worked before
+// A slip in the file loses no call: what is held serves, and what lastAccepted before
 // is tried last.
 func TestWrongSecretFileLosesNoCall(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "secret")

@@ -19,21 +19,21 @@ const (
 	answerWithin = 10 * time.Second // of the login service, each try
 )
 
-// Mint gets tokens from Entra ID. It remembers none. It does remember that a
+// TokenClient gets tokens from Entra ID. It remembers none. It does remember that a
 // registration's own credential is wrong: no tenant gets a token with it then,
 // and none needs to ask.
-type Mint struct {
+type TokenClient struct {
 	client *http.Client
 	log    zerolog.Logger
 
 	mu            sync.Mutex // guards what follows
-	doors         map[string]*door
+	limiters      map[string]*hostLimiter
 	registrations map[string]*registered
 }
 
-// NewMint returns a Mint that reaches login hosts through transport.
-func NewMint(transport http.RoundTripper, log zerolog.Logger) *Mint {
-	return &Mint{
+// NewTokenClient returns a TokenClient that reaches login hosts through transport.
+func NewTokenClient(transport http.RoundTripper, log zerolog.Logger) *TokenClient {
+	return &TokenClient{
 		client: &http.Client{
 			Transport: transport,
 			Timeout:   answerWithin,
@@ -41,14 +41,14 @@ func NewMint(transport http.RoundTripper, log zerolog.Logger) *Mint {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		log:           log,
-		doors:         make(map[string]*door),
+		limiters:      make(map[string]*hostLimiter),
 		registrations: make(map[string]*registered),
 	}
 }
 
 // Token mints a token for t. claims is a claims challenge to answer, or "".
 // Its errors are *Error.
-func (m *Mint) Token(ctx context.Context, t Target, claims string) (Token, error) {
+func (m *TokenClient) Token(ctx context.Context, t Target, claims string) (Token, error) {
 	t.Login, t.TenantID = strings.ToLower(t.Login), strings.ToLower(t.TenantID)
 	if !hostAndPort.MatchString(t.Login) || !isTenant(t.TenantID) {
 		return Token{}, &Error{Class: Configuration, Reason: "login host and tenant id make no address"}
@@ -71,7 +71,7 @@ func (m *Mint) Token(ctx context.Context, t Target, claims string) (Token, error
 		}
 	}
 	if failed.Class == Credential {
-		failed = m.breaks(e, failed)
+		failed = m.reject(e, failed)
 	}
 	return Token{}, failed
 }
@@ -84,7 +84,7 @@ type errand struct {
 	faults       int // of the registration when the errand began
 }
 
-func (m *Mint) admit(e *errand) *Error {
+func (m *TokenClient) admit(e *errand) *Error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e.registration = m.registrations[e.target.Credential]
@@ -95,25 +95,25 @@ func (m *Mint) admit(e *errand) *Error {
 	return e.registration.probe(time.Now())
 }
 
-// breaks notes that the credential was refused.
-func (m *Mint) breaks(e errand, failed *Error) *Error {
+// reject notes that the credential was refused.
+func (m *TokenClient) reject(e errand, failed *Error) *Error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return e.registration.breaks(failed, e.faults, time.Now())
+	return e.registration.reject(failed, e.faults, time.Now())
 }
 
-// try shows what the registration has to show, the proof that worked last
+// try shows what the registration has to show, the credential that lastAccepted last
 // first.
-func (m *Mint) try(ctx context.Context, e errand) (Token, *Error) {
-	proofs, err := m.proofs(e.registration)
+func (m *TokenClient) try(ctx context.Context, e errand) (Token, *Error) {
+	credentials, err := m.credentials(e.registration)
 	if err != nil {
 		return Token{}, &Error{Class: Credential, RetryAfter: assertionAgain, Reason: "the credential cannot be read", Err: err}
 	}
 	var failed *Error
-	for _, p := range proofs {
+	for _, p := range credentials {
 		var token Token
 		if token, failed = m.ask(ctx, e, p); failed == nil {
-			m.succeeded(e.registration, p, len(proofs) > 1)
+			m.succeeded(e.registration, p, len(credentials) > 1)
 			return token, nil
 		}
 		if failed.Class != Credential {
@@ -123,19 +123,19 @@ func (m *Mint) try(ctx context.Context, e errand) (Token, *Error) {
 	return Token{}, failed
 }
 
-func (m *Mint) proofs(r *registered) ([]proof, error) {
-	now, err := r.proofs() // reads files, so not under mu
+func (m *TokenClient) credentials(r *registered) ([]credential, error) {
+	now, err := r.credentials() // reads files, so not under mu
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return r.order(now, err)
 }
 
-// succeeded notes which proof worked. The log says so when that is a choice or
+// succeeded notes which credential lastAccepted. The log says so when that is a choice or
 // a change.
-func (m *Mint) succeeded(r *registered, p proof, choice bool) {
+func (m *TokenClient) succeeded(r *registered, p credential, choice bool) {
 	m.mu.Lock()
-	first, changed := r.worked.name == "", r.worked.id != p.id || r.worked.name != p.name
-	r.worked, r.changed, r.broken, r.faults = p, false, nil, 0
+	first, changed := r.lastAccepted.name == "", r.lastAccepted.id != p.id || r.lastAccepted.name != p.name
+	r.lastAccepted, r.changed, r.rejected, r.faults = p, false, nil, 0
 	m.mu.Unlock()
 	if changed && (choice || !first) {
 		m.log.Info().Str("client_id", r.ClientID).Str("credential", p.name).Msg("entra accepts this credential, which is used from now on")
@@ -144,18 +144,18 @@ func (m *Mint) succeeded(r *registered, p proof, choice bool) {
 
 // ask is one request to the token endpoint. A fresh MSAL client for each costs
 // microseconds and has no cache that could answer in Entra ID's place.
-func (m *Mint) ask(ctx context.Context, e errand, p proof) (Token, *Error) {
+func (m *TokenClient) ask(ctx context.Context, e errand, p credential) (Token, *Error) {
 	t := e.target
-	d := m.door(t.Login)
+	d := m.limiter(t.Login)
 	if failed := d.enter(ctx); failed != nil {
 		return Token{}, failed
 	}
 	defer d.leave()
-	if failed := m.brokenMeanwhile(e); failed != nil {
+	if failed := m.rejectedMeanwhile(e); failed != nil {
 		return Token{}, failed
 	}
 	x := &exchange{client: m.client}
-	client, err := confidential.New("https://"+t.Login+"/"+t.TenantID, t.ClientID, p.credential,
+	client, err := confidential.New("https://"+t.Login+"/"+t.TenantID, t.ClientID, p.shown,
 		confidential.WithHTTPClient(x),
 		confidential.WithInstanceDiscovery(false),
 		confidential.WithAzureRegion("DisableMsalForceRegion"))
@@ -172,31 +172,31 @@ func (m *Mint) ask(ctx context.Context, e errand, p proof) (Token, *Error) {
 	return x.minted(), nil
 }
 
-func (m *Mint) door(login string) *door {
+func (m *TokenClient) limiter(login string) *hostLimiter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	d := m.doors[login]
+	d := m.limiters[login]
 	if d == nil {
-		d = newDoor()
-		m.doors[login] = d
+		d = newHostLimiter()
+		m.limiters[login] = d
 	}
 	return d
 }
 
-// brokenMeanwhile spares those who waited at the door a request whose refusal
+// rejectedMeanwhile spares those who waited for a turn a request whose refusal
 // another has brought back already.
-func (m *Mint) brokenMeanwhile(e errand) *Error {
+func (m *TokenClient) rejectedMeanwhile(e errand) *Error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e.registration.faults <= e.faults {
 		return nil
 	}
-	return e.registration.brokenSince(time.Now())
+	return e.registration.rejection(time.Now())
 }
 
 // failure says why there is no token, in words of ours: those of MSAL may quote
 // requests and answers.
-func (x *exchange) failure(err error, p proof) *Error {
+func (x *exchange) failure(err error, p credential) *Error {
 	if x.failed != nil {
 		return x.failed
 	}

@@ -15,19 +15,19 @@ const (
 	mintsAtOnce    = 32
 )
 
-// door is the way to one login host, for all tenants behind it. A cloud that
+// hostLimiter is the way to one login host, for all tenants behind it. A cloud that
 // is slow has its own, so that the others do not wait for it.
-type door struct {
+type hostLimiter struct {
 	pace  *rate.Limiter
 	slots chan struct{}
 }
 
-func newDoor() *door {
-	return &door{pace: rate.NewLimiter(mintsPerSecond, mintsBurst), slots: make(chan struct{}, mintsAtOnce)}
+func newHostLimiter() *hostLimiter {
+	return &hostLimiter{pace: rate.NewLimiter(mintsPerSecond, mintsBurst), slots: make(chan struct{}, mintsAtOnce)}
 }
 
 // enter waits for a turn. Unless it fails, leave must follow.
-func (d *door) enter(ctx context.Context) *Error {
+func (d *hostLimiter) enter(ctx context.Context) *Error {
 	select {
 	case d.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -40,4 +40,4 @@ func (d *door) enter(ctx context.Context) *Error {
 	return nil
 }
 
-func (d *door) leave() { <-d.slots }
+func (d *hostLimiter) leave() { <-d.slots }

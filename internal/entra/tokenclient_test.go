@@ -34,9 +34,9 @@ func (s server) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-func minting(t *testing.T, s http.RoundTripper) (*entra.Mint, entra.Target) {
+func minting(t *testing.T, s http.RoundTripper) (*entra.TokenClient, entra.Target) {
 	t.Helper()
-	m := entra.NewMint(s, zerolog.Nop())
+	m := entra.NewTokenClient(s, zerolog.Nop())
 	id, err := m.Register(entra.Registration{ClientID: clientID, Secret: secret.New(password)})
 	if err != nil {
 		t.Fatal(err)

@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-const mintWithin = time.Minute // one mint, its tries and its wait at the door included
+const mintWithin = time.Minute // one mint, its tries and its wait for a turn included
 
-// flight is a mint under way, for all who wait for it.
-type flight struct {
+// inflight is a mint under way, for all who wait for it.
+type inflight struct {
 	claims string        // that it answers so far
 	done   chan struct{} // closed when the rest is set
 	token  *held
 	failed *Error
 }
 
-// take returns the flight under way, or starts one; nil once the cache is
+// start returns the mint under way, or starts one; nil once the cache is
 // closed. It is called with mu held.
-func (s *Source) take() *flight {
-	if s.flight != nil {
-		return s.flight
+func (s *Source) start() *inflight {
+	if s.inflight != nil {
+		return s.inflight
 	}
 	c := s.cache
 	c.mu.Lock()
@@ -27,19 +27,19 @@ func (s *Source) take() *flight {
 	if c.closed {
 		return nil
 	}
-	f := &flight{done: make(chan struct{})}
-	s.flight = f
+	f := &inflight{done: make(chan struct{})}
+	s.inflight = f
 	s.due.Store(never)
 	// On nobody's context: whoever started it may leave, and the rest still
 	// wait. Close ends it.
-	c.flights.Go(func() { s.fly(f) })
+	c.running.Go(func() { s.run(f) })
 	return f
 }
 
-// fly mints until there is a result that still counts: a claims challenge that
+// run mints until there is a result that still counts: a claims challenge that
 // came in meanwhile is not answered by this token, and a failure from before a
 // reset may be over.
-func (s *Source) fly(f *flight) {
+func (s *Source) run(f *inflight) {
 	for {
 		s.mu.Lock()
 		epoch := s.epoch
@@ -55,7 +55,7 @@ func (s *Source) fly(f *flight) {
 			s.mu.Unlock()
 			continue
 		}
-		s.land(f, token, failed)
+		s.finish(f, token, failed)
 		s.mu.Unlock()
 		return
 	}
@@ -79,9 +79,9 @@ func (s *Source) mint(claims string) (Token, *Error) {
 	return token, failed
 }
 
-// land hands the result to all who wait, and plans what comes next. It is
+// finish hands the result to all who wait, and plans what comes next. It is
 // called with mu held.
-func (s *Source) land(f *flight, token Token, failed *Error) {
+func (s *Source) finish(f *inflight, token Token, failed *Error) {
 	now := time.Now()
 	if failed != nil {
 		f.failed = s.remember(failed, now)
@@ -92,6 +92,6 @@ func (s *Source) land(f *flight, token Token, failed *Error) {
 		f.token = hold(token, f.claims, now)
 		s.keep(f.token, now)
 	}
-	s.flight = nil
+	s.inflight = nil
 	close(f.done)
 }
