@@ -5,6 +5,7 @@
 package consent
 
 import (
+	"context"
 	"embed"
 	"html/template"
 	"net"
@@ -18,19 +19,18 @@ import (
 	"dynproxy/internal/check"
 )
 
-// House is what the pages need of the rest.
-type House struct {
-	Key Key
-	// Link is where Entra ID asks the administrator of a tenant, with a state
-	// to send back. It reports false if there is no such tenant.
-	Link func(r *http.Request, tenant, state string) (string, bool)
-	// Prove asks for a token as if nothing were known: nil means that access
-	// is granted. Otherwise it says, in words for the administrator, why not.
-	Prove func(r *http.Request, tenant string) (problem string)
-	// Report is the tenant's chain, not older than a few seconds.
-	Report func(r *http.Request, tenant string) (check.Report, bool)
+// Backend is what the pages need of the rest.
+type Backend interface {
+	// ConsentLink is where Entra ID asks the administrator of a tenant, with a
+	// state to send back. It reports false if there is no such tenant.
+	ConsentLink(ctx context.Context, tenant, state string) (string, bool)
+	// Prove asks for a token as if nothing were known: "" means that access is
+	// granted. Otherwise it says, in words for the administrator, why not.
+	Prove(ctx context.Context, tenant string) (problem string)
+	// Report is what a check of the tenant finds, not older than a few seconds.
+	Report(ctx context.Context, tenant string) (check.Report, bool)
 	// Facts are what the instructions are made of.
-	Facts func(tenant string) Facts
+	Facts(tenant string) Facts
 }
 
 // Facts of a tenant, for instructions that can be pasted.
@@ -46,7 +46,8 @@ var files embed.FS
 // Pages serves /consent/.
 type Pages struct {
 	*http.ServeMux
-	house House
+	key   Key
+	back  Backend
 	pages *template.Template
 	used  used
 
@@ -55,14 +56,14 @@ type Pages struct {
 	those map[string]*rate.Limiter
 }
 
-// New returns the pages of a house.
-func New(h House) *Pages {
+// New returns the pages. What they sign is signed with key.
+func New(key Key, b Backend) *Pages {
 	p := &Pages{
-		ServeMux: http.NewServeMux(), house: h, all: rate.NewLimiter(20, 100), those: make(map[string]*rate.Limiter),
+		ServeMux: http.NewServeMux(), key: key, back: b, all: rate.NewLimiter(20, 100), those: make(map[string]*rate.Limiter),
 		pages: template.Must(template.ParseFS(files, "pages/*.html")),
 	}
-	p.Handle("GET /consent/callback", p.limited(p.back))
-	p.Handle("POST /consent/callback", p.limited(p.back))
+	p.Handle("GET /consent/callback", p.limited(p.callback))
+	p.Handle("POST /consent/callback", p.limited(p.callback))
 	p.Handle("GET /consent/status", p.limited(p.status))
 	p.Handle("GET /consent/{tenant}", p.limited(p.leave))
 	return p
@@ -99,7 +100,7 @@ func (p *Pages) of(host string) *rate.Limiter {
 // leave sends the administrator to Entra ID.
 func (p *Pages) leave(w http.ResponseWriter, r *http.Request) {
 	tenant := strings.ToLower(r.PathValue("tenant"))
-	link, ok := p.house.Link(r, tenant, p.house.Key.State(tenant, clickLife))
+	link, ok := p.back.ConsentLink(r.Context(), tenant, p.key.State(tenant, clickLife))
 	if !ok {
 		p.say(w, http.StatusNotFound, words{Title: "This link leads nowhere", Text: "Ask for the right one whoever sent it to you."})
 		return
@@ -113,14 +114,14 @@ type words struct {
 	Again       string // link to try once more
 }
 
-// back takes Entra ID's answer, in either form.
-func (p *Pages) back(w http.ResponseWriter, r *http.Request) {
+// callback takes Entra ID's answer, in either form.
+func (p *Pages) callback(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	if err := r.ParseForm(); err != nil {
 		p.say(w, http.StatusBadRequest, words{Title: "This answer cannot be read", Text: "Open the link once more."})
 		return
 	}
-	tenant, nonce, ends, ok, late := p.house.Key.read(forConsent, r.Form.Get("state"))
+	tenant, nonce, ends, ok, late := p.key.read(forConsent, r.Form.Get("state"))
 	again := "/consent/" + url.PathEscape(tenant)
 	switch {
 	case !ok:
@@ -141,7 +142,7 @@ func (p *Pages) back(w http.ResponseWriter, r *http.Request) {
 		p.say(w, http.StatusOK, words{Title: "Access was not granted", Text: refusals(wrong), Again: again})
 		return
 	}
-	http.Redirect(w, r, "/consent/status?of="+p.house.Key.sign(forStatus, tenant, statusLife), http.StatusSeeOther)
+	http.Redirect(w, r, "/consent/status?of="+p.key.sign(forStatus, tenant, statusLife), http.StatusSeeOther)
 }
 
 // refusals puts Entra ID's errors into words of ours. Its own description is
@@ -159,12 +160,12 @@ func refusals(code string) string {
 // status proves what was granted, says what is next, and watches until the
 // organization answers.
 func (p *Pages) status(w http.ResponseWriter, r *http.Request) {
-	tenant, _, _, ok, late := p.house.Key.read(forStatus, r.URL.Query().Get("of"))
+	tenant, _, _, ok, late := p.key.read(forStatus, r.URL.Query().Get("of"))
 	if !ok || late {
 		p.say(w, http.StatusBadRequest, words{Title: "This page has ended", Text: "What was set up stands. The portal and dynproxy check show how far it is."})
 		return
 	}
-	if problem := p.house.Prove(r, tenant); problem != "" {
+	if problem := p.back.Prove(r.Context(), tenant); problem != "" {
 		w.Header().Set("Refresh", "5")
 		p.say(w, http.StatusOK, words{
 			Title: "There is no access yet",
@@ -173,17 +174,17 @@ func (p *Pages) status(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	report, ok := p.house.Report(r, tenant)
+	report, ok := p.back.Report(r.Context(), tenant)
 	if !ok {
 		p.say(w, http.StatusBadRequest, words{Title: "This page has ended", Text: "What was set up stands."})
 		return
 	}
 	data := struct {
-		Tenant string
-		Facts  Facts
-		Done   bool
-		Ailing check.Link
-	}{tenant, p.house.Facts(tenant), report.OK, report.Ailing()}
+		Tenant  string
+		Facts   Facts
+		Done    bool
+		Problem check.Link
+	}{tenant, p.back.Facts(tenant), report.OK, report.FirstProblem()}
 	if !data.Done {
 		w.Header().Set("Refresh", "5")
 	}

@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,8 +13,7 @@ import (
 	"dynproxy/internal/check"
 )
 
-// asked runs a request against the pages of a house in which contoso has
-// granted access, unless problem says otherwise.
+// asked runs a request against the pages.
 func asked(p *Pages, method, target string, form url.Values) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, strings.NewReader(form.Encode()))
 	if form != nil {
@@ -24,23 +24,31 @@ func asked(p *Pages, method, target string, form url.Values) *httptest.ResponseR
 	return w
 }
 
-func pages(k Key, problem string, ready bool) *Pages {
-	return New(House{
-		Key: k,
-		Link: func(_ *http.Request, tenant, state string) (string, bool) {
-			return "https://login.example/?state=" + url.QueryEscape(state), tenant == "contoso"
-		},
-		Prove: func(*http.Request, string) string { return problem },
-		Report: func(_ *http.Request, tenant string) (check.Report, bool) {
-			l := check.Link{Name: check.ApplicationUser, State: check.Broken, Finding: "none", Next: "create it"}
-			if ready {
-				l.State = check.OK
-			}
-			return check.Report{Tenant: tenant, OK: ready, Links: []check.Link{l}}, true
-		},
-		Facts: func(string) Facts { return Facts{"https://contoso.example", "the-client-id", "curl x"} },
-	})
+// backend knows the tenant contoso.
+type backend struct {
+	problem string // why there is no token
+	ready   bool
 }
+
+func (backend) ConsentLink(_ context.Context, tenant, state string) (string, bool) {
+	return "https://login.example/?state=" + url.QueryEscape(state), tenant == "contoso"
+}
+
+func (b backend) Prove(context.Context, string) string { return b.problem }
+
+func (b backend) Report(_ context.Context, tenant string) (check.Report, bool) {
+	l := check.Link{Name: check.ApplicationUser, State: check.Broken, Finding: "none", Next: "create it"}
+	if b.ready {
+		l.State = check.OK
+	}
+	return check.Report{Tenant: tenant, OK: b.ready, Links: []check.Link{l}}, true
+}
+
+func (backend) Facts(string) Facts {
+	return Facts{"https://contoso.example", "the-client-id", "curl x"}
+}
+
+func pages(k Key, problem string, ready bool) *Pages { return New(k, backend{problem, ready}) }
 
 func TestAnswersOfEntraID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,11 +1,12 @@
 // Package portal is what operators see: pages, rendered here and without
-// JavaScript, of all tenants with the state of every link of their chains, and
-// the same facts as JSON. It looks nothing up on its own: a page shows what
-// the house remembers, so that ten thousand tenants cost no more than ten.
+// JavaScript, of all tenants with what every check of them found, and the same
+// facts as JSON. It looks nothing up on its own: a page shows what
+// its Source remembers, so that ten thousand tenants cost no more than ten.
 package portal
 
 import (
 	"cmp"
+	"context"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -18,74 +19,22 @@ import (
 	"time"
 
 	"dynproxy/internal/check"
+	"dynproxy/internal/status"
 )
 
-// Tenant is what is known of one tenant. Times are zero where nothing is known.
-type Tenant struct {
-	Name         string        `json:"name"`
-	Organization string        `json:"organization,omitempty"` // https://host
-	State        State         `json:"state"`
-	Fault        string        `json:"fault,omitempty"` // why its settings cannot be used
-	Report       *check.Report `json:"chain,omitempty"` // the last check, if there was one
-	Success      time.Time     `json:"last_success,omitzero"`
-	TokenEnds    time.Time     `json:"token_expires,omitzero"`
-	Proof        string        `json:"credential,omitempty"` // secret, certificate ...
-	ProofEnds    time.Time     `json:"credential_expires,omitzero"`
-	Budget       Budget        `json:"budget"`
-	Traffic      []int         `json:"calls_a_minute"` // of the last hour, the oldest first
-	Failures     []Failure     `json:"recent_errors,omitempty"`
-	Callers      []Share       `json:"callers,omitempty"`
-}
-
-// State sums a tenant up.
-type State string
-
-const (
-	Ready     State = "ready"
-	Attention State = "attention"
-	Broken    State = "broken"
-	Unchecked State = "unchecked"
-)
-
-// Budget is how far a tenant's budget is spent.
-type Budget struct {
-	Mode      string  `json:"mode"` // enforce, report or off
-	Requests  float64 `json:"requests"`
-	Limit     float64 `json:"requests_limit"` // zero: none
-	InFlight  float64 `json:"in_flight"`
-	Places    float64 `json:"in_flight_limit"`
-	Waiting   int     `json:"waiting"`
-	ClosedFor float64 `json:"closed_for_seconds,omitempty"` // by Retry-After
-	Today     uint64  `json:"operations_today"`
-}
-
-// Failure is what failed in one way.
-type Failure struct {
-	Code  string    `json:"code"`
-	Count int       `json:"count"`
-	Last  time.Time `json:"last"`
-}
-
-// Share is one caller's part of the budget in this window.
-type Share struct {
-	Name    string `json:"caller"`
-	Used    uint64 `json:"requests"`
-	Waiting int    `json:"waiting"`
-}
-
-// House is where facts come from. All of it must be quick but Check.
-type House struct {
-	Names  func() []string // of all tenants, sorted, those with faults included
-	State  func(name string) State
-	Tenant func(name string) (Tenant, bool)
-	// Look says that somebody looks at these tenants: what is not known of them
-	// is found out soon, and not now.
-	Look func(names []string)
-	// Check walks the tenant's chain now. It reports false if there is none.
-	Check func(r *http.Request, name string) bool
-	// ConsentLink is the path of the page that leads an administrator to
-	// consent.
-	ConsentLink func(name string) string
+// Source is where facts come from. All of it must be quick but Check.
+type Source interface {
+	Names() []string // of all tenants, sorted, those with faults included
+	State(name string) status.State
+	Tenant(name string) (status.Tenant, bool)
+	// Refresh says that somebody looks at these tenants: what is not known of
+	// them is found out soon, and not now.
+	Refresh(names []string)
+	// CheckAnew checks the tenant now. It reports false if there is none.
+	CheckAnew(ctx context.Context, name string) bool
+	// ConsentLink is the address of the page that leads an administrator of the
+	// tenant to consent.
+	ConsentLink(name string) string
 }
 
 //go:embed pages
@@ -94,17 +43,17 @@ var files embed.FS
 // Portal serves the pages.
 type Portal struct {
 	*http.ServeMux
-	house House
-	pages *template.Template
+	source Source
+	pages  *template.Template
 }
 
 const perPage = 50
 
-// New returns the portal of a house.
-func New(h House) *Portal {
-	p := &Portal{ServeMux: http.NewServeMux(), house: h}
+// New returns the portal of what s knows.
+func New(s Source) *Portal {
+	p := &Portal{ServeMux: http.NewServeMux(), source: s}
 	p.pages = template.Must(template.New("").Funcs(template.FuncMap{
-		"ago": ago, "in": in, "spark": spark, "chain": check.Chain, "short": short, "count": count, "link": linkOf, "percent": percent, "ailing": ailing,
+		"ago": ago, "in": in, "spark": spark, "checks": check.Links, "short": short, "count": count, "link": linkOf, "percent": percent, "problem": firstProblem,
 	}).ParseFS(files, "pages/*.html"))
 	p.HandleFunc("GET /{$}", p.list)
 	p.HandleFunc("GET /wallboard", p.wallboard)
@@ -145,14 +94,14 @@ func Guard(next http.Handler) http.Handler {
 
 // view is what list and wallboard show.
 type view struct {
-	House   House
+	Source  Source
 	Query   string
-	State   State
-	States  []State
-	Count   map[State]int
+	State   status.State
+	States  []status.State
+	Count   map[status.State]int
 	All     int
 	Found   int
-	Tenants []Tenant
+	Tenants []status.Tenant
 	Page    int
 	Pages   int
 }
@@ -162,17 +111,17 @@ type view struct {
 func (p *Portal) find(r *http.Request, worstFirst bool) view {
 	q := r.URL.Query()
 	v := view{
-		House: p.house, Query: strings.ToLower(strings.TrimSpace(q.Get("q"))), State: State(q.Get("state")),
-		States: []State{Broken, Attention, Unchecked, Ready}, Count: map[State]int{},
+		Source: p.source, Query: strings.ToLower(strings.TrimSpace(q.Get("q"))), State: status.State(q.Get("state")),
+		States: status.States(), Count: map[status.State]int{},
 	}
 	var found []string
-	by := map[State][]string{}
-	names := p.house.Names()
+	by := map[status.State][]string{}
+	names := p.source.Names()
 	for _, name := range names {
 		if !strings.Contains(name, v.Query) {
 			continue
 		}
-		state := p.house.State(name)
+		state := p.source.State(name)
 		v.Count[state]++
 		if v.State == "" || v.State == state {
 			found = append(found, name)
@@ -191,11 +140,11 @@ func (p *Portal) find(r *http.Request, worstFirst bool) view {
 	v.Page = min(max(v.Page, 1), v.Pages)
 	shown := found[min((v.Page-1)*perPage, len(found)):min(v.Page*perPage, len(found))]
 	for _, name := range shown {
-		if t, ok := p.house.Tenant(name); ok {
+		if t, ok := p.source.Tenant(name); ok {
 			v.Tenants = append(v.Tenants, t)
 		}
 	}
-	p.house.Look(shown)
+	p.source.Refresh(shown)
 	return v
 }
 
@@ -221,7 +170,7 @@ func (v view) to(page int) string {
 }
 
 // Of is the address of the list of one state.
-func (v view) Of(s State) string {
+func (v view) Of(s status.State) string {
 	q := url.Values{"state": {string(s)}}
 	if v.Query != "" {
 		q.Set("q", v.Query)
@@ -231,7 +180,7 @@ func (v view) Of(s State) string {
 
 func (p *Portal) list(w http.ResponseWriter, r *http.Request) {
 	v := p.find(r, false)
-	if slices.ContainsFunc(v.Tenants, func(t Tenant) bool { return t.State == Unchecked }) {
+	if slices.ContainsFunc(v.Tenants, func(t status.Tenant) bool { return t.State == status.Unchecked }) {
 		w.Header().Set("Refresh", "3") // what was not known will be, in a moment
 	}
 	p.render(w, http.StatusOK, "list.html", v)
@@ -243,24 +192,24 @@ func (p *Portal) wallboard(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Portal) one(w http.ResponseWriter, r *http.Request) {
-	t, ok := p.house.Tenant(r.PathValue("name"))
+	t, ok := p.source.Tenant(r.PathValue("name"))
 	if !ok {
 		p.render(w, http.StatusNotFound, "missing.html", r.PathValue("name"))
 		return
 	}
-	p.house.Look([]string{t.Name})
+	p.source.Refresh([]string{t.Name})
 	if t.Report == nil && t.Fault == "" {
 		w.Header().Set("Refresh", "2")
 	}
 	p.render(w, http.StatusOK, "tenant.html", struct {
-		Tenant
-		House House
-	}{t, p.house})
+		status.Tenant
+		Source Source
+	}{t, p.source})
 }
 
 func (p *Portal) check(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
-	if !p.house.Check(r, name) {
+	if !p.source.CheckAnew(r.Context(), name) {
 		p.render(w, http.StatusNotFound, "missing.html", name)
 		return
 	}
@@ -270,21 +219,21 @@ func (p *Portal) check(w http.ResponseWriter, r *http.Request) {
 func (p *Portal) apiList(w http.ResponseWriter, r *http.Request) {
 	v := p.find(r, false)
 	answer(w, http.StatusOK, struct {
-		Tenants []Tenant      `json:"tenants"`
-		Total   int           `json:"total"` // that match
-		Page    int           `json:"page"`
-		Pages   int           `json:"pages"`
-		States  map[State]int `json:"states"`
-	}{append([]Tenant{}, v.Tenants...), v.Found, v.Page, v.Pages, v.Count})
+		Tenants []status.Tenant      `json:"tenants"`
+		Total   int                  `json:"total"` // that match
+		Page    int                  `json:"page"`
+		Pages   int                  `json:"pages"`
+		States  map[status.State]int `json:"states"`
+	}{append([]status.Tenant{}, v.Tenants...), v.Found, v.Page, v.Pages, v.Count})
 }
 
 func (p *Portal) apiOne(w http.ResponseWriter, r *http.Request) {
-	t, ok := p.house.Tenant(r.PathValue("name"))
+	t, ok := p.source.Tenant(r.PathValue("name"))
 	if !ok {
 		answer(w, http.StatusNotFound, map[string]string{"error": "there is no such tenant"})
 		return
 	}
-	p.house.Look([]string{t.Name})
+	p.source.Refresh([]string{t.Name})
 	answer(w, http.StatusOK, t)
 }
 
@@ -375,12 +324,12 @@ func linkOf(r *check.Report, name string) check.Link {
 	return l
 }
 
-// ailing is the link that a tenant's next step is about.
-func ailing(r *check.Report) check.Link {
+// firstProblem is what a tenant's next step is about.
+func firstProblem(r *check.Report) check.Link {
 	if r == nil {
 		return check.Link{}
 	}
-	return r.Ailing()
+	return r.FirstProblem()
 }
 
 func percent(part uint64, of float64) int {

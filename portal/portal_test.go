@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,35 +12,44 @@ import (
 	"time"
 
 	"dynproxy/internal/check"
+	"dynproxy/internal/status"
 )
 
-// crowd is a house of n tenants, a tenth of which are broken.
-func crowd(n int) House {
-	names := make([]string, n)
+// crowd is a source of so many tenants, a tenth of which are broken.
+type crowd []string
+
+func newCrowd(n int) crowd {
+	names := make(crowd, n)
 	for i := range names {
 		names[i] = fmt.Sprintf("tenant%05d", i)
 	}
-	state := func(name string) State {
-		if strings.HasSuffix(name, "7") {
-			return Broken
-		}
-		return Ready
-	}
-	return House{
-		Names: func() []string { return names }, State: state, Look: func([]string) {},
-		Tenant: func(name string) (Tenant, bool) {
-			report := check.Faulty(name, fmt.Errorf("<b>not</b> \"safe\""))
-			report.Error = "tenant_unknown"
-			return Tenant{
-				Name: name, Organization: "https://" + name + ".crm.dynamics.com", State: state(name), Report: &report, Traffic: make([]int, 60),
-				Success: time.Now(), TokenEnds: time.Now(), Proof: "secret", ProofEnds: time.Now(),
-				Failures: []Failure{{Code: "token_refused", Count: 3, Last: time.Now()}}, Callers: []Share{{Name: "webform", Used: 3}},
-			}, strings.HasPrefix(name, "tenant")
-		},
-		Check:       func(_ *http.Request, name string) bool { return strings.HasPrefix(name, "tenant") },
-		ConsentLink: func(name string) string { return "http://localhost:8081/consent/" + name },
-	}
+	return names
 }
+
+func (c crowd) Names() []string { return c }
+
+func (crowd) State(name string) status.State {
+	if strings.HasSuffix(name, "7") {
+		return status.Broken
+	}
+	return status.Ready
+}
+
+func (crowd) Refresh([]string) {}
+
+func (c crowd) Tenant(name string) (status.Tenant, bool) {
+	report := check.Faulty(name, fmt.Errorf("<b>not</b> \"safe\""))
+	report.Error = "tenant_unknown"
+	return status.Tenant{
+		Name: name, Organization: "https://" + name + ".crm.dynamics.com", State: c.State(name), Report: &report, Traffic: make([]int, 60),
+		Success: time.Now(), TokenEnds: time.Now(), Credential: "secret", CredentialEnds: time.Now(),
+		Failures: []status.Failure{{Code: "token_refused", Count: 3, Last: time.Now()}}, Callers: []status.Share{{Name: "webform", Used: 3}},
+	}, strings.HasPrefix(name, "tenant")
+}
+
+func (crowd) CheckAnew(_ context.Context, name string) bool { return strings.HasPrefix(name, "tenant") }
+
+func (crowd) ConsentLink(name string) string { return "http://localhost:8081/consent/" + name }
 
 func get(h http.Handler, target string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
@@ -48,7 +58,7 @@ func get(h http.Handler, target string) *httptest.ResponseRecorder {
 }
 
 func TestTenThousandTenantsByPages(t *testing.T) {
-	p := New(crowd(10_000))
+	p := New(newCrowd(10_000))
 	w := get(p, "/?page=3&q=tenant&state=ready")
 	page := w.Body.String()
 	if w.Code != 200 || strings.Count(page, `<th scope="row">`) != perPage || !strings.Contains(page, "9000 tenants, page 3 of 180") {
@@ -75,7 +85,7 @@ func TestTenThousandTenantsByPages(t *testing.T) {
 // A board that hangs on a wall shows what is broken, however many tenants
 // there are.
 func TestTheWallboardShowsTheWorstFirst(t *testing.T) {
-	w := get(New(crowd(1000)), "/wallboard")
+	w := get(New(newCrowd(1000)), "/wallboard")
 	page := w.Body.String()
 	if strings.Count(page, `<li class="broken"><a`) != perPage || !strings.Contains(page, "<b>100</b> broken") || w.Header().Get("Refresh") == "" {
 		t.Errorf("%d broken ones are shown", strings.Count(page, `<li class="broken"><a`))
@@ -84,7 +94,7 @@ func TestTheWallboardShowsTheWorstFirst(t *testing.T) {
 
 // What a page costs at ten thousand tenants: the goal is 100 ms.
 func BenchmarkPageOfTenThousand(b *testing.B) {
-	p := New(crowd(10_000))
+	p := New(newCrowd(10_000))
 	for b.Loop() {
 		if w := get(p, "/?q=7"); w.Code != 200 {
 			b.Fatal(w.Code)
@@ -93,7 +103,7 @@ func BenchmarkPageOfTenThousand(b *testing.B) {
 }
 
 func TestGuard(t *testing.T) {
-	p := Guard(New(crowd(3)))
+	p := Guard(New(newCrowd(3)))
 	w := get(p, "/")
 	for header, want := range map[string]string{
 		"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
@@ -131,7 +141,7 @@ func TestTheAPIIsAsDocumented(t *testing.T) {
 		Tenants []map[string]any
 		Total   int
 	}
-	if err := json.Unmarshal(get(New(crowd(60)), "/api/tenants").Body.Bytes(), &got); err != nil || len(got.Tenants) != perPage || got.Total != 60 {
+	if err := json.Unmarshal(get(New(newCrowd(60)), "/api/tenants").Body.Bytes(), &got); err != nil || len(got.Tenants) != perPage || got.Total != 60 {
 		t.Fatal(err, len(got.Tenants), got.Total)
 	}
 	var walk func(path string, value any)

@@ -11,7 +11,7 @@ import (
 	"dynproxy/internal/envfile"
 )
 
-func (w *world) caller() *cobra.Command {
+func (w *cli) caller() *cobra.Command {
 	c := &cobra.Command{Use: "caller", Short: "Edit the directory of callers"}
 	var sets []string
 	add := &cobra.Command{
@@ -43,7 +43,7 @@ func (w *world) caller() *cobra.Command {
 	return c
 }
 
-func (w *world) callersDir() (string, error) {
+func (w *cli) callersDir() (string, error) {
 	environ, err := w.environment()
 	if err != nil {
 		return "", err
@@ -55,7 +55,7 @@ func (w *world) callersDir() (string, error) {
 	return dir, nil
 }
 
-func (w *world) callerAdd(name string, sets []string) error {
+func (w *cli) callerAdd(name string, sets []string) error {
 	dir, err := w.callersDir()
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (w *world) callerAdd(name string, sets []string) error {
 	return nil
 }
 
-func (w *world) callerList() error {
+func (w *cli) callerList() error {
 	dir, err := w.callersDir()
 	if err != nil {
 		return err
@@ -107,7 +107,7 @@ func (w *world) callerList() error {
 	return failed
 }
 
-func (w *world) callerRemove(name string) error {
+func (w *cli) callerRemove(name string) error {
 	dir, err := w.callersDir()
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func (w *world) callerRemove(name string) error {
 	return nil
 }
 
-func (w *world) callerRotate(name string) error {
+func (w *cli) callerRotate(name string) error {
 	dir, err := w.callersDir()
 	if err != nil {
 		return err

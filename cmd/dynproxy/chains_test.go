@@ -11,7 +11,7 @@ import (
 
 	"dynproxy/internal/check"
 	"dynproxy/internal/emulator"
-	"dynproxy/portal"
+	"dynproxy/internal/status"
 )
 
 // brokenChain is one way in which a tenant does not work, and what everybody
@@ -51,12 +51,12 @@ func brokenChains() []brokenChain {
 	throttled := &emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: 40 * time.Second}
 	return []brokenChain{
 		{name: "no such name", apply: org("contoso.invalid"), link: check.Name, next: "ORG_URL", status: 502, code: "upstream_unreachable"},
-		{name: "nobody listens", apply: org("127.0.0.1:1"), link: check.Connection, next: "443", status: 502, code: "upstream_unreachable"},
+		{name: "nobody listens", apply: org("127.0.0.1:1"), link: check.Connection, next: "on port 1,", status: 502, code: "upstream_unreachable"},
 		{name: "an unknown authority", apply: func(_ *pretence, s map[string]string) { delete(s, prefix+"TRUSTED_CA_FILE") }, link: check.TLS, next: "TRUSTED_CA_FILE", status: 502, code: "upstream_unreachable"},
 		{name: "no organization", apply: func(p *pretence, s map[string]string) { org(p.LoginHost())(p, s) }, link: check.Challenge, next: "ORG_URL", status: 502, code: "tenant_misconfigured"},
 		{name: "a clock that is wrong", org: &emulator.Fault{Kind: emulator.Skew, Delay: -20 * time.Minute}, link: check.Clock, next: "clock", status: 200, warning: true},
 
-		{name: "Entra ID is down", entra: &emulator.Fault{Kind: emulator.Down}, link: check.Login, next: "443", status: 503, code: "token_unavailable"},
+		{name: "Entra ID is down", entra: &emulator.Fault{Kind: emulator.Down}, link: check.Login, next: "on port", status: 503, code: "token_unavailable"},
 		{name: "Entra ID answers 503", entra: &emulator.Fault{Kind: emulator.Status, Status: 503}, link: check.Login, next: "try again", status: 503, code: "token_unavailable"},
 		{name: "a page in place of a token", entra: &emulator.Fault{Kind: emulator.HTML}, link: check.Token, next: "try again", status: 503, code: "token_unavailable"},
 		{name: "a wrong secret", entra: aadsts(7000215), link: check.Credential, next: "AADSTS7000215", status: 502, code: "credential_rejected"},
@@ -132,7 +132,7 @@ func TestBrokenChains(t *testing.T) {
 
 func (c brokenChain) judge(t *testing.T, who string, report check.Report) {
 	t.Helper()
-	ailing := report.Ailing()
+	ailing := report.FirstProblem()
 	if ailing.Name != c.link || report.OK != c.warning || report.Error != c.code {
 		t.Errorf("%s says %q (%s), ok %v, callers get %q; want %q, %q", who, ailing.Name, ailing.Finding, report.OK, report.Error, c.link, c.code)
 	}
@@ -174,7 +174,7 @@ func (r *running) seen(t *testing.T, name string) check.Report {
 		t.Fatal(resp, err)
 	}
 	resp.Body.Close()
-	var facts portal.Tenant
+	var facts status.Tenant
 	_, text := fetch(t, r.ops+"/api/tenants/"+name)
 	if err := json.Unmarshal([]byte(text), &facts); err != nil || facts.Report == nil {
 		t.Fatalf("%v: %s", err, text)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,8 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"dynproxy/internal/check"
-	"dynproxy/internal/problem"
-	"dynproxy/tenants"
 )
 
 const (
@@ -22,11 +19,11 @@ const (
 	checkWithin  = time.Minute
 )
 
-func (w *world) check() *cobra.Command {
+func (w *cli) check() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use: "check [TENANT...]", Short: "Walk each tenant's chain and say what is missing, and the next step",
-		Long: "Walks the chain of each tenant named, or of all: its settings, its organization, a token, an answer.\n" +
+		Use: "check [TENANT...]", Short: "Check each tenant and say what is missing, and what to do next",
+		Long: "Checks each tenant named, or all: its settings, its organization, a token, an answer.\n" +
 			"Exits with 0 when all is well and 1 when something is not.",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, names []string) error { return w.runCheck(c.Context(), names, asJSON) },
@@ -35,17 +32,17 @@ func (w *world) check() *cobra.Command {
 	return c
 }
 
-func (w *world) runCheck(ctx context.Context, names []string, asJSON bool) error {
+func (w *cli) runCheck(ctx context.Context, names []string, asJSON bool) error {
 	cfg, err := w.config()
 	if err != nil {
 		return err
 	}
-	h, err := build(cfg, newLog(cfg, w.stderr).Level(quietest))
+	a, err := newApp(cfg, newLog(cfg, w.stderr).Level(quietest))
 	if err != nil {
 		return err
 	}
-	defer h.tokens.close()
-	reports, err := h.checkAll(ctx, names)
+	defer a.close()
+	reports, err := a.checkAll(ctx, names)
 	if err != nil {
 		return err
 	}
@@ -65,14 +62,14 @@ func (w *world) runCheck(ctx context.Context, names []string, asJSON bool) error
 	return nil
 }
 
-// checkAll walks the chains of the tenants called names, or of all, side by
+// checkAll checks the tenants called names, or of all, side by
 // side: one that hangs does not hide the others.
-func (h *house) checkAll(ctx context.Context, names []string) ([]check.Report, error) {
+func (a *app) checkAll(ctx context.Context, names []string) ([]check.Report, error) {
 	if len(names) == 0 {
-		for t := range h.book.All() {
+		for t := range a.book.All() {
 			names = append(names, t.Name)
 		}
-		for _, faulty := range slices.Sorted(maps.Keys(h.book.Faults())) {
+		for _, faulty := range slices.Sorted(maps.Keys(a.book.Faults())) {
 			if !slices.Contains(names, faulty) {
 				names = append(names, faulty)
 			}
@@ -80,9 +77,9 @@ func (h *house) checkAll(ctx context.Context, names []string) ([]check.Report, e
 	}
 	reports := make([]check.Report, len(names))
 	places := make(chan struct{}, checksAtOnce)
-	var walks sync.WaitGroup
+	var running sync.WaitGroup
 	for i, name := range names {
-		t, fault := h.book.Lookup(name), h.book.Faults()[name]
+		t, fault := a.book.Lookup(name), a.book.Faults()[name]
 		if fault != nil {
 			reports[i] = check.Faulty(name, fault)
 			continue
@@ -90,52 +87,19 @@ func (h *house) checkAll(ctx context.Context, names []string) ([]check.Report, e
 		if t == nil {
 			return nil, fmt.Errorf("there is no tenant %q; 'dynproxy tenant list' names them", name)
 		}
-		walks.Go(func() {
+		running.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
 			within, cancel := context.WithTimeout(ctx, checkWithin)
 			defer cancel()
-			reports[i] = h.doctor().Check(within, t)
+			reports[i] = a.checker().Check(within, t)
 		})
 	}
-	walks.Wait()
+	running.Wait()
 	return reports, nil
 }
 
-func (h *house) doctor() *check.Doctor {
-	return &check.Doctor{
-		Authority: func(ctx context.Context, t *tenants.Tenant) (string, string, error) {
-			a, err := h.tokens.authority(ctx, t)
-			return a.Login, a.TenantID, err
-		},
-		Named: func(ctx context.Context, t *tenants.Tenant) (string, string, error) {
-			a, err := h.tokens.finder.Find(ctx, t.Org)
-			return a.Login, a.TenantID, err
-		},
-		Token:        h.tokens.Token,
-		Proof:        h.tokens.proof,
-		ClientID:     h.tokens.ClientID,
-		Advice:       advice,
-		Organization: h.out.organizations,
-		Login:        h.out.login,
-	}
-}
-
-// advice is what a caller would be told of err.
-func advice(err error) (code, message string) {
-	if e, ok := errors.AsType[*problem.Error](err); ok {
-		return string(e.Code), e.Message
-	}
-	return string(problem.UpstreamUnreachable), err.Error()
-}
-
-// plainly is the face of err: what a caller would be told.
-func plainly(err error) error {
-	_, message := advice(err)
-	return errors.New(message)
-}
-
-func (w *world) printReports(reports []check.Report) {
+func (w *cli) printReports(reports []check.Report) {
 	marks := map[check.State]string{check.OK: "ok  ", check.Warning: "WARN", check.Broken: "FAIL", check.Unknown: " -  "}
 	for _, r := range reports {
 		fmt.Fprintln(w.stdout, r.Tenant)

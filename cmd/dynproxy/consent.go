@@ -9,10 +9,9 @@ import (
 
 	"dynproxy/consent"
 	"dynproxy/internal/entra"
-	"dynproxy/tenants"
 )
 
-func (w *world) consentURL() *cobra.Command {
+func (w *cli) consentURL() *cobra.Command {
 	var form consentForm
 	c := &cobra.Command{
 		Use: "consent-url TENANT", Short: "Print the link on which a tenant's administrator grants the app access",
@@ -31,33 +30,32 @@ func (w *world) consentURL() *cobra.Command {
 // consentForm is which link is wanted, and how.
 type consentForm struct{ v1, anyTenant, qr bool }
 
-func (w *world) runConsentURL(ctx context.Context, name string, form consentForm) error {
+func (w *cli) runConsentURL(ctx context.Context, name string, form consentForm) error {
 	cfg, err := w.config()
 	if err != nil {
 		return err
 	}
-	h, err := build(cfg, newLog(cfg, w.stderr))
+	a, err := newApp(cfg, newLog(cfg, w.stderr))
 	if err != nil {
 		return err
 	}
-	defer h.tokens.close()
-	t, err := h.find(name)
+	defer a.close()
+	t, err := a.find(name)
 	if err != nil {
 		return err
 	}
-	authority, err := h.tokens.authority(ctx, t)
+	authority, err := a.tokens.Authority(ctx, t)
 	if err != nil {
 		return plainly(err)
 	}
-	state := h.tokens.key.State(t.Name, consent.MailLife)
-	link := entra.ConsentURL(authority.Login, authority.TenantID, h.tokens.ClientID(t), t.Org, cfg.redirectURI(), state)
+	link := a.entraLink(t, authority)
 	switch {
 	case form.v1:
-		link = entra.ConsentURLv1(authority.Login, h.tokens.ClientID(t), cfg.redirectURI(), state)
+		link = entra.ConsentURLv1(authority.Login, a.tokens.ClientID(t), cfg.redirectURI(), a.key.State(t.Name, consent.MailLife))
 		fmt.Fprintln(w.stderr, "The form of 2017: it signs the administrator in as a person, asks for all that the registration lists and not\n"+
 			"for this organization alone, and its answer is a form posted from another site. Prefer the link without --v1.")
 	case form.anyTenant:
-		link = entra.ConsentURL(authority.Login, "organizations", h.tokens.ClientID(t), t.Org, cfg.redirectURI(), state)
+		link = a.entraLink(t, entra.Authority{Login: authority.Login, TenantID: "organizations"})
 	}
 	if _, err := fmt.Fprintln(w.stdout, link); err != nil || !form.qr {
 		return err
@@ -68,15 +66,4 @@ func (w *world) runConsentURL(ctx context.Context, name string, form consentForm
 	}
 	_, err = fmt.Fprint(w.stdout, code.ToSmallString(false))
 	return err
-}
-
-// find returns the tenant called name, or says why there is none.
-func (h *house) find(name string) (*tenants.Tenant, error) {
-	if t := h.book.Lookup(name); t != nil {
-		return t, nil
-	}
-	if fault := h.book.Faults()[name]; fault != nil {
-		return nil, fmt.Errorf("the settings of tenant %q have a fault: %w", name, fault)
-	}
-	return nil, fmt.Errorf("there is no tenant %q; 'dynproxy tenant list' names them", name)
 }

@@ -83,7 +83,7 @@ func (p *pretence) settings(names ...string) map[string]string {
 	}
 }
 
-func (w *world) demo() *cobra.Command {
+func (w *cli) demo() *cobra.Command {
 	return &cobra.Command{
 		Use: "demo", Short: "Run the proxy against an embedded Entra ID and Dataverse, with no set-up",
 		Long: "Runs the proxy against an embedded Entra ID and three organizations on loopback, and prints curl lines to try.\n" +
@@ -92,7 +92,7 @@ func (w *world) demo() *cobra.Command {
 	}
 }
 
-func (w *world) runDemo(ctx context.Context) error {
+func (w *cli) runDemo(ctx context.Context) error {
 	environ, err := w.environment()
 	if err != nil {
 		return err
@@ -124,11 +124,11 @@ func (w *world) runDemo(ctx context.Context) error {
 		return err
 	}
 	p.Entra().AddRedirectURI(demoClientID, cfg.redirectURI())
-	h, err := build(cfg, newLog(cfg, w.stderr))
+	h, err := newServer(cfg, newLog(cfg, w.stderr))
 	if err != nil {
 		return err
 	}
-	defer h.tokens.close()
+	defer h.close()
 	w.explainDemo("http://"+callers.Addr().String(), "http://"+operators.Addr().String())
 	return h.run(ctx, callers, operators)
 }
@@ -161,7 +161,7 @@ func listenOr(settings map[string]string, name, usual string) (net.Listener, err
 	return l, nil
 }
 
-func (w *world) explainDemo(callers, operators string) {
+func (w *cli) explainDemo(callers, operators string) {
 	quote := `'`
 	if runtime.GOOS == "windows" {
 		quote = `"` // cmd.exe knows no other, and gives '$' no meaning

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func (w *world) emulator() *cobra.Command {
+func (w *cli) emulator() *cobra.Command {
 	var listen string
 	c := &cobra.Command{
 		Use: "emulator", Short: "Run only the embedded Entra ID and Dataverse, for your own tests",
@@ -28,7 +28,7 @@ func (w *world) emulator() *cobra.Command {
 	return c
 }
 
-func (w *world) explainEmulator(p *pretence) {
+func (w *cli) explainEmulator(p *pretence) {
 	fmt.Fprintf(w.stdout, "Entra ID      https://%s\n", p.LoginHost())
 	names := []string{"contoso", "fabrikam", "northwind"}
 	for _, name := range names {

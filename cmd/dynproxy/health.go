@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func (w *world) health() *cobra.Command {
+func (w *cli) health() *cobra.Command {
 	return &cobra.Command{
 		Use: "health", Short: "Exit 0 when the running proxy is ready",
 		Long: "Asks the proxy that runs with the same settings whether it is ready, at OPS_LISTEN. Made for HEALTHCHECK lines.",

@@ -17,14 +17,13 @@ var plan = map[string][]string{
 	"bench/stand":    nil,
 	"bench/throttle": {"bench/stand", "internal/emulator"},
 
-	"consent": {"internal/check"},
-	"portal":  {"internal/check"},
+	"consent": {"internal/check", "internal/problem", "internal/status", "tenants"},
+	"portal":  {"internal/check", "internal/problem", "internal/status", "tenants"},
 	"proxy":   {"tenants", "internal/callers", "internal/limits", "internal/odata", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
-	"internal/appuser":            nil,
 	"internal/callers":            {"internal/envfile", "internal/secret"},
-	"internal/check":              {"tenants"},
+	"internal/check":              {"internal/entra", "internal/problem", "internal/tokens", "tenants"},
 	"internal/emulator":           {"internal/emulator/dataverse"},
 	"internal/emulator/dataverse": nil,
 	"internal/entra":              {"internal/secret", "internal/textfile"},
@@ -33,14 +32,16 @@ var plan = map[string][]string{
 	"internal/kerberos/kdctest":   nil,
 	"internal/limits":             {"internal/retryafter"},
 	"internal/odata":              nil,
+	"internal/onboard":            {"internal/check", "internal/entra", "internal/problem", "internal/tokens", "tenants"},
 	"internal/problem":            nil,
 	"internal/refusal":            nil,
 	"internal/retryafter":         nil,
 	"internal/secret":             {"internal/textfile"},
 	"internal/soap":               nil,
+	"internal/status":             {"internal/check", "internal/entra", "internal/onboard", "internal/problem", "internal/tokens", "tenants"},
 	"internal/httpguard":          nil,
 	"internal/textfile":           nil,
-	"internal/traffic":            nil,
+	"internal/tokens":             {"internal/entra", "internal/problem", "tenants"},
 }
 
 // soleImporters are modules of others that one package keeps to itself.

@@ -57,8 +57,8 @@ func exitStatus(err error, stderr io.Writer) int {
 // usageError is a command line that cannot be used.
 type usageError struct{ error }
 
-// world is what a command sees of its surroundings.
-type world struct {
+// cli is what a command sees of its surroundings.
+type cli struct {
 	environ  []string
 	envFiles []string
 	stdout   io.Writer
@@ -66,10 +66,10 @@ type world struct {
 }
 
 // environment returns the settings of the process and of its --env-files.
-func (w *world) environment() (map[string]string, error) { return environment(w.environ, w.envFiles) }
+func (w *cli) environment() (map[string]string, error) { return environment(w.environ, w.envFiles) }
 
 // config reads the settings.
-func (w *world) config() (*config, error) {
+func (w *cli) config() (*config, error) {
 	environ, err := w.environment()
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (w *world) config() (*config, error) {
 
 // run carries out the command line args.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
-	w := &world{environ: environ, stdout: stdout, stderr: stderr}
+	w := &cli{environ: environ, stdout: stdout, stderr: stderr}
 	root := &cobra.Command{
 		Use:   "dynproxy",
 		Short: "A proxy that lets plain-HTTP applications call Microsoft Dataverse",

@@ -14,10 +14,9 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
-	"dynproxy/consent"
-	"dynproxy/internal/appuser"
 	"dynproxy/internal/check"
 	"dynproxy/internal/entra"
+	"dynproxy/internal/onboard"
 	"dynproxy/tenants"
 )
 
@@ -31,7 +30,7 @@ type onboarding struct {
 	noBrowser  bool
 }
 
-func (w *world) onboard() *cobra.Command {
+func (w *cli) onboard() *cobra.Command {
 	var o onboarding
 	c := &cobra.Command{
 		Use: "onboard NAME ORG_URL", Short: "Take a tenant in: its file, consent, application user, first call",
@@ -53,67 +52,61 @@ func (w *world) onboard() *cobra.Command {
 	return c
 }
 
-// step is one line of what onboard tells.
-type step struct {
-	Step  string `json:"step"`  // settings, then names of links, then done
-	State string `json:"state"` // done, waiting, failed
-	Text  string `json:"text"`
-	Link  string `json:"link,omitempty"`
-}
-
-// guide tells of steps, each once for as long as nothing changes.
-type guide struct {
+// teller prints steps, each once for as long as nothing changes.
+type teller struct {
 	out    io.Writer
 	asJSON bool
-	last   step
+	last   onboard.Step
 }
 
-func (g *guide) tell(s step) {
+func (p *teller) tell(s onboard.Step) {
 	told := s
 	told.Link = "" // which is another one each time
-	if told == g.last {
+	if told == p.last {
 		return
 	}
-	g.last = told
-	if g.asJSON {
-		e := json.NewEncoder(g.out)
+	p.last = told
+	if p.asJSON {
+		e := json.NewEncoder(p.out)
 		e.SetEscapeHTML(false)
 		e.Encode(s)
 		return
 	}
-	fmt.Fprintf(g.out, "%-8s %s: %s\n", s.State, s.Step, s.Text)
+	fmt.Fprintf(p.out, "%-8s %s: %s\n", s.State, s.Step, s.Text)
 	if s.Link != "" {
-		fmt.Fprintf(g.out, "\n  %s\n\n", s.Link)
+		fmt.Fprintf(p.out, "\n  %s\n\n", s.Link)
 	}
 }
 
-func (w *world) runOnboard(ctx context.Context, name, orgURL string, o onboarding) error {
+func (w *cli) runOnboard(ctx context.Context, name, orgURL string, o onboarding) error {
 	name, err := tenants.ValidName(name)
 	if err != nil {
 		return &usageError{err}
 	}
-	g := &guide{out: w.stdout, asJSON: o.asJSON}
-	if err := w.ensureTenant(g, name, orgURL, o.sets); err != nil {
+	p := &teller{out: w.stdout, asJSON: o.asJSON}
+	if err := w.ensureTenant(p, name, orgURL, o.sets); err != nil {
 		return err
 	}
 	cfg, err := w.config()
 	if err != nil {
 		return err
 	}
-	h, err := build(cfg, newLog(cfg, w.stderr).Level(quietest))
+	a, err := newApp(cfg, newLog(cfg, w.stderr).Level(quietest))
 	if err != nil {
 		return err
 	}
-	defer h.tokens.close()
-	t, err := h.find(name)
+	defer a.close()
+	t, err := a.find(name)
 	if err != nil {
 		return err
 	}
 	waiting, cancel := context.WithTimeout(ctx, o.within)
 	defer cancel()
-	v := &visit{h: h, t: t, g: g, o: o}
-	err = v.goOn(waiting)
-	if waiting.Err() != nil && !errors.Is(err, errNotWell) {
+	err = w.guide(a, t, p, o).Run(waiting)
+	if errors.Is(err, onboard.ErrStuck) {
+		return errNotWell
+	}
+	if waiting.Err() != nil {
 		fmt.Fprintf(w.stderr, "dynproxy: nothing is lost: run the same line again and it goes on from here\n")
 		return errNotWell
 	}
@@ -121,7 +114,7 @@ func (w *world) runOnboard(ctx context.Context, name, orgURL string, o onboardin
 }
 
 // ensureTenant writes the tenant's file, unless the tenant is there already.
-func (w *world) ensureTenant(g *guide, name, orgURL string, sets []string) error {
+func (w *cli) ensureTenant(p *teller, name, orgURL string, sets []string) error {
 	rules, err := w.tenantRules()
 	if err != nil {
 		return err
@@ -135,7 +128,7 @@ func (w *world) ensureTenant(g *guide, name, orgURL string, sets []string) error
 		return err
 	}
 	if t := book.Lookup(name); t != nil && t.Org == asked.Org && len(sets) == 0 {
-		g.tell(step{Step: "settings", State: "done", Text: name + " is " + t.Org})
+		p.tell(onboard.Step{Step: "settings", State: "done", Text: name + " is " + t.Org})
 		return nil
 	} else if t != nil && t.Org != asked.Org {
 		return &usageError{fmt.Errorf("there is a tenant %s already, of %s; choose another name, or remove that one first", name, t.Org)}
@@ -145,91 +138,29 @@ func (w *world) ensureTenant(g *guide, name, orgURL string, sets []string) error
 	if err := quiet.tenantAdd(name, orgURL, sets); err != nil {
 		return err
 	}
-	g.tell(step{Step: "settings", State: "done", Text: name + " is " + asked.Org + "; a running proxy knows it within a second"})
+	p.tell(onboard.Step{Step: "settings", State: "done", Text: name + " is " + asked.Org + "; a running proxy knows it within a second"})
 	return nil
 }
 
-// visit is one tenant on its way in.
-type visit struct {
-	h *house
-	t *tenants.Tenant
-	g *guide
-	o onboarding
-
-	opened, created bool
-}
-
-const (
-	firstPause   = time.Second
-	longestPause = 10 * time.Second
-)
-
-// goOn looks at the chain again and again until it holds.
-func (v *visit) goOn(ctx context.Context) error {
-	for pause := firstPause; ; pause = min(pause*3/2, longestPause) {
-		v.h.tokens.retry(v.t)
-		report := v.h.look(ctx, v.t)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if report.OK {
-			v.arrived(report)
-			return nil
-		}
-		ailing := report.Ailing()
-		if err := v.stands(ctx, report.Error, ailing); err != nil {
-			return err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// arrived tells of the end of the way.
-func (v *visit) arrived(report check.Report) {
-	for _, l := range report.Links {
-		if l.State == check.Warning {
-			v.g.tell(step{Step: l.Name, State: "done", Text: l.Finding + ". " + l.Next})
-		}
-	}
-	v.g.tell(step{Step: "done", State: "done", Text: v.t.Name + " is ready. With the proxy running:", Link: v.h.curlLine(v.t)})
-}
-
-// stands does what can be done about the link where the chain ends, and says
-// what somebody else has to do. An error ends the visit: waiting is no cure.
-func (v *visit) stands(ctx context.Context, code string, l check.Link) error {
-	switch {
-	case l.Name == check.Consent:
-		v.askForConsent(ctx)
-		return nil
-	case (l.Name == check.ApplicationUser || l.Name == check.Role) && v.o.createUser && !v.created:
-		v.created = true
-		return v.createUser(ctx)
-	case l.Name == check.ApplicationUser, l.Name == check.Role:
-		v.g.tell(step{Step: l.Name, State: "waiting", Text: l.Finding + ". " + l.Next})
-		return nil
-	case code == "token_unavailable", code == "0x80072322", code == "0x80072321", code == "0x80072326", l.Name == check.Answer && code != "token_refused":
-		v.g.tell(step{Step: l.Name, State: "waiting", Text: l.Finding + ". " + l.Next})
-		return nil
-	}
-	v.g.tell(step{Step: l.Name, State: "failed", Text: l.Finding + ". Next: " + l.Next})
-	return errNotWell
-}
-
-func (v *visit) askForConsent(ctx context.Context) {
-	authority, err := v.h.tokens.authority(ctx, v.t)
-	if err != nil {
-		return // the next look says what is wrong
-	}
-	k := v.h.tokens
-	link := entra.ConsentURL(authority.Login, authority.TenantID, k.ClientID(v.t), v.t.Org, k.back(), k.key.State(v.t.Name, consent.MailLife))
-	v.g.tell(step{Step: check.Consent, State: "waiting", Text: "let an administrator of the tenant open this link and accept (it is good for seven days)", Link: link})
-	if !v.opened && !v.o.noBrowser && !v.o.asJSON && isatty.IsTerminal(os.Stdout.Fd()) {
-		v.opened = true
-		browse(link)
+// guide goes t's way; what it tells goes to p.
+func (w *cli) guide(a *app, t *tenants.Tenant, p *teller, o onboarding) *onboard.Guide {
+	checker, opened := a.checker(), false
+	return &onboard.Guide{
+		Tenant: t, Tokens: a.tokens, Call: a.curlLine(t),
+		Check: func(ctx context.Context, t *tenants.Tenant) check.Report {
+			ctx, cancel := context.WithTimeout(ctx, checkWithin)
+			defer cancel()
+			return checker.Check(ctx, t)
+		},
+		Consent: func(authority entra.Authority) string { return a.entraLink(t, authority) },
+		Tell: func(s onboard.Step) {
+			p.tell(s)
+			if s.Step == check.Consent && !opened && !o.noBrowser && !o.asJSON && isatty.IsTerminal(os.Stdout.Fd()) {
+				opened = true
+				browse(s.Link)
+			}
+		},
+		CreateUser: o.createUser, Role: o.role, Login: a.out.login, Organizations: a.out.organizations,
 	}
 }
 
@@ -249,26 +180,4 @@ func browse(link string) {
 	if c := exec.Command(name, args...); c.Start() == nil {
 		go c.Wait()
 	}
-}
-
-// createUser lets an administrator sign in and sets the application user up.
-func (v *visit) createUser(ctx context.Context) error {
-	authority, err := v.h.tokens.authority(ctx, v.t)
-	if err != nil {
-		return plainly(err)
-	}
-	clientID := v.h.tokens.ClientID(v.t)
-	header, err := entra.SignIn(ctx, v.h.out.login, authority, clientID, v.t.Org, func(message string) {
-		v.g.tell(step{Step: "sign-in", State: "waiting", Text: message})
-	})
-	if err != nil {
-		return fmt.Errorf("sign in as an administrator: %w", err)
-	}
-	who := appuser.Administrator{Organization: v.t.Org, Header: header, Transport: v.h.out.organizations}
-	id, err := who.Create(ctx, clientID, v.o.role)
-	if err != nil {
-		return fmt.Errorf("set up the application user: %w", err)
-	}
-	v.g.tell(step{Step: check.ApplicationUser, State: "done", Text: id + " with the role " + v.o.role})
-	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"dynproxy/internal/emulator"
+	"dynproxy/internal/onboard"
 )
 
 // newcomers is a world with a public app and an organization that knows
@@ -25,7 +26,7 @@ func newcomers() emulator.Seed {
 
 // onboarded runs "dynproxy onboard --json" and calls told with each step. It
 // returns the steps and how the command ended.
-func onboarded(t *testing.T, settings map[string]string, told func(step), args ...string) ([]step, error) {
+func onboarded(t *testing.T, settings map[string]string, told func(onboard.Step), args ...string) ([]onboard.Step, error) {
 	t.Helper()
 	var environ []string
 	for name, value := range settings {
@@ -40,9 +41,9 @@ func onboarded(t *testing.T, settings map[string]string, told func(step), args .
 		out.Close()
 		ended <- err
 	}()
-	var steps []step
+	var steps []onboard.Step
 	for lines := bufio.NewScanner(in); lines.Scan(); {
-		var s step
+		var s onboard.Step
 		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
 			t.Fatalf("%q is no step: %v", lines.Text(), err)
 		}
@@ -70,7 +71,7 @@ func TestOnboard(t *testing.T) {
 	r := start(t, settings)
 	fabrikam := p.Organization("fabrikam")
 	asked := map[string]int{}
-	steps, err := onboarded(t, settings, func(s step) {
+	steps, err := onboarded(t, settings, func(s onboard.Step) {
 		asked[s.Step+" "+s.State]++
 		switch s.Step + " " + s.State {
 		case "consent waiting":
@@ -116,7 +117,7 @@ func TestOnboardCreatesTheApplicationUser(t *testing.T) {
 	settings, _ := alone(t, p)
 	fabrikam := p.Organization("fabrikam")
 	p.Entra().Consent(fabrikam.TenantID(), demoClientID)
-	signIn := func(s step) {
+	signIn := func(s onboard.Step) {
 		if s.Step != "sign-in" {
 			return
 		}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"sync/atomic"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"dynproxy/consent"
@@ -15,26 +14,26 @@ import (
 	"dynproxy/portal"
 )
 
-// ops is the operators' side of the house.
+// ops is the operators' side of the proxy.
 type ops struct {
 	http.Handler
-	house    *house
+	server   *server
 	draining atomic.Bool
 }
 
-func newOps(h *house, registry *prometheus.Registry) *ops {
+func newOps(h *server) *ops {
 	mux := http.NewServeMux()
-	o := &ops{Handler: portal.Guard(mux), house: h}
+	o := &ops{Handler: portal.Guard(mux), server: h}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
 	mux.HandleFunc("GET /readyz", o.ready)
-	mux.Handle("GET /metrics", o.behindPassword(promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
+	mux.Handle("GET /metrics", o.behindPassword(promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{})))
 	// Administrators of tenants come without the operators' password. What
 	// their pages show is for whoever has the signed link.
-	mux.Handle("/consent/", consent.New(h.consentHouse()))
+	mux.Handle("/consent/", consent.New(h.key, consentBackend{h.app, h.board}))
 	mux.Handle("GET /portal.css", portal.Style())
-	mux.Handle("/", o.behindPassword(portal.New(h.portalHouse())))
+	mux.Handle("/", o.behindPassword(portal.New(portalSource{h.board, h.app})))
 	return o
 }
 
@@ -47,13 +46,13 @@ type readiness struct {
 }
 
 func (o *ops) ready(w http.ResponseWriter, r *http.Request) {
-	state := readiness{Tenants: o.house.book.Len(), Faults: len(o.house.book.Faults())}
+	state := readiness{Tenants: o.server.book.Len(), Faults: len(o.server.book.Faults())}
 	switch {
 	case o.draining.Load():
 		state.Reason = "draining"
 	case state.Tenants == 0:
 		state.Reason = "there is no tenant"
-	case !o.house.tokens.anyServed(r.Context(), o.house.book):
+	case !o.server.board.AnyServed(r.Context()):
 		state.Reason = "no tenant can get a token"
 	default:
 		state.Ready = true
@@ -84,10 +83,10 @@ func (o *ops) behindPassword(next http.Handler) http.Handler {
 }
 
 func (o *ops) password() (secret.Text, error) {
-	if file := o.house.cfg.OpsPasswordFile; file != "" {
+	if file := o.server.cfg.OpsPasswordFile; file != "" {
 		return secret.ReadFile(file)
 	}
-	return o.house.cfg.OpsPassword, nil
+	return o.server.cfg.OpsPassword, nil
 }
 
 func same(got string, want secret.Text) bool {

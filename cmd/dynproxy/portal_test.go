@@ -13,13 +13,13 @@ import (
 	"time"
 
 	"dynproxy/internal/check"
-	"dynproxy/portal"
+	"dynproxy/internal/status"
 )
 
-func (r *running) facts(t *testing.T, name string) (portal.Tenant, int) {
+func (r *running) facts(t *testing.T, name string) (status.Tenant, int) {
 	t.Helper()
 	resp, text := fetch(t, r.ops+"/api/tenants/"+name)
-	var facts portal.Tenant
+	var facts status.Tenant
 	if resp.StatusCode == http.StatusOK {
 		if err := json.Unmarshal([]byte(text), &facts); err != nil {
 			t.Fatal(err)
@@ -45,7 +45,7 @@ func TestThePortalKnowsWhatCallsHaveShown(t *testing.T) {
 	r.get("/contoso/api/data/v9.2/nosuchtable")
 	r.get("/contoso/main.aspx")
 	facts, _ := r.facts(t, "contoso")
-	if facts.State != portal.Ready || time.Since(facts.Success) > time.Minute || facts.Traffic[59]+facts.Traffic[58] != 3 || facts.TokenEnds.IsZero() || facts.Budget.Limit != 6000 || facts.Budget.Requests < 2 {
+	if facts.State != status.Ready || time.Since(facts.Success) > time.Minute || facts.Traffic[59]+facts.Traffic[58] != 3 || facts.TokenEnds.IsZero() || facts.Budget.Limit != 6000 || facts.Budget.Requests < 2 {
 		t.Errorf("%+v", facts)
 	}
 	codes := map[string]int{}
@@ -58,7 +58,7 @@ func TestThePortalKnowsWhatCallsHaveShown(t *testing.T) {
 	if len(facts.Callers) != 1 || facts.Callers[0].Used < 2 {
 		t.Errorf("callers %+v", facts.Callers)
 	}
-	if facts, _ := r.facts(t, "broken"); facts.State != portal.Broken || !strings.Contains(facts.Fault, "ORG_URL") {
+	if facts, _ := r.facts(t, "broken"); facts.State != status.Broken || !strings.Contains(facts.Fault, "ORG_URL") {
 		t.Errorf("a faulty file: %+v", facts)
 	}
 	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) { // since somebody looked
@@ -129,11 +129,11 @@ func TestAHundredTenantsAreCheckedSideBySide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := build(cfg, newLog(cfg, new(strings.Builder)))
+	h, err := newApp(cfg, newLog(cfg, new(strings.Builder)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.tokens.close()
+	defer h.close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	began := time.Now()
@@ -153,6 +153,6 @@ func TestAHundredTenantsAreCheckedSideBySide(t *testing.T) {
 		t.Errorf("%d of %d are well", well, len(reports))
 	}
 	if l := reports[0].Link(check.TLS); reports[0].Tenant != "deaf" || l.State != check.Broken {
-		t.Errorf("the deaf one: %+v", reports[0].Ailing())
+		t.Errorf("the deaf one: %+v", reports[0].FirstProblem())
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/mattn/go-isatty"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -26,13 +25,13 @@ import (
 	"dynproxy/internal/httpguard"
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/status"
 	"dynproxy/internal/textfile"
-	"dynproxy/internal/traffic"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
 )
 
-func (w *world) serve() *cobra.Command {
+func (w *cli) serve() *cobra.Command {
 	return &cobra.Command{
 		Use: "serve", Short: "Run the proxy until SIGINT or SIGTERM",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -60,64 +59,58 @@ func newLog(cfg *config, out io.Writer) zerolog.Logger {
 // quietest is for commands that print what they find themselves.
 const quietest = zerolog.ErrorLevel
 
-// house is the proxy, built and not yet open.
-type house struct {
-	cfg    *config
-	log    zerolog.Logger
-	book   *tenants.Book
-	people *callers.Book
-	tokens *tokens
-	gate   *limits.Gate
-	calls  *proxy.Handler
-	meters *proxy.Metrics
-	ops    *ops
-	out    *ways
-
-	traffic traffic.Book
-	looks   looks
+// server is the proxy, built and not yet open.
+type server struct {
+	*app
+	callers *callers.Book
+	gate    *limits.Gate
+	calls   *proxy.Handler
+	metrics *proxy.Metrics
+	board   *status.Board
+	ops     *ops
 }
 
-// build wires the house together. What it starts ends with close.
-func build(cfg *config, log zerolog.Logger) (*house, error) {
-	book, err := tenants.Open(cfg.list, cfg.TenantsDir, cfg.rules)
-	if err != nil {
-		return nil, fmt.Errorf("open the book of tenants: %w", err)
-	}
-	people, err := openCallers(cfg)
+// newServer wires the proxy together. What it starts ends with close.
+func newServer(cfg *config, log zerolog.Logger) (*server, error) {
+	a, err := newApp(cfg, log)
 	if err != nil {
 		return nil, err
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	out, err := waysOut(cfg)
+	known, err := openCallers(cfg)
 	if err != nil {
+		a.close()
 		return nil, err
 	}
-	h := &house{cfg: cfg, log: log, book: book, people: people, out: out, gate: &limits.Gate{}, meters: proxy.NewMetrics(registry)}
-	if h.tokens, err = newTokens(cfg, out.login, out.challenge, log, registry); err != nil {
-		return nil, err
-	}
-	registry.MustRegister(&proxy.BudgetMetrics{Tenants: book, Gate: h.gate, Tokens: h.tokens})
+	h := &server{app: a, callers: known, gate: &limits.Gate{}, metrics: proxy.NewMetrics(a.registry)}
+	h.board = &status.Board{Tenants: a.book, Tokens: a.tokens, Checker: a.checker(), Budget: h.budget}
+	a.registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		a.tokens, &proxy.BudgetMetrics{Tenants: a.book, Gate: h.gate, Tokens: a.tokens})
 	h.calls = proxy.New(proxy.Parts{
-		Tenants: book, Callers: people, Tokens: h.tokens, Gate: h.gate, Next: out.organizations,
+		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Next: a.out.organizations,
 		Entrance: proxy.Entrance{
 			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg),
 			BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle,
 		},
-		Log: log, Metrics: h.meters, Saw: h.traffic.Saw,
+		Log: log, Metrics: h.metrics, Saw: h.board.OnCallDone,
 	})
-	h.ops = newOps(h, registry)
+	h.ops = newOps(h)
 	return h, nil
+}
+
+func (h *server) close() {
+	h.board.Close()
+	h.app.close()
 }
 
 // serve runs the proxy until ctx ends, and then to the end of what is in
 // flight.
 func serve(ctx context.Context, cfg *config, log zerolog.Logger) error {
-	h, err := build(cfg, log)
+	h, err := newServer(cfg, log)
 	if err != nil {
 		return err
 	}
-	defer h.tokens.close()
+	defer h.close()
 	// Both are open before either is served: an address in use is an error of
 	// the start, and not a line in the log.
 	callers, err := net.Listen("tcp", cfg.Listen)
@@ -133,7 +126,7 @@ func serve(ctx context.Context, cfg *config, log zerolog.Logger) error {
 	return h.run(ctx, callers, operators)
 }
 
-func (h *house) run(ctx context.Context, inside, operators net.Listener) error {
+func (h *server) run(ctx context.Context, inside, operators net.Listener) error {
 	log := h.log
 	// What was left to the system is known now, and goes into links.
 	h.cfg.Listen, h.cfg.OpsListen = inside.Addr().String(), operators.Addr().String()
@@ -142,12 +135,13 @@ func (h *house) run(ctx context.Context, inside, operators net.Listener) error {
 	defer watchers.Wait()
 	defer stopWatching()
 	watchers.Go(func() { h.book.Watch(watching, h.tenantsChanged) })
-	watchers.Go(func() { h.people.Watch(watching, h.callersChanged) })
-	watchers.Go(func() { h.tokens.watch(watching) })
+	watchers.Go(func() { h.callers.Watch(watching, h.callersChanged) })
+	watchers.Go(func() { h.tokens.Watch(watching) })
+	watchers.Go(func() { h.sweep(watching) })
 	for name, fault := range h.book.Faults() {
 		logFault(log, "tenant", name, fault)
 	}
-	for name, fault := range h.people.Faults() {
+	for name, fault := range h.callers.Faults() {
 		logFault(log, "caller", name, fault)
 	}
 	for _, name := range h.cfg.unknown {
@@ -177,7 +171,7 @@ func (h *house) run(ctx context.Context, inside, operators net.Listener) error {
 
 // drain ends the servers: first nobody new is sent here, then what is in
 // flight ends.
-func (h *house) drain(calls, admin *http.Server) error {
+func (h *server) drain(calls, admin *http.Server) error {
 	h.log.Info().Dur("delay_ms", h.cfg.DrainDelay).Msg("draining")
 	h.ops.draining.Store(true)
 	time.Sleep(h.cfg.DrainDelay)
@@ -194,7 +188,7 @@ func (h *house) drain(calls, admin *http.Server) error {
 	return nil
 }
 
-func (h *house) server(handler http.Handler) *http.Server {
+func (h *server) server(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: h.cfg.HeaderTimeout,
@@ -209,7 +203,7 @@ func (h *house) server(handler http.Handler) *http.Server {
 }
 
 // guard puts what looks at connections before the server.
-func (h *house) guard(l net.Listener) (*httpguard.Guard, error) {
+func (h *server) guard(l net.Listener) (*httpguard.Guard, error) {
 	bounds := httpguard.Limits{Head: h.cfg.MaxHeaderBytes, RequestLine: h.cfg.MaxURLBytes, Connections: h.cfg.MaxConns, PerAddress: h.cfg.MaxConnsPerAddr}
 	if h.cfg.TLSCertFile == "" {
 		return httpguard.Listener(l, bounds), nil
@@ -244,23 +238,23 @@ func callersTLS(cfg *config) (*tls.Config, error) {
 
 // openCallers opens the book of callers, and Kerberos where it is set.
 func openCallers(cfg *config) (*callers.Book, error) {
-	people, err := callers.Open(cfg.CallersDir)
+	known, err := callers.Open(cfg.CallersDir)
 	if err != nil {
 		return nil, envfile.Faults{{Variable: prefix + "CALLERS_DIR", Cure: fmt.Sprintf("cannot be used: %v", err)}}
 	}
 	if cfg.KeytabFile == "" {
-		return people, nil
+		return known, nil
 	}
 	acceptor, err := kerberos.Open(cfg.KeytabFile, cfg.ServicePrincipal)
 	if err != nil {
 		return nil, envfile.Faults{{Variable: prefix + "KEYTAB_FILE", Cure: fmt.Sprintf("cannot be used: %v", err)}}
 	}
-	people.Negotiate = acceptor.Accept
-	return people, nil
+	known.Negotiate = acceptor.Accept
+	return known, nil
 }
 
 // tenantsChanged forgets what was known of tenants that changed or went.
-func (h *house) tenantsChanged(changes []tenants.Change) {
+func (h *server) tenantsChanged(changes []tenants.Change) {
 	for _, c := range changes {
 		switch {
 		case c.Fault != nil:
@@ -270,19 +264,19 @@ func (h *house) tenantsChanged(changes []tenants.Change) {
 			continue
 		}
 		if c.Old != nil {
-			h.tokens.changed(c.Old, c.New)
-			h.looks.forget(c.Name)
+			h.tokens.Changed(c.Old)
+			h.board.Forget(c.Name, c.New == nil)
 			if c.New == nil {
-				h.meters.Forget(c.Name)
-				h.traffic.Forget(c.Name)
+				h.metrics.Forget(c.Name)
 			}
 		}
 		h.log.Info().Str("tenant", c.Name).Bool("added", c.Old == nil).Bool("removed", c.New == nil).Msg("tenant changed")
 	}
+	h.tokens.Sweep(h.book.All())
 	h.calls.TenantsChanged()
 }
 
-func (h *house) callersChanged(changes []callers.Change) {
+func (h *server) callersChanged(changes []callers.Change) {
 	for _, c := range changes {
 		if c.Fault != nil {
 			logFault(h.log, "caller", c.Name, c.Fault)

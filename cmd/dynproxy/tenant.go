@@ -14,7 +14,7 @@ import (
 	"dynproxy/tenants"
 )
 
-func (w *world) tenant() *cobra.Command {
+func (w *cli) tenant() *cobra.Command {
 	c := &cobra.Command{Use: "tenant", Short: "Edit the directory of tenants"}
 	var sets []string
 	add := &cobra.Command{
@@ -41,7 +41,7 @@ func (w *world) tenant() *cobra.Command {
 
 // tenantRules reads the settings that tenants are held to. The registration is
 // not needed to edit the directory.
-func (w *world) tenantRules() (*config, error) {
+func (w *cli) tenantRules() (*config, error) {
 	environ, err := w.environment()
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (w *world) tenantRules() (*config, error) {
 	return loadConfig(only)
 }
 
-func (w *world) tenantsDir() (*config, error) {
+func (w *cli) tenantsDir() (*config, error) {
 	c, err := w.tenantRules()
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func (w *world) tenantsDir() (*config, error) {
 	return c, nil
 }
 
-func (w *world) tenantAdd(name, orgURL string, sets []string) error {
+func (w *cli) tenantAdd(name, orgURL string, sets []string) error {
 	c, err := w.tenantsDir()
 	if err != nil {
 		return err
@@ -126,7 +126,7 @@ func (w *world) tenantAdd(name, orgURL string, sets []string) error {
 	return nil
 }
 
-func (w *world) tenantList() error {
+func (w *cli) tenantList() error {
 	c, err := w.tenantRules()
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func (w *world) tenantList() error {
 	return nil
 }
 
-func (w *world) tenantRemove(name string) error {
+func (w *cli) tenantRemove(name string) error {
 	c, err := w.tenantsDir()
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 // release is set by the linker for a release: -X main.release=v1.2.3.
 var release = "development"
 
-func (w *world) version() *cobra.Command {
+func (w *cli) version() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print version, commit and Go version",
 		RunE: func(*cobra.Command, []string) error {

@@ -1,6 +1,6 @@
-// Package check is the doctor: it walks a tenant's chain link by link, from its
-// settings to an answer of its organization, and says of each in plain words
-// what was found and what to do next.
+// Package check checks a tenant step by step, from its settings to an answer of
+// its organization, and says of each in plain words what was found and what to
+// do next.
 package check
 
 import (
@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"dynproxy/internal/problem"
 	"dynproxy/tenants"
 )
 
@@ -42,8 +43,8 @@ const (
 	Headroom        = "headroom"
 )
 
-// Chain is the names of all links.
-func Chain() []string {
+// Links are the names of all, in their order.
+func Links() []string {
 	return []string{Settings, Name, Connection, TLS, Clock, Challenge, TenantID, Login, Credential, Consent, Token, Answer, Firewall, AppAccess, ApplicationUser, Role, Headroom}
 }
 
@@ -77,9 +78,9 @@ func (r Report) Link(name string) Link {
 	return Link{}
 }
 
-// Ailing returns the first link that is broken, else the first that wants
+// FirstProblem returns the first link that is broken, else the first that wants
 // attention, else the zero Link.
-func (r Report) Ailing() Link {
+func (r Report) FirstProblem() Link {
 	var first Link
 	for _, l := range r.Links {
 		switch {
@@ -92,21 +93,22 @@ func (r Report) Ailing() Link {
 	return first
 }
 
-// Doctor walks chains. Its functions are those that calls go through too, so
+// Checker checks tenants. Its functions are those that calls go through too, so
 // that what it says is what callers meet.
-type Doctor struct {
+type Checker struct {
 	// Authority is where the tenant's tokens come from, by its settings and by
 	// its organization. Named asks the organization alone.
 	Authority func(context.Context, *tenants.Tenant) (login, tenantID string, err error)
 	Named     func(context.Context, *tenants.Tenant) (login, tenantID string, err error)
 	Token     func(context.Context, *tenants.Tenant) (header string, err error)
-	// Proof is the credential with which tokens are asked for, in a few words,
-	// and when it ends: zero where that is not known.
-	Proof func(*tenants.Tenant) (kind string, ends time.Time)
+	// Credential is that with which tokens are asked for, in a few words, and when
+	// it ends: zero where that is not known.
+	Credential func(*tenants.Tenant) (kind string, ends time.Time)
 	// ClientID is the application id that calls for t.
 	ClientID func(t *tenants.Tenant) string
-	// Advice is what a caller is told of err: error.code and the message.
-	Advice func(err error) (code, message string)
+	// Advice is what is said of err: the error.code that callers get, what was
+	// found, and what to do next.
+	Advice func(err error) (code problem.Code, finding, next string)
 
 	Organization *http.Transport
 	Login        *http.Transport
@@ -114,70 +116,70 @@ type Doctor struct {
 
 // Faulty reports a tenant whose settings cannot be used.
 func Faulty(name string, fault error) Report {
-	w := walk{report: Report{Tenant: name, At: time.Now(), Error: "tenant_unknown"}}
-	w.note(Settings, Broken, fault.Error(), "Mend the file of "+name+" in the tenants directory.")
-	return w.end()
+	r := run{report: Report{Tenant: name, At: time.Now(), Error: string(problem.TenantUnknown)}}
+	r.note(Settings, Broken, fault.Error(), "Correct the file of "+name+" in the tenants directory.")
+	return r.end()
 }
 
-// Check walks t's chain. A broken link leaves unknown what depends on it; the
+// Check checks t. A broken link leaves unknown what depends on it; the
 // rest is looked at all the same.
-func (d *Doctor) Check(ctx context.Context, t *tenants.Tenant) Report {
-	w := &walk{d: d, t: t, report: Report{Tenant: t.Name, At: time.Now()}, began: time.Now()}
-	w.note(Settings, OK, "organization "+t.OrgHost(), "")
-	reached := w.network(ctx)
-	w.authority(ctx, reached)
-	w.loginHost(ctx)
-	w.proof()
-	if header := w.mint(ctx); header != "" && reached {
-		w.answer(ctx, header)
+func (c *Checker) Check(ctx context.Context, t *tenants.Tenant) Report {
+	r := &run{checker: c, t: t, report: Report{Tenant: t.Name, At: time.Now()}, began: time.Now()}
+	r.note(Settings, OK, "organization "+t.OrgHost(), "")
+	reached := r.network(ctx)
+	r.authority(ctx, reached)
+	r.loginHost(ctx)
+	r.credential()
+	if header := r.mint(ctx); header != "" && reached {
+		r.answer(ctx, header)
 	}
-	return w.end()
+	return r.end()
 }
 
-// walk is one check under way.
-type walk struct {
-	d      *Doctor
-	t      *tenants.Tenant
-	report Report
-	began  time.Time // the link under way
+// run is one check under way.
+type run struct {
+	checker *Checker
+	t       *tenants.Tenant
+	report  Report
+	began   time.Time // the link under way
 
 	login, tenantID string
 }
 
-func (w *walk) note(name string, state State, finding, next string) {
-	took := time.Since(w.began)
-	if w.began.IsZero() {
+func (r *run) note(name string, state State, finding, next string) {
+	took := time.Since(r.began)
+	if r.began.IsZero() {
 		took = 0
 	}
-	w.noteTook(name, state, finding, next, took)
-	w.began = time.Now()
+	r.noteTook(name, state, finding, next, took)
+	r.began = time.Now()
 }
 
-func (w *walk) noteTook(name string, state State, finding, next string, took time.Duration) {
-	w.report.Links = append(w.report.Links, Link{
+func (r *run) noteTook(name string, state State, finding, next string, took time.Duration) {
+	r.report.Links = append(r.report.Links, Link{
 		Name: name, State: state, OK: state == OK || state == Warning, Finding: finding, Next: next, Took: took, Millis: took.Milliseconds(),
 	})
 }
 
-// callers notes what callers get; the first that is noted is what they meet.
-func (w *walk) callers(code string) {
-	if w.report.Error == "" {
-		w.report.Error = code
+// callersGet notes what callers get; the first that is noted is what they meet.
+func (r *run) callersGet(code string) {
+	if r.report.Error == "" {
+		r.report.Error = code
 	}
 }
 
 // end puts the links in order and fills in those that were not reached.
-func (w *walk) end() Report {
-	links := make([]Link, 0, len(Chain()))
-	w.report.OK = true
-	for _, name := range Chain() {
-		l := w.report.Link(name)
+func (r *run) end() Report {
+	links := make([]Link, 0, len(Links()))
+	r.report.OK = true
+	for _, name := range Links() {
+		l := r.report.Link(name)
 		if l.Name == "" {
 			l = Link{Name: name, State: Unknown, Finding: "not reached"}
 		}
-		w.report.OK = w.report.OK && l.OK
+		r.report.OK = r.report.OK && l.OK
 		links = append(links, l)
 	}
-	w.report.Links = links
-	return w.report
+	r.report.Links = links
+	return r.report
 }

@@ -11,7 +11,10 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
+
+	"dynproxy/internal/problem"
 )
 
 const (
@@ -27,18 +30,18 @@ type stages struct {
 
 // network asks the organization anonymously and notes all links from its name
 // to its challenge. It reports whether the organization answered.
-func (w *walk) network(ctx context.Context) bool {
-	way := w.d.Organization.Clone()
+func (r *run) network(ctx context.Context) bool {
+	way := r.checker.Organization.Clone()
 	way.DisableKeepAlives = true
 	defer way.CloseIdleConnections()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.t.Org+"/api/data/v9.2/WhoAmI", nil)
+	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, r.t.Org+"/api/data/v9.2/WhoAmI", nil)
 	if err != nil {
-		w.note(Name, Broken, "the organization's address cannot be used", "Mend ORG_URL.")
+		r.note(Name, Broken, "the organization's address cannot be used", "Correct ORG_URL.")
 		return false
 	}
 	s := stages{began: time.Now()}
 	if way.Proxy != nil {
-		out, err := way.Proxy(r)
+		out, err := way.Proxy(ask)
 		s.proxied = err == nil && out != nil
 	}
 	// A dial goes on for a while when its request has been given up.
@@ -51,7 +54,7 @@ func (w *walk) network(ctx context.Context) bool {
 			*at = time.Now()
 		}
 	}
-	resp, err := way.RoundTrip(r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	resp, err := way.RoundTrip(ask.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		ConnectStart:     func(string, string) { note(&seen.named, nil) },
 		ConnectDone:      func(_, _ string, err error) { note(&seen.connected, err) },
 		TLSHandshakeDone: func(_ tls.ConnectionState, err error) { note(&seen.secured, err) },
@@ -60,19 +63,19 @@ func (w *walk) network(ctx context.Context) bool {
 	s = seen
 	mu.Unlock()
 	if err != nil {
-		w.unreached(s, err)
+		r.unreached(s, err)
 		return false
 	}
 	io.CopyN(io.Discard, resp.Body, 64<<10)
 	resp.Body.Close()
-	w.passed(s, 3)
-	w.clock(resp)
-	w.challenge(resp)
+	r.passed(s, 3)
+	r.clock(resp)
+	r.challenge(resp)
 	return true
 }
 
 // passed notes how many of name, connection and TLS hold.
-func (w *walk) passed(s stages, n int) {
+func (r *run) passed(s stages, n int) {
 	by := ""
 	if s.proxied {
 		by = " by the proxy of HTTPS_PROXY"
@@ -81,45 +84,45 @@ func (w *walk) passed(s stages, n int) {
 		name, finding string
 		from, to      time.Time
 	}{
-		{Name, w.t.OrgHost() + " is resolved" + by, s.began, s.named},
+		{Name, r.t.OrgHost() + " is resolved" + by, s.began, s.named},
 		{Connection, "made" + by, s.named, s.connected},
 		{TLS, "verified", s.connected, s.secured},
 	} {
 		if i < n {
-			w.noteTook(l.name, OK, l.finding, "", max(0, l.to.Sub(l.from)))
+			r.noteTook(l.name, OK, l.finding, "", max(0, l.to.Sub(l.from)))
 		}
 	}
-	w.began = time.Now()
+	r.began = time.Now()
 }
 
 // unreached notes which of the links to the organization is broken.
-func (w *walk) unreached(s stages, err error) {
-	w.callers("upstream_unreachable")
-	host := w.t.OrgHost()
+func (r *run) unreached(s stages, err error) {
+	r.callersGet(string(problem.UpstreamUnreachable))
+	host := r.t.OrgHost()
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		w.note(Name, Broken, dns.Name+" cannot be resolved", "Check ORG_URL for a slip, and this machine's name service; where names are resolved by a proxy, set HTTPS_PROXY.")
+		r.note(Name, Broken, dns.Name+" cannot be resolved", "Check ORG_URL for a slip, and this machine's name service; where names are resolved by a proxy, set HTTPS_PROXY.")
 		return
 	}
 	timeout, ok := errors.AsType[net.Error](err)
 	late := ok && timeout.Timeout()
 	if late {
-		w.report.Error = "upstream_timeout"
+		r.report.Error = string(problem.UpstreamTimeout)
 	}
 	switch {
 	case s.connected.IsZero():
-		w.passed(s, 1)
-		next := "Let this machine connect to " + host + " on port 443, or set HTTPS_PROXY where a proxy leads out."
+		r.passed(s, 1)
+		next := "Let this machine connect to " + withPort(host) + ", or set HTTPS_PROXY where a proxy leads out."
 		if strings.Contains(err.Error(), "private address") { // the dialler's own refusal has no type
 			next = "The name leads to a private address. If that is right, add " + host + " to ALLOWED_ORG_HOSTS."
 		}
-		w.note(Connection, Broken, "no connection to "+host+": "+cause(err), next)
+		r.note(Connection, Broken, "no connection to "+host+": "+cause(err), next)
 	case s.secured.IsZero():
-		w.passed(s, 2)
+		r.passed(s, 2)
 		finding, next := insecure(err)
-		w.note(TLS, Broken, finding, next)
+		r.note(TLS, Broken, finding, next)
 	default:
-		w.passed(s, 3)
-		w.note(Challenge, Broken, "the connection was made and no answer came: "+cause(err), "Try again; if it stays, look whether something between closes connections to "+host+".")
+		r.passed(s, 3)
+		r.note(Challenge, Broken, "the connection was made and no answer came: "+cause(err), "Try again; if it stays, look whether something between closes connections to "+host+".")
 	}
 }
 
@@ -135,7 +138,26 @@ func insecure(err error) (finding, next string) {
 		return fmt.Sprintf("the certificate, issued by %s, is not trusted: %v", issuer, cert.Err),
 			"If that is your company's inspecting proxy, name its CA in TRUSTED_CA_FILE; if not, somebody answers in the organization's name."
 	}
+	if closed(err) {
+		return "the connection was closed in the middle of the TLS handshake: " + cause(err),
+			"Look whether something between closes such connections (a firewall that goes by the name of the host often does), and whether the address is right."
+	}
 	return "the TLS handshake failed: " + cause(err), "Look whether something between speaks TLS 1.2 or later, and whether the address is right."
+}
+
+// closed reports whether the other side, or something between, ended the
+// connection.
+func closed(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// withPort says host and port as a firewall's rule names them.
+func withPort(authority string) string {
+	host, port, err := net.SplitHostPort(authority)
+	if err != nil {
+		host, port = authority, "443"
+	}
+	return host + " on port " + port
 }
 
 // cause is an error of the network without the layers around it.
@@ -146,16 +168,22 @@ func cause(err error) string {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return "it took too long"
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if closed(err) {
 		return "the connection was closed"
 	}
-	return fmt.Sprintf("%T", err)
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return "the answer is no TLS"
+	}
+	if alert, ok := errors.AsType[tls.AlertError](err); ok {
+		return alert.Error()
+	}
+	return "the answer is none that can be read"
 }
 
-func (w *walk) clock(resp *http.Response) {
+func (r *run) clock(resp *http.Response) {
 	there, err := http.ParseTime(resp.Header.Get("Date"))
 	if err != nil {
-		w.note(Clock, OK, "the organization does not tell its time", "")
+		r.note(Clock, OK, "the organization does not tell its time", "")
 		return
 	}
 	skew := time.Since(there).Round(time.Second)
@@ -166,26 +194,26 @@ func (w *walk) clock(resp *http.Response) {
 	}
 	switch {
 	case size > skewGrave:
-		w.note(Clock, Warning, fmt.Sprintf("this machine's clock is %v %s", size, which), "Set the clock: certificates and assertions are refused when it is off by more than five minutes, and tokens end at the wrong time.")
+		r.note(Clock, Warning, fmt.Sprintf("this machine's clock is %v %s", size, which), "Set the clock: certificates and assertions are refused when it is off by more than five minutes, and tokens end at the wrong time.")
 	case size > skewTold:
-		w.note(Clock, Warning, fmt.Sprintf("this machine's clock is %v %s", size, which), "Set the clock, or have it set by a time service.")
+		r.note(Clock, Warning, fmt.Sprintf("this machine's clock is %v %s", size, which), "Set the clock, or have it set by a time service.")
 	default:
-		w.note(Clock, OK, "right", "")
+		r.note(Clock, OK, "right", "")
 	}
 }
 
 // challenge judges the answer to a request without a token.
-func (w *walk) challenge(resp *http.Response) {
+func (r *run) challenge(resp *http.Response) {
 	bearer := false
 	for _, challenge := range resp.Header.Values("WWW-Authenticate") {
 		bearer = bearer || strings.HasPrefix(strings.ToLower(challenge), "bearer")
 	}
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized && bearer:
-		w.note(Challenge, OK, "the organization asks for a token", "")
+		r.note(Challenge, OK, "the organization asks for a token", "")
 	case resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500:
-		w.note(Challenge, Warning, fmt.Sprintf("status %d to a request without a token", resp.StatusCode), "The organization is busy or down: try again, and look at its status in the Power Platform admin center.")
+		r.note(Challenge, Warning, fmt.Sprintf("status %d to a request without a token", resp.StatusCode), "The organization is busy or down: try again, and look at its status in the Power Platform admin center.")
 	default:
-		w.note(Challenge, Broken, fmt.Sprintf("status %d to a request without a token: that is no answer of an organization", resp.StatusCode), "Check ORG_URL: it must be the organization's address, such as https://contoso.crm.dynamics.com.")
+		r.note(Challenge, Broken, fmt.Sprintf("status %d to a request without a token: that is no answer of an organization", resp.StatusCode), "Check ORG_URL: it must be the organization's address, such as https://contoso.crm.dynamics.com.")
 	}
 }

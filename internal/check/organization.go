@@ -3,12 +3,16 @@ package check
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"dynproxy/internal/problem"
 )
 
 // said is what an organization answered.
@@ -22,13 +26,13 @@ type said struct {
 	}
 }
 
-func (w *walk) ask(ctx context.Context, header, path string) (said, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.t.Org+"/api/data/v9.2/"+path, nil)
+func (r *run) ask(ctx context.Context, header, path string) (said, error) {
+	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, r.t.Org+"/api/data/v9.2/"+path, nil)
 	if err != nil {
 		return said{}, err
 	}
-	r.Header.Set("Authorization", header)
-	resp, err := w.d.Organization.RoundTrip(r)
+	ask.Header.Set("Authorization", header)
+	resp, err := r.checker.Organization.RoundTrip(ask)
 	if err != nil {
 		return said{}, err
 	}
@@ -46,48 +50,51 @@ func (w *walk) ask(ctx context.Context, header, path string) (said, error) {
 }
 
 // answer asks the organization who the application user is.
-func (w *walk) answer(ctx context.Context, header string) {
-	w.began = time.Now()
-	a, err := w.ask(ctx, header, "WhoAmI")
+func (r *run) answer(ctx context.Context, header string) {
+	r.began = time.Now()
+	a, err := r.ask(ctx, header, "WhoAmI")
 	if err != nil {
-		code, message := w.d.Advice(err)
-		w.callers(code)
-		w.note(Answer, Broken, "none: "+cause(err), message)
+		code := problem.UpstreamUnreachable
+		if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+			code = problem.UpstreamTimeout
+		}
+		r.callersGet(string(code))
+		r.note(Answer, Broken, "none: "+cause(err), "Try again; if it stays, look whether something between closes connections to "+r.t.OrgHost()+".")
 		return
 	}
-	if link, finding, next := w.refused(a); link != "" {
-		w.upTo(link)
-		w.note(link, Broken, finding, next)
+	if link, finding, next := r.refused(a); link != "" {
+		r.upTo(link)
+		r.note(link, Broken, finding, next)
 		return
 	}
-	w.upTo(ApplicationUser)
-	w.note(ApplicationUser, OK, a.userID, "")
-	w.role(ctx, header, a.userID)
-	w.headroom(a)
+	r.upTo(ApplicationUser)
+	r.note(ApplicationUser, OK, a.userID, "")
+	r.role(ctx, header, a.userID)
+	r.headroom(a)
 }
 
 // upTo notes that the links before link hold.
-func (w *walk) upTo(link string) {
+func (r *run) upTo(link string) {
 	for _, l := range []struct{ name, finding string }{
 		{Answer, "the organization answers"}, {Firewall, "lets this address in"}, {AppAccess, "lets this app in"},
 	} {
 		if l.name == link {
 			return
 		}
-		w.note(l.name, OK, l.finding, "")
+		r.note(l.name, OK, l.finding, "")
 	}
 }
 
 // refused says which link an answer breaks, "" if none.
-func (w *walk) refused(a said) (link, finding, next string) {
+func (r *run) refused(a said) (link, finding, next string) {
 	finding = fmt.Sprintf("status %d %s", a.status, a.code)
 	if a.code != "" {
-		w.callers(a.code)
+		r.callersGet(a.code)
 	}
 	switch a.code {
 	case "0x80072560":
 		return ApplicationUser, "the organization has none for this app",
-			fmt.Sprintf("Create it: pac admin assign-user --environment %s --user %s --role \"Basic User\" --application-user", w.t.Org, w.d.ClientID(w.t))
+			fmt.Sprintf("Create it: pac admin assign-user --environment %s --user %s --role \"Basic User\" --application-user", r.t.Org, r.checker.ClientID(r.t))
 	case "0x80040225", "0x8004d24b":
 		return ApplicationUser, "it is disabled", "Enable it in the Power Platform admin center: Environments, the environment, Settings, Users + permissions, Application users."
 	case "0x80095ffe":
@@ -95,54 +102,54 @@ func (w *walk) refused(a said) (link, finding, next string) {
 	case "0x80095ffc":
 		return AppAccess, "blocks this app", "Allow this app in the environment's app access control, in the Power Platform admin center."
 	case "0x80040220", "0x80048306":
-		w.noteTook(ApplicationUser, OK, "exists", "", 0)
+		r.noteTook(ApplicationUser, OK, "exists", "", 0)
 		return Role, "no security role allows even this", "Give the application user a security role."
 	}
 	switch {
 	case a.status == http.StatusOK && a.userID != "":
-		w.report.Error = ""
+		r.report.Error = ""
 		return "", "", ""
 	case a.status == http.StatusUnauthorized, a.status >= 300 && a.status < 400:
-		w.report.Error = "token_refused"
+		r.report.Error = string(problem.TokenRefused)
 		return Answer, fmt.Sprintf("status %d: the organization refuses a fresh token", a.status), "Check that ORG_URL and TENANT_ID belong together."
 	case a.status == http.StatusTooManyRequests:
-		w.noteTook(Headroom, Broken, "used up: "+finding, "The tenant's budget is spent, by the callers here or by others with the same application user: wait "+a.header.Get("Retry-After")+" seconds.", 0)
+		r.noteTook(Headroom, Broken, "used up: "+finding, "The tenant's budget is spent, by the callers here or by others with the same application user: wait "+a.header.Get("Retry-After")+" seconds.", 0)
 		return Answer, "the organization is throttling", "Wait, and try again."
 	}
-	w.callers(fmt.Sprintf("status %d", a.status))
+	r.callersGet(fmt.Sprintf("status %d", a.status))
 	return Answer, finding + ": the organization does not answer as it should", "Try again, and look at its status in the Power Platform admin center."
 }
 
 // role notes whether the application user may do something useful. It may be
 // meant to do little, so that only one that can do nothing is broken.
-func (w *walk) role(ctx context.Context, header, userID string) {
-	a, err := w.ask(ctx, header, "accounts?$select=accountid&$top=1")
+func (r *run) role(ctx context.Context, header, userID string) {
+	a, err := r.ask(ctx, header, "accounts?$select=accountid&$top=1")
 	if err != nil || a.status != http.StatusForbidden {
-		w.note(Role, OK, "lets it read", "")
+		r.note(Role, OK, "lets it read", "")
 		return
 	}
-	roles, err := w.ask(ctx, header, "systemusers("+userID+")/systemuserroles_association?$select=name")
+	roles, err := r.ask(ctx, header, "systemusers("+userID+")/systemuserroles_association?$select=name")
 	var names []string
 	for _, row := range roles.rows {
 		names = append(names, row.Name)
 	}
 	if err == nil && roles.status == http.StatusOK && len(names) > 0 {
-		w.note(Role, Warning, strings.Join(names, ", ")+": may not read accounts", "If the callers need more, give the application user a role that allows it.")
+		r.note(Role, Warning, strings.Join(names, ", ")+": may not read accounts", "If the callers need more, give the application user a role that allows it.")
 		return
 	}
-	w.callers(a.code)
-	w.note(Role, Broken, "it has no security role, or one that allows nothing", "Give the application user a security role: Power Platform admin center, Application users, Edit security roles.")
+	r.callersGet(a.code)
+	r.note(Role, Broken, "it has no security role, or one that allows nothing", "Give the application user a security role: Power Platform admin center, Application users, Edit security roles.")
 }
 
 // headroom notes what is left of the budget.
-func (w *walk) headroom(a said) {
+func (r *run) headroom(a said) {
 	left, err := strconv.Atoi(a.header.Get("x-ms-ratelimit-burst-remaining-xrm-requests"))
 	switch {
 	case err != nil:
-		w.note(Headroom, OK, "the organization does not tell", "")
-	case w.t.Requests > 0 && left < w.t.Requests/10:
-		w.note(Headroom, Warning, fmt.Sprintf("%d requests are left in this window", left), "Calls will have to wait. See who spends the budget, and whether others use the same application user.")
+		r.note(Headroom, OK, "the organization does not tell", "")
+	case r.t.Requests > 0 && left < r.t.Requests/10:
+		r.note(Headroom, Warning, fmt.Sprintf("%d requests are left in this window", left), "Calls will have to wait. See who spends the budget, and whether others use the same application user.")
 	default:
-		w.note(Headroom, OK, fmt.Sprintf("%d requests are left in this window", left), "")
+		r.note(Headroom, OK, fmt.Sprintf("%d requests are left in this window", left), "")
 	}
 }

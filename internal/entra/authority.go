@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -84,6 +85,13 @@ func (f *AuthorityResolver) Forget(org string) {
 	delete(f.found, org)
 }
 
+// Retain forgets the organizations that keep does not keep.
+func (f *AuthorityResolver) Retain(keep func(org string) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.found, func(org string, _ *entry) bool { return !keep(org) })
+}
+
 func (f *AuthorityResolver) ask(org string, g *entry) {
 	ctx, cancel := context.WithTimeout(context.Background(), findWithin)
 	defer cancel()
@@ -92,7 +100,7 @@ func (f *AuthorityResolver) ask(org string, g *entry) {
 	defer f.mu.Unlock()
 	if failed != nil {
 		g.faults++
-		wait := max(failed.RetryAfter, backOff(Transient, g.faults))
+		wait := max(failed.RetryAfter, backOff(Transient, g.faults, longestMemory))
 		g.failed, g.until = failed.after(wait), time.Now().Add(wait)
 	} else {
 		g.authority, g.failed = authority, nil

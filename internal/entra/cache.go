@@ -19,6 +19,7 @@ type Cache struct {
 
 	mu      sync.Mutex // guards what follows
 	sources map[Target]*Source
+	outages map[string]bool // login hosts whose failures a success takes back
 	closed  bool
 	ending  context.Context // of every mint; made with the first Source
 	end     context.CancelFunc
@@ -42,24 +43,14 @@ func (c *Cache) Source(t Target) *Source {
 	return s
 }
 
-// Drop forgets t. Calls that hold its Source still get their token, which is
-// renewed no more.
-func (c *Cache) Drop(t Target) {
-	c.mu.Lock()
-	s := c.sources[t]
-	delete(c.sources, t)
-	c.mu.Unlock()
-	if s != nil {
+// Retain forgets all targets that keep does not keep. Calls that hold the
+// Source of one still get their token, which is renewed no more.
+func (c *Cache) Retain(keep func(Target) bool) {
+	for _, s := range c.picked(func(t Target) bool { return !keep(t) }) {
+		c.mu.Lock()
+		delete(c.sources, s.target)
+		c.mu.Unlock()
 		s.drop()
-	}
-}
-
-// Reset forgets the failures of all targets that pick picks, so that the next
-// call asks again; a mint under way that fails is tried again. Tokens are
-// kept.
-func (c *Cache) Reset(pick func(Target) bool) {
-	for _, s := range c.picked(pick) {
-		s.reset()
 	}
 }
 
@@ -70,13 +61,39 @@ func (c *Cache) Reset(pick func(Target) bool) {
 func (c *Cache) Changed(identity string) {
 	var last *Source
 	for _, s := range c.picked(func(t Target) bool { return t.Credential == identity }) {
-		s.reset()
+		s.Retry()
 		if s.token.Load() != nil && (last == nil || s.used.Load() > last.used.Load()) {
 			last = s
 		}
 	}
 	if last != nil {
 		last.renew()
+	}
+}
+
+// outage notes that the login host gives no tokens, for a reason that may be
+// over at any moment.
+func (c *Cache) outage(login string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.outages == nil {
+		c.outages = make(map[string]bool)
+	}
+	c.outages[login] = true
+}
+
+// answers says that the login host has given a token. Its other targets need
+// not wait out what was wrong with it.
+func (c *Cache) answers(login string) {
+	c.mu.Lock()
+	over := c.outages[login]
+	delete(c.outages, login)
+	c.mu.Unlock()
+	if !over {
+		return
+	}
+	for _, s := range c.picked(func(t Target) bool { return t.Login == login }) {
+		s.endOutage()
 	}
 }
 

@@ -25,6 +25,9 @@ type credential struct {
 	expires time.Time // of a certificate
 }
 
+// nextSecret names the second secret of a rotation.
+const nextSecret = "next secret"
+
 // exchangeAudience is what a managed identity's token must be for, to stand in
 // for a secret.
 const exchangeAudience = "api://AzureADTokenExchange"
@@ -57,7 +60,7 @@ func (r Registration) secrets() ([]credential, error) {
 	for _, s := range []struct {
 		name string
 		text secret.Text
-	}{{"secret", current}, {"next secret", next}} {
+	}{{"secret", current}, {nextSecret, next}} {
 		if s.text.Empty() || len(found) > 0 && found[0].id == s.text.Fingerprint() {
 			continue
 		}

@@ -57,6 +57,9 @@ func (s *Source) run(f *inflight) {
 		}
 		s.finish(f, token, failed)
 		s.mu.Unlock()
+		if failed == nil {
+			s.cache.answers(s.target.Login)
+		}
 		return
 	}
 }

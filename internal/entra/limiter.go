@@ -41,3 +41,7 @@ func (d *hostLimiter) enter(ctx context.Context) *Error {
 }
 
 func (d *hostLimiter) leave() { <-d.slots }
+
+// idle reports whether nobody uses the limiter, and what it has counted is
+// over.
+func (d *hostLimiter) idle() bool { return len(d.slots) == 0 && d.pace.Tokens() >= mintsBurst }

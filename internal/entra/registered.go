@@ -22,6 +22,7 @@ type registered struct {
 	rejectedUntil time.Time
 	faults        int
 	ending        time.Time // of a secret, as the settings say
+	outdated      time.Time // the same, of a secret that was replaced since
 	said          map[Expiry]time.Duration
 	digest        string // of its files when last looked at
 }
@@ -45,12 +46,33 @@ func (m *TokenClient) Register(r Registration) (string, error) {
 	return id, err
 }
 
-// Retire forgets a registration that no target names any more, and with it its
-// secrets.
-func (m *TokenClient) Retire(identity string) {
+// Retain forgets all registrations, and with them their secrets, but those
+// whose identities are keys of ends, which says when the secret of each ends:
+// zero where nobody knows.
+func (m *TokenClient) Retain(ends map[string]time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.registrations, identity)
+	for id, r := range m.registrations {
+		at, named := ends[id]
+		if !named {
+			delete(m.registrations, id)
+			continue
+		}
+		r.secretExpires(at)
+	}
+	for login, l := range m.limiters {
+		if l.idle() {
+			delete(m.limiters, login)
+		}
+	}
+}
+
+// secretExpires takes the date from the settings, unless it is still that of a
+// secret that has been replaced. It is called with the TokenClient's mutex held.
+func (r *registered) secretExpires(at time.Time) {
+	if !at.Equal(r.outdated) {
+		r.ending, r.outdated = at, time.Time{}
+	}
 }
 
 // Reset forgets that a credential was wrong.

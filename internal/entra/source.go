@@ -12,6 +12,7 @@ import (
 const (
 	expiryMargin  = 5 * time.Second // a token that ends on its way is no use
 	longestMemory = time.Minute     // of a failure, when Entra ID does not say how long
+	longestOutage = 4 * time.Second // likewise, of one that may be over at any moment
 	consentMemory = 10 * time.Second
 	never         = math.MaxInt64
 )
@@ -25,16 +26,17 @@ type Source struct {
 	used   atomic.Int64 // second of the last call
 	due    atomic.Int64 // nanosecond from which a call starts a renewal
 
-	mu       sync.Mutex // guards what follows
-	inflight *inflight
-	claims   string // a challenge that the next mint must answer
-	failed   *Error // of the last mint, if it failed
-	until    time.Time
-	faults   int
-	epoch    int // counts resets, so that a mint knows when it is overtaken
-	refusal  refusal
-	renewal  *time.Timer
-	dropped  bool
+	mu        sync.Mutex // guards what follows
+	inflight  *inflight
+	claims    string // a challenge that the next mint must answer
+	failed    *Error // of the last mint, if it failed
+	until     time.Time
+	faults    int
+	announced bool // whether until is what Entra ID asked for
+	epoch     int  // counts resets, so that a mint knows when it is overtaken
+	refusal   refusal
+	renewal   *time.Timer
+	dropped   bool
 }
 
 // held is a token that was taken in.
@@ -158,15 +160,17 @@ func (s *Source) keep(h *held, now time.Time) {
 func (s *Source) remember(failed *Error, now time.Time) *Error {
 	s.faults++
 	wait := failed.RetryAfter
-	announced := wait > 0
-	if !announced {
-		wait = backOff(failed.Class, s.faults)
+	s.announced = wait > 0
+	if failed.Class == Transient && !s.announced {
+		s.cache.outage(s.target.Login)
 	}
 	h := s.token.Load()
 	valid := h != nil && h.good(now)
-	if valid && !announced {
+	if !s.announced && valid {
 		// There shall be tries before the end, when callers would notice.
-		wait = min(wait, max(time.Second, h.end.Sub(now)/2))
+		wait = min(backOff(failed.Class, s.faults, longestMemory), max(time.Second, h.end.Sub(now)/2))
+	} else if !s.announced {
+		wait = backOff(failed.Class, s.faults, longestOutage)
 	}
 	s.failed, s.until = failed.after(wait), now.Add(wait)
 	if valid {
@@ -179,12 +183,12 @@ func (s *Source) remember(failed *Error, now time.Time) *Error {
 }
 
 // backOff is how long to leave Entra ID alone after that many failures in
-// turn.
-func backOff(class Class, faults int) time.Duration {
+// turn, for one that may be over at any moment no longer than longest.
+func backOff(class Class, faults int, longest time.Duration) time.Duration {
 	switch class {
 	case Transient:
-		most := min(longestMemory, time.Second<<min(faults-1, 6))
-		return max(250*time.Millisecond, rand.N(most))
+		most := min(longest, time.Second<<min(faults-1, 6))
+		return max(250*time.Millisecond, most/2+rand.N(most/2))
 	case Consent:
 		// Who waits for an administrator tries again and again.
 		return consentMemory
@@ -221,11 +225,28 @@ func renewalIn(h *held, now time.Time) time.Duration {
 	return h.life/2 + rand.N(h.life/4+1)
 }
 
-func (s *Source) reset() {
+// Retry forgets the last failure, so that the next call asks again; a mint
+// under way that fails is tried again. A token that is held stays.
+func (s *Source) Retry() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed, s.faults = nil, 0
 	s.epoch++
+}
+
+// endOutage lets the next call ask again if what failed last was the way to
+// the login host, or the host. What the host has asked to wait for is waited
+// for.
+func (s *Source) endOutage() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil || s.failed.Class != Transient || s.announced {
+		return
+	}
+	s.faults, s.until = 0, time.Time{}
+	if now := time.Now(); s.due.Load() != never && s.token.Load() != nil && s.inflight == nil {
+		s.plan(now, rand.N(time.Second))
+	}
 }
 
 func (s *Source) drop() {

@@ -102,7 +102,7 @@ func TestDroppedTargetServesWhoHoldsItAndIsNotRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, 1, entra.Registration{})
 		s := h.source(0)
-		h.cache.Drop(h.target(0))
+		h.cache.Retain(func(t entra.Target) bool { return t != h.target(0) })
 		if token(t, s) == "" || h.source(0) == s {
 			t.Error("the source was not replaced")
 		}
@@ -136,7 +136,7 @@ func TestOutageIsNotNoticedWhileTheTokenIsValid(t *testing.T) {
 				t.Fatalf("try again in %v", e.RetryAfter)
 			}
 		}
-		if n := h.requests() - during; n > 120 {
+		if n := h.requests() - during; n > 600 { // three requests each try, a try every four seconds
 			t.Errorf("%d tries in ten minutes", n)
 		}
 		h.Entra().Heal()
@@ -186,7 +186,7 @@ func TestMissingConsentIsRememberedUntilReset(t *testing.T) {
 		}
 		h.Entra().Consent(tenant, clientID)
 		refusal(t, s, entra.Consent)
-		h.cache.Reset(func(target entra.Target) bool { return target.TenantID == tenant })
+		s.Retry()
 		token(t, s)
 	})
 }
@@ -216,7 +216,7 @@ func TestResetOvertakesAMintUnderWay(t *testing.T) {
 		}}
 		defer cache.Close()
 		s := cache.Source(entra.Target{TenantID: "a"})
-		time.AfterFunc(time.Second/2, func() { cache.Reset(func(entra.Target) bool { return true }) })
+		time.AfterFunc(time.Second/2, s.Retry)
 		if header := token(t, s); header != "Bearer x" || mints != 2 {
 			t.Errorf("%q after %d mints", header, mints)
 		}
@@ -244,6 +244,74 @@ func TestCloseEndsMintsUnderWay(t *testing.T) {
 
 // Each call gets the token of its own tenant and organization, whatever the
 // order and whatever goes wrong.
+// After an outage a tenant in use is tried again within five seconds, however
+// long the outage was; and a success of one ends the waiting of the others.
+func TestAnOutageIsOverWithinSeconds(t *testing.T) {
+	for _, fault := range []emulator.Fault{{Kind: emulator.Down}, {Kind: emulator.Status, Status: 503}, {Kind: emulator.HTML}} {
+		synctest.Test(t, func(t *testing.T) {
+			h := open(t, 20, entra.Registration{})
+			h.strike(t, fault)
+			for began := time.Now(); time.Since(began) < 10*time.Minute; time.Sleep(500 * time.Millisecond) {
+				for i := range 20 {
+					refusal(t, h.source(i), entra.Transient)
+				}
+			}
+			h.Entra().Heal()
+			back := time.Now()
+			for i := range 20 {
+				for {
+					if _, err := h.source(i).Token(t.Context()); err == nil {
+						break
+					}
+					time.Sleep(50 * time.Millisecond)
+				}
+			}
+			if late := time.Since(back); late > 5*time.Second {
+				t.Errorf("%v: the last was served after %v", fault, late)
+			}
+		})
+	}
+}
+
+func TestOneSuccessEndsTheOutageOfAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		cache := &entra.Cache{Mint: func(_ context.Context, target entra.Target, _ string) (entra.Token, error) {
+			if target.TenantID == "throttled" {
+				return entra.Token{}, &entra.Error{Class: entra.Transient, RetryAfter: time.Minute, Reason: "throttled"}
+			}
+			if down {
+				return entra.Token{}, &entra.Error{Class: entra.Transient, Reason: "down"}
+			}
+			return entra.Token{Header: "Bearer x", Expires: time.Now().Add(time.Hour)}, nil
+		}}
+		defer cache.Close()
+		var all []*entra.Source
+		for i := range 50 {
+			all = append(all, cache.Source(entra.Target{Login: login, TenantID: fmt.Sprint(i)}))
+		}
+		throttled := cache.Source(entra.Target{Login: login, TenantID: "throttled"})
+		refusal(t, throttled, entra.Transient)
+		for range 4 { // so that the wait has grown
+			for _, s := range all {
+				refusal(t, s, entra.Transient)
+			}
+			time.Sleep(4 * time.Second)
+		}
+		for _, s := range all {
+			refusal(t, s, entra.Transient)
+		}
+		down = false
+		token(t, cache.Source(entra.Target{Login: login, TenantID: "fresh"}))
+		for _, s := range all {
+			token(t, s)
+		}
+		if e := refusal(t, throttled, entra.Transient); e.RetryAfter < 30*time.Second {
+			t.Errorf("what Entra ID asked for was forgotten: %v", e)
+		}
+	})
+}
+
 func TestEachTargetGetsItsOwnToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const tenants, workers, calls = 50, 20, 500
@@ -269,7 +337,7 @@ func TestEachTargetGetsItsOwnToken(t *testing.T) {
 					case 0:
 						s.Refused(header, "")
 					case 1:
-						h.cache.Drop(h.target(i))
+						h.cache.Retain(func(t entra.Target) bool { return t != h.target(i) })
 					case 2:
 						time.Sleep(time.Second)
 					}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -59,12 +60,22 @@ func (m *TokenClient) lookAround(changed func(identity string)) {
 			continue
 		}
 		m.mu.Lock()
+		if !r.ending.IsZero() && !sameSecret(r.lastRead, credentials) {
+			// The settings' date was that of the former secret.
+			r.ending, r.outdated = time.Time{}, r.ending
+		}
 		r.lastRead, r.changed, r.rejected, r.faults = credentials, true, nil, 0
 		m.mu.Unlock()
 		m.log.Info().Str("client_id", r.ClientID).Msg("a credential has changed")
 		m.remind(time.Now())
 		changed(id)
 	}
+}
+
+// sameSecret reports whether the secret that the settings' date is about is the
+// same in both.
+func sameSecret(before, now []credential) bool {
+	return len(before) > 0 && len(now) > 0 && before[0].id == now[0].id
 }
 
 func (m *TokenClient) known() map[string]*registered {
@@ -102,7 +113,7 @@ func (m *TokenClient) SecretExpires(identity string, at time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if r := m.registrations[identity]; r != nil {
-		r.ending = at
+		r.secretExpires(at)
 	}
 }
 
@@ -126,7 +137,8 @@ func (m *TokenClient) Expiries() []Expiry {
 // expiries is called with the TokenClient's mutex held.
 func (r *registered) expiries() []Expiry {
 	var all []Expiry
-	if !r.ending.IsZero() {
+	// Once Entra ID takes the next secret, the end of the first is no concern.
+	if !r.ending.IsZero() && r.lastAccepted.name != nextSecret {
 		all = append(all, Expiry{ClientID: r.ClientID, Credential: "secret", At: r.ending})
 	}
 	for _, p := range r.lastRead {
@@ -147,7 +159,9 @@ func (m *TokenClient) remind(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.registrations {
-		for _, e := range r.expiries() {
+		current := r.expiries()
+		maps.DeleteFunc(r.said, func(e Expiry, _ time.Duration) bool { return !slices.Contains(current, e) })
+		for _, e := range current {
 			left := e.At.Sub(now)
 			i := slices.IndexFunc(reminders, func(before time.Duration) bool { return left <= before })
 			if i < 0 {

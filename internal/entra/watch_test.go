@@ -182,3 +182,38 @@ func TestEndsOfCredentialsAreAnnounced(t *testing.T) {
 		}
 	})
 }
+
+// A date that was set for a secret says nothing of the one that replaced it,
+// and is taken anew when the settings change it.
+func TestAReplacedSecretsDateDoesNotWarn(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(password), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, 1, entra.Registration{ClientID: clientID, SecretFile: file})
+		end := time.Now().Add(25 * time.Hour) // the next warning is due in an hour
+		h.mint.SecretExpires(h.identity, end)
+		h.watch(t)
+		time.Sleep(time.Second)
+		if n := strings.Count(h.log.String(), "ends soon"); n != 1 {
+			t.Fatalf("warned %d times", n)
+		}
+		h.Entra().SetSecret(clientID, "another-one", false)
+		if err := os.WriteFile(file, []byte("another-one"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Hour)
+		if n := strings.Count(h.log.String(), "ends soon") + strings.Count(h.log.String(), "has ended"); n != 1 {
+			t.Errorf("the former secret's date went on warning:\n%s", h.log)
+		}
+		h.mint.Retain(map[string]time.Time{h.identity: end})
+		if e := h.mint.Expiries(); len(e) != 0 {
+			t.Errorf("the same date came back: %v", e)
+		}
+		h.mint.Retain(map[string]time.Time{h.identity: end.AddDate(1, 0, 0)})
+		if e := h.mint.Expiries(); len(e) != 1 {
+			t.Errorf("a new date is not taken: %v", e)
+		}
+	})
+}

@@ -1,7 +1,4 @@
-// Package traffic remembers of each tenant, for the people who watch, how its
-// calls went lately: how many in each of the last minutes, the last success,
-// and what failed. It is bounded: about a kilobyte a tenant, whatever comes.
-package traffic
+package status
 
 import (
 	"slices"
@@ -9,22 +6,24 @@ import (
 	"time"
 )
 
-// Minutes is how far back calls are counted.
-const Minutes = 60
+// minutes is how far back calls are counted.
+const minutes = 60
 
 // maxFailures is how many kinds of failure are kept apart for a tenant.
 const maxFailures = 12
 
-// Book remembers tenants. The zero value is empty and ready.
-type Book struct {
+// traffic remembers of each tenant how its calls went lately: how many in each
+// of the last minutes, the last success, and what failed. It is bounded: about a
+// kilobyte a tenant, whatever comes. The zero value is empty and ready.
+type traffic struct {
 	tenants sync.Map // name to *record
 }
 
 // record is one tenant's.
 type record struct {
 	mu       sync.Mutex // guards what follows
-	calls    [Minutes]uint32
-	minute   int64 // that calls[minute%Minutes] counts
+	calls    [minutes]uint32
+	minute   int64 // that calls[minute%minutes] counts
 	success  time.Time
 	failures []Failure
 }
@@ -36,15 +35,15 @@ type Failure struct {
 	Last  time.Time `json:"last"`
 }
 
-// View is a picture of one tenant's record.
-type View struct {
-	Calls    []int // a minute, the oldest first, Minutes of them
+// view is a picture of one tenant's record.
+type view struct {
+	Calls    []int // a minute, the oldest first, minutes of them
 	Success  time.Time
 	Failures []Failure // the latest first
 }
 
-// Saw notes a call that ended. code is "" for a success.
-func (b *Book) Saw(tenant, code string) {
+// note notes a call that ended. code is "" for a success.
+func (b *traffic) note(tenant, code string) {
 	v, ok := b.tenants.Load(tenant)
 	if !ok {
 		v, _ = b.tenants.LoadOrStore(tenant, &record{})
@@ -54,7 +53,7 @@ func (b *Book) Saw(tenant, code string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.advance(now)
-	r.calls[r.minute%Minutes]++
+	r.calls[r.minute%minutes]++
 	if code == "" {
 		r.success = now
 		return
@@ -64,14 +63,14 @@ func (b *Book) Saw(tenant, code string) {
 
 func (r *record) advance(now time.Time) {
 	minute := now.Unix() / 60
-	if minute-r.minute >= Minutes {
+	if minute-r.minute >= minutes {
 		clear(r.calls[:])
 		r.minute = minute
 		return
 	}
 	for r.minute < minute {
 		r.minute++
-		r.calls[r.minute%Minutes] = 0
+		r.calls[r.minute%minutes] = 0
 	}
 }
 
@@ -96,30 +95,30 @@ func (r *record) failed(code string, now time.Time) {
 	r.failures = append(r.failures, Failure{code, 1, now})
 }
 
-// View returns the tenant's record, the zero View with no calls if there is
+// view returns the tenant's record, the zero view with no calls if there is
 // none.
-func (b *Book) View(tenant string) View {
-	view := View{Calls: make([]int, Minutes)}
+func (b *traffic) view(tenant string) view {
+	seen := view{Calls: make([]int, minutes)}
 	v, ok := b.tenants.Load(tenant)
 	if !ok {
-		return view
+		return seen
 	}
 	r := v.(*record)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.advance(time.Now())
-	for i := range Minutes {
-		view.Calls[i] = int(r.calls[(r.minute+1+int64(i))%Minutes])
+	for i := range minutes {
+		seen.Calls[i] = int(r.calls[(r.minute+1+int64(i))%minutes])
 	}
-	view.Success = r.success
-	view.Failures = slices.Clone(r.failures)
-	slices.SortFunc(view.Failures, func(a, b Failure) int { return b.Last.Compare(a.Last) })
-	return view
+	seen.Success = r.success
+	seen.Failures = slices.Clone(r.failures)
+	slices.SortFunc(seen.Failures, func(a, b Failure) int { return b.Last.Compare(a.Last) })
+	return seen
 }
 
-// Success is when a call of the tenant last succeeded, the zero Time if none
+// success is when a call of the tenant last succeeded, the zero Time if none
 // did.
-func (b *Book) Success(tenant string) time.Time {
+func (b *traffic) success(tenant string) time.Time {
 	v, ok := b.tenants.Load(tenant)
 	if !ok {
 		return time.Time{}
@@ -130,5 +129,5 @@ func (b *Book) Success(tenant string) time.Time {
 	return r.success
 }
 
-// Forget drops a tenant that is gone.
-func (b *Book) Forget(tenant string) { b.tenants.Delete(tenant) }
+// forget drops a tenant that is gone.
+func (b *traffic) forget(tenant string) { b.tenants.Delete(tenant) }

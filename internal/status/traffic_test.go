@@ -1,4 +1,4 @@
-package traffic
+package status
 
 import (
 	"fmt"
@@ -9,27 +9,27 @@ import (
 
 func TestCallsSlideOutAfterAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b Book
+		var b traffic
 		for range 3 {
-			b.Saw("contoso", "")
+			b.note("contoso", "")
 		}
 		time.Sleep(time.Minute)
-		b.Saw("contoso", "")
-		if v := b.View("contoso"); v.Calls[Minutes-1] != 1 || v.Calls[Minutes-2] != 3 || !v.Success.Equal(time.Now()) {
+		b.note("contoso", "")
+		if v := b.view("contoso"); v.Calls[minutes-1] != 1 || v.Calls[minutes-2] != 3 || !v.Success.Equal(time.Now()) {
 			t.Errorf("%+v", v)
 		}
 		time.Sleep(59 * time.Minute)
-		if v := b.View("contoso"); v.Calls[0] != 1 {
+		if v := b.view("contoso"); v.Calls[0] != 1 {
 			t.Errorf("%v", v.Calls)
 		}
 		time.Sleep(3 * time.Hour)
-		for _, n := range b.View("contoso").Calls {
+		for _, n := range b.view("contoso").Calls {
 			if n != 0 {
-				t.Fatalf("%v", b.View("contoso").Calls)
+				t.Fatalf("%v", b.view("contoso").Calls)
 			}
 		}
-		b.Forget("contoso")
-		if !b.Success("contoso").IsZero() {
+		b.forget("contoso")
+		if !b.success("contoso").IsZero() {
 			t.Error("not forgotten")
 		}
 	})
@@ -37,13 +37,13 @@ func TestCallsSlideOutAfterAnHour(t *testing.T) {
 
 func TestFailuresAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b Book
+		var b traffic
 		for i := range 3 * maxFailures {
-			b.Saw("contoso", fmt.Sprint(i))
-			b.Saw("contoso", "often")
+			b.note("contoso", fmt.Sprint(i))
+			b.note("contoso", "often")
 			time.Sleep(time.Second)
 		}
-		f := b.View("contoso").Failures
+		f := b.view("contoso").Failures
 		if len(f) != maxFailures || f[0].Count+f[1].Count != 3*maxFailures+1 {
 			t.Errorf("%v", f)
 		}

@@ -1,6 +1,4 @@
-// Package appuser sets up an application user in an organization, in the name
-// of an administrator who has signed in: the user itself, and a security role.
-package appuser
+package onboard
 
 import (
 	"bytes"
@@ -15,21 +13,21 @@ import (
 	"strings"
 )
 
-// Administrator is somebody who may create users, and how the organization is
-// reached.
-type Administrator struct {
+// administrator is somebody who has signed in and may create users, and how the
+// organization is reached.
+type administrator struct {
 	Organization string // https://host
 	Header       string // value of Authorization
 	Transport    http.RoundTripper
 }
 
-// ErrNoRole says that the organization has no role of the name.
-var ErrNoRole = errors.New("the organization has no security role of that name")
+// errNoRole says that the organization has no role of the name.
+var errNoRole = errors.New("the organization has no security role of that name")
 
-// Create makes the application user of clientID, unless it is there, and gives
+// create makes the application user of clientID, unless it is there, and gives
 // it the role called role, unless it has it. It returns the user's id. What
-// was done before an error stays, and Create goes on from there.
-func (a Administrator) Create(ctx context.Context, clientID, role string) (userID string, err error) {
+// was done before an error stays, and create goes on from there.
+func (a administrator) create(ctx context.Context, clientID, role string) (userID string, err error) {
 	unit, err := a.first(ctx, "businessunits", "businessunitid", "_parentbusinessunitid_value eq null")
 	if err != nil {
 		return "", fmt.Errorf("find the root business unit: %w", err)
@@ -43,14 +41,14 @@ func (a Administrator) Create(ctx context.Context, clientID, role string) (userI
 		return "", fmt.Errorf("find the role: %w", err)
 	}
 	if roleID == "" {
-		return "", fmt.Errorf("%w: %s", ErrNoRole, role)
+		return "", fmt.Errorf("%w: %s", errNoRole, role)
 	}
 	userID, err = a.first(ctx, "systemusers", "systemuserid", "applicationid eq "+clientID)
 	if err != nil {
 		return "", fmt.Errorf("look for the application user: %w", err)
 	}
 	if userID == "" {
-		if userID, err = a.create(ctx, clientID, unit); err != nil {
+		if userID, err = a.addUser(ctx, clientID, unit); err != nil {
 			return "", fmt.Errorf("create the application user: %w", err)
 		}
 	}
@@ -73,7 +71,7 @@ func (a Administrator) Create(ctx context.Context, clientID, role string) (userI
 
 var entityID = regexp.MustCompile(`\(([0-9A-Fa-f-]{36})\)$`)
 
-func (a Administrator) create(ctx context.Context, clientID, unit string) (string, error) {
+func (a administrator) addUser(ctx context.Context, clientID, unit string) (string, error) {
 	user, err := json.Marshal(map[string]string{"applicationid": clientID, "businessunitid@odata.bind": "/businessunits(" + unit + ")"})
 	if err != nil {
 		return "", err
@@ -90,8 +88,8 @@ func (a Administrator) create(ctx context.Context, clientID, unit string) (strin
 }
 
 // first returns the column of the first row that filter finds, "" without one.
-func (a Administrator) first(ctx context.Context, set, column, filter string) (string, error) {
-	got, err := a.send(ctx, http.MethodGet, set+"?$select="+column+"&$top=1&$filter="+url.PathEscape(filter), nil)
+func (a administrator) first(ctx context.Context, set, column, filter string) (string, error) {
+	got, err := a.send(ctx, http.MethodGet, set+"?$select="+column+"&$top=1&$filter="+queryValue(filter), nil)
 	if err != nil {
 		return "", err
 	}
@@ -106,13 +104,17 @@ func (a Administrator) first(ctx context.Context, set, column, filter string) (s
 	return id, nil
 }
 
+// queryValue escapes all that has a meaning in a query, '&', '+' and '#'
+// included. A space is %20: not every server reads '+' as one.
+func queryValue(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
+
 type answer struct {
 	header http.Header
 	body   []byte
 }
 
 // send asks the organization; what is no success is an error in its own words.
-func (a Administrator) send(ctx context.Context, method, path string, body []byte) (answer, error) {
+func (a administrator) send(ctx context.Context, method, path string, body []byte) (answer, error) {
 	r, err := http.NewRequestWithContext(ctx, method, a.Organization+"/api/data/v9.2/"+path, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, err

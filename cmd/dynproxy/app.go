@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"dynproxy/consent"
+	"dynproxy/internal/check"
+	"dynproxy/internal/entra"
+	"dynproxy/internal/envfile"
+	"dynproxy/internal/tokens"
+	"dynproxy/tenants"
+)
+
+// app is what every command needs that asks about tenants: who they are, the
+// ways out, and their tokens.
+type app struct {
+	cfg      *config
+	log      zerolog.Logger
+	book     *tenants.Book
+	out      *ways
+	tokens   *tokens.Source
+	key      consent.Key
+	registry *prometheus.Registry
+}
+
+// newApp builds what commands share. What it starts ends with close.
+func newApp(cfg *config, log zerolog.Logger) (*app, error) {
+	book, err := tenants.Open(cfg.list, cfg.TenantsDir, cfg.rules)
+	if err != nil {
+		return nil, fmt.Errorf("open the book of tenants: %w", err)
+	}
+	out, err := waysOut(cfg)
+	if err != nil {
+		return nil, err
+	}
+	a := &app{cfg: cfg, log: log, book: book, out: out, key: consentKey(cfg.registration), registry: prometheus.NewRegistry()}
+	a.tokens, err = tokens.New(tokens.Options{
+		Registration: cfg.registration, SecretExpires: cfg.expires,
+		Login: out.login, Challenge: out.challenge, LoginAllowed: cfg.rules.Logins.Allows,
+		ConsentLink: a.entraLink, Log: log,
+	})
+	if err != nil {
+		return nil, credentialFault(cfg.registration, err)
+	}
+	return a, nil
+}
+
+func (a *app) close() { a.tokens.Close() }
+
+// entraLink is where the administrator of t's tenant grants the app access.
+func (a *app) entraLink(t *tenants.Tenant, authority entra.Authority) string {
+	return entra.ConsentURL(authority.Login, authority.TenantID, a.tokens.ClientID(t), t.Org, a.cfg.redirectURI(), a.key.State(t.Name, consent.MailLife))
+}
+
+// checker checks tenants with the functions that calls go through too.
+func (a *app) checker() *check.Checker {
+	return &check.Checker{
+		Authority: func(ctx context.Context, t *tenants.Tenant) (string, string, error) {
+			found, err := a.tokens.Authority(ctx, t)
+			return found.Login, found.TenantID, err
+		},
+		Named: func(ctx context.Context, t *tenants.Tenant) (string, string, error) {
+			found, err := a.tokens.Named(ctx, t)
+			return found.Login, found.TenantID, err
+		},
+		Token:        a.tokens.Token,
+		Credential:   a.tokens.Credential,
+		ClientID:     a.tokens.ClientID,
+		Advice:       tokens.Advice,
+		Organization: a.out.organizations,
+		Login:        a.out.login,
+	}
+}
+
+// find returns the tenant called name, or says why there is none.
+func (a *app) find(name string) (*tenants.Tenant, error) {
+	if t := a.book.Lookup(name); t != nil {
+		return t, nil
+	}
+	if fault := a.book.Faults()[name]; fault != nil {
+		return nil, fmt.Errorf("the settings of tenant %q have a fault: %w", name, fault)
+	}
+	return nil, fmt.Errorf("there is no tenant %q; 'dynproxy tenant list' names them", name)
+}
+
+// curlLine is a call that works when the tenant is ready.
+func (a *app) curlLine(t *tenants.Tenant) string {
+	base := a.cfg.PublicURL
+	if base == "" {
+		base = "http://" + a.cfg.Listen
+		if a.cfg.TLSCertFile != "" {
+			base = "https://" + a.cfg.Listen
+		}
+	}
+	return "curl " + base + "/" + t.Name + "/api/data/v9.2/WhoAmI"
+}
+
+// plainly is an error of a token as an operator is told of it.
+func plainly(err error) error {
+	_, finding, next := tokens.Advice(err)
+	if next == "" {
+		return errors.New(finding)
+	}
+	return errors.New(finding + ". Next: " + next)
+}
+
+// credentialFault names the variable behind a credential that cannot be read.
+func credentialFault(r tenants.Registration, err error) error {
+	variable := "CLIENT_SECRET"
+	switch {
+	case r.CertificateFile != "":
+		variable = "CLIENT_CERTIFICATE_FILE"
+	case r.SecretFile != "":
+		variable = "CLIENT_SECRET_FILE"
+	case r.SecretNextFile != "":
+		variable = "CLIENT_SECRET_NEXT_FILE"
+	}
+	return envfile.Faults{{Variable: prefix + variable, Cure: fmt.Sprintf("cannot be used: %v", err)}}
+}
+
+// sweepEvery is how often what calls in flight have left behind of tenants that
+// are gone is dropped.
+const sweepEvery = time.Minute
+
+// sweep keeps what is known of tenants to those of the book, until ctx ends.
+func (a *app) sweep(ctx context.Context) {
+	every := time.NewTicker(sweepEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+			a.tokens.Sweep(a.book.All())
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"dynproxy/consent"
+	"dynproxy/internal/check"
+	"dynproxy/internal/entra"
+	"dynproxy/internal/limits"
+	"dynproxy/internal/problem"
+	"dynproxy/internal/status"
+	"dynproxy/internal/tokens"
+	"dynproxy/proxy"
+	"dynproxy/tenants"
+)
+
+// watchedAge is how old a report may be that an administrator sees who waits
+// before a page.
+const watchedAge = 3 * time.Second
+
+// portalSource is what the portal's pages are made of.
+type portalSource struct {
+	*status.Board
+	app *app
+}
+
+// ConsentLink is portal.Source's.
+func (p portalSource) ConsentLink(name string) string { return p.app.cfg.opsURL() + "/consent/" + name }
+
+// budget is how far t's budget is spent, and by whom.
+func (h *server) budget(t *tenants.Tenant) (status.Budget, []status.Share) {
+	return budgetOf(t, h.gate.Snapshot(proxy.BudgetKey(t, h.tokens.ClientID(t))))
+}
+
+func budgetOf(t *tenants.Tenant, s limits.State) (status.Budget, []status.Share) {
+	b := status.Budget{
+		Mode: t.Limits, Requests: s.Requests.Used + s.Requests.HeldBack, Limit: s.Requests.Limit,
+		InFlight: s.Concurrency.Used, Places: s.Concurrency.Limit, Waiting: s.Waiting, ClosedFor: s.ClosedFor.Seconds(), Today: s.Operations,
+	}
+	if b.Limit == 0 { // nobody has called yet
+		b.Limit, b.Places = float64(t.Requests), float64(t.Concurrency)
+	}
+	var shares []status.Share
+	for _, c := range s.Callers {
+		shares = append(shares, status.Share{Name: c.Name, Used: c.Used, Waiting: c.Waiting})
+	}
+	return b, shares
+}
+
+// consentBackend is what an administrator's pages are made of.
+type consentBackend struct {
+	*app
+	board *status.Board
+}
+
+// ConsentLink is consent.Backend's.
+func (b consentBackend) ConsentLink(ctx context.Context, name, state string) (string, bool) {
+	t := b.book.Lookup(name)
+	if t == nil {
+		return "", false
+	}
+	authority, err := b.tokens.Authority(ctx, t)
+	if err != nil {
+		return "", false
+	}
+	return entra.ConsentURL(authority.Login, authority.TenantID, b.tokens.ClientID(t), t.Org, b.cfg.redirectURI(), state), true
+}
+
+// Prove is consent.Backend's.
+func (b consentBackend) Prove(ctx context.Context, name string) string {
+	t := b.book.Lookup(name)
+	if t == nil {
+		return "the tenant is gone."
+	}
+	b.tokens.Retry(t)
+	_, err := b.tokens.Token(ctx, t)
+	if err == nil {
+		return ""
+	}
+	code, _, _ := tokens.Advice(err)
+	if code == problem.ConsentRequired {
+		return "access has not been granted, or not to this app."
+	}
+	return "the app's owner must look at it (" + string(code) + ")."
+}
+
+// Report is consent.Backend's.
+func (b consentBackend) Report(ctx context.Context, name string) (check.Report, bool) {
+	t := b.book.Lookup(name)
+	if t == nil {
+		return check.Report{}, false
+	}
+	return b.board.Report(ctx, t, watchedAge), true
+}
+
+// Facts is consent.Backend's.
+func (b consentBackend) Facts(name string) consent.Facts {
+	t := b.book.Lookup(name)
+	if t == nil {
+		return consent.Facts{}
+	}
+	return consent.Facts{Organization: t.Org, ClientID: b.tokens.ClientID(t), Call: b.curlLine(t)}
+}
