@@ -232,37 +232,46 @@ func TestUTF16(t *testing.T) {
 }
 
 func TestHeadersThatDisagree(t *testing.T) {
+	const write, refused = "write", "refused"
 	const action = services + "/IOrganizationService/"
 	for _, c := range []struct {
 		about  string
 		header http.Header
-		ok     bool
+		want   string
 	}{
-		{"none", http.Header{}, true},
-		{"as SDKs write them", http.Header{"Content-Type": {"text/xml; charset=utf-8"}, "Soapaction": {`"` + action + `Execute"`}}, true},
-		{"as SOAP::Lite writes them", http.Header{"Content-Type": {"text/xml; charset=utf-8"}, "Soapaction": {`"` + services + `#Execute"`}}, true},
-		{"an empty action", http.Header{"Soapaction": {`""`}}, true},
-		{"as WinHTTP writes them", http.Header{"Content-Type": {"text/xml; charset=utf-8; Charset=UTF-8"}}, true},
-		{"SOAP 1.2", http.Header{"Content-Type": {`application/soap+xml; charset=utf-8; action="` + action + `Execute"`}}, true},
-		{"another action", http.Header{"Soapaction": {`"` + action + `Delete"`}}, false},
-		{"another action, second", http.Header{"Soapaction": {action + "Execute", action + "Delete"}}, false},
-		{"another action of SOAP 1.2", http.Header{"Content-Type": {`application/soap+xml;action="` + action + `Delete"`}}, false},
-		{"two types", http.Header{"Content-Type": {"text/xml", "application/soap+msbin1"}}, false},
-		{"binary", http.Header{"Content-Type": {"application/soap+msbin1"}}, false},
-		{"MTOM", http.Header{"Content-Type": {`multipart/related; type="application/xop+xml"`}}, false},
-		{"another charset", http.Header{"Content-Type": {"text/xml; charset=iso-8859-1"}}, false},
-		{"UTF-7", http.Header{"Content-Type": {"text/xml; charset=utf-7"}}, false},
-		{"two charsets", http.Header{"Content-Type": {"text/xml; charset=utf-8; charset=utf-16"}}, false},
-		{"UTF-16 that is none", http.Header{"Content-Type": {"text/xml; charset=utf-16"}}, false},
-		{"no type that is XML", http.Header{"Content-Type": {"application/json"}}, false},
+		{"none", http.Header{}, ""},
+		{"as SDKs write them", http.Header{"Content-Type": {"text/xml; charset=utf-8"}, "Soapaction": {`"` + action + `Execute"`}}, ""},
+		{"as SOAP::Lite writes them", http.Header{"Content-Type": {"text/xml; charset=utf-8"}, "Soapaction": {`"` + services + `#Execute"`}}, ""},
+		{"an empty action", http.Header{"Soapaction": {`""`}}, ""},
+		{"as WinHTTP writes them", http.Header{"Content-Type": {"text/xml; charset=utf-8; Charset=UTF-8"}}, ""},
+		{"an action that is none", http.Header{"Soapaction": {"x"}}, ""},
+		{"an action in another case", http.Header{"Soapaction": {"delete"}}, write},
+		{"SOAP 1.2", http.Header{"Content-Type": {`application/soap+xml; charset=utf-8; action="` + action + `Execute"`}}, ""},
+		{"another action", http.Header{"Soapaction": {`"` + action + `Delete"`}}, write},
+		{"another action, second", http.Header{"Soapaction": {action + "Execute", action + "Delete"}}, write},
+		{"another action of SOAP 1.2", http.Header{"Content-Type": {`application/soap+xml;action="` + action + `Delete"`}}, write},
+		{"two types", http.Header{"Content-Type": {"text/xml", "application/soap+msbin1"}}, refused},
+		{"binary", http.Header{"Content-Type": {"application/soap+msbin1"}}, refused},
+		{"MTOM", http.Header{"Content-Type": {`multipart/related; type="application/xop+xml"`}}, refused},
+		{"another charset", http.Header{"Content-Type": {"text/xml; charset=iso-8859-1"}}, refused},
+		{"UTF-7", http.Header{"Content-Type": {"text/xml; charset=utf-7"}}, refused},
+		{"two charsets", http.Header{"Content-Type": {"text/xml; charset=utf-8; charset=utf-16"}}, refused},
+		{"UTF-16 that is none", http.Header{"Content-Type": {"text/xml; charset=utf-16"}}, refused},
+		{"no type that is XML", http.Header{"Content-Type": {"application/json"}}, refused},
 	} {
-		_, err := Judge(c.header, strings.NewReader(envelope("", execute(named("WhoAmI")))))
-		if (err == nil) != c.ok {
-			t.Errorf("%s: %v", c.about, err)
+		e, err := Judge(c.header, strings.NewReader(envelope("", execute(named("WhoAmI")))))
+		got := ""
+		if err != nil {
+			got = refused
+		} else if e.Write != "" {
+			got = write
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, %+v, %v", c.about, got, e, err)
 		}
 	}
 	addressed := envelope(`<w:Action xmlns:w="http://www.w3.org/2005/08/addressing">`+action+`Delete</w:Action>`, execute(named("WhoAmI")))
-	if _, err := Judge(nil, strings.NewReader(addressed)); err == nil {
+	if e, err := Judge(nil, strings.NewReader(addressed)); err != nil || e.Write != "Delete" {
 		t.Error("an action of WS-Addressing that disagrees passes")
 	}
 }

@@ -6,6 +6,17 @@ import "strings"
 // Execute does, its request says.
 var operations = words("Retrieve RetrieveMultiple")
 
+// isWrite reports whether name, in whatever case, is an operation that may
+// change something. A SOAPAction that names none is for nobody.
+func isWrite(name string) bool {
+	for _, operation := range [...]string{"Create", "Update", "Delete", "Associate", "Disassociate", "Execute"} {
+		if strings.EqualFold(name, operation) {
+			return true
+		}
+	}
+	return false
+}
+
 // messages are the requests of Execute that change nothing, beside those whose
 // name begins with Retrieve. Microsoft alone names messages without a
 // publisher's prefix, so no custom one can pass for them. What only prepares a

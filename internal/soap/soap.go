@@ -6,7 +6,8 @@
 // .NET's reader takes it, one envelope and nothing behind it, one operation,
 // no word said twice, no word that is said elsewhere. Everything else cannot be
 // judged, and is refused with the reason. Names count without their namespace,
-// so that no prefix hides one.
+// so that no prefix hides one. Where a message says what it is in two places,
+// Body and SOAPAction or name and type, it reads only if both do.
 package soap
 
 import (
@@ -55,10 +56,10 @@ func Judge(header http.Header, body io.Reader) (Envelope, error) {
 	if err := j.run(); err != nil {
 		return Envelope{}, truncated(err)
 	}
-	actions := append(j.actions, media.action)
-	for _, action := range append(actions, header["Soapaction"]...) {
-		if name := lastSegment(action); name != "" && name != j.found.Operation {
-			return Envelope{}, unreadable("SOAPAction and the envelope's Body name different operations")
+	for _, action := range append(append(j.actions, media.action), header["Soapaction"]...) {
+		name := lastSegment(action)
+		if name != j.found.Operation && isWrite(name) {
+			j.writes(name)
 		}
 	}
 	return j.found, nil
