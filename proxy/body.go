@@ -1,141 +1,71 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"io"
-	"mime"
-	"net/http"
-	"net/textproto"
-	"strings"
 	"sync"
-	"time"
 
-	"dynproxy/internal/odata"
-	"dynproxy/internal/problem"
+	"dynproxy/internal/spool"
 )
 
 // body is what a request carries. It is read from the caller once, and what
-// was read is held, so that it can be sent again.
+// was read is spooled, so that it can be sent again. An attempt that asks for
+// bytes which are no longer here gets an error, never the bytes behind them.
 type body struct {
 	length int64 // -1 when only the end will tell
 
 	reading sync.Mutex // guards src
 	src     io.Reader
 
-	mu     sync.Mutex // guards what follows
-	held   spool      // what was read of src
-	lost   bool       // more was read than is held
-	ended  bool       // src has been read to its end
-	err    error      // of src: the caller's fault
-	reader *bodyReader
+	mu         sync.Mutex // guards what follows
+	spooled    spool.Spool
+	overflowed bool   // spooled takes nothing more: all that follows goes by once
+	pending    []byte // what follows spooled and was read ahead
+	read       int64  // bytes read of src
+	ended      bool   // src has been read to its end
+	err        error  // of src: the caller's fault
+	disk       error  // of spooled: our own
+	reader     *bodyReader
 }
 
-// takeBody makes c.body. What has links in it is read to its end and rewritten
-// before anything is sent: a body that breaks off changes nothing, and the
-// length is known. Everything else streams.
-func (h *Handler) takeBody(c *call, w http.ResponseWriter, r *http.Request) error {
-	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
-		if c.batch {
-			return problem.New(problem.BadRequest, "A batch must have a body.")
-		}
-		return nil
-	}
-	src := io.Reader(r.Body)
-	if idle := h.Entrance.BodyIdle; idle > 0 {
-		src = &impatient{r.Body, http.NewResponseController(w), idle}
-	}
-	c.body = &body{src: src, length: r.ContentLength}
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if c.batch {
-		if err != nil || kind != "multipart/mixed" || params["boundary"] == "" || r.Header.Get("Content-Encoding") != "" {
-			return problem.New(problem.BadRequest, "A batch must be sent as multipart/mixed with a boundary.")
-		}
-		return c.body.takeBatch(c, params["boundary"])
-	}
-	if kind != "application/json" || r.Header.Get("Content-Encoding") != "" {
-		return nil
-	}
-	return c.body.takeJSON(c.links)
-}
-
-func (b *body) takeJSON(links *odata.Rewriter) error {
-	b.src = links.RequestBody(b.src)
-	b.length = -1
+// readAhead spools src to its end, or as far as there is room: then the body
+// goes on from where it is, once. Its error is the caller's.
+func (b *body) readAhead() error {
 	buf := copyBuffers.Get()
 	defer copyBuffers.Put(buf)
-	for !b.ended && !b.lost {
-		if _, err := b.more(buf); err != nil && err != io.EOF {
-			return cutOff(err)
+	for !b.ended && !b.overflowed {
+		n, err := b.fill(buf)
+		if b.overflowed {
+			b.pending = bytes.Clone(buf[:n])
+		}
+		if err != nil && err != io.EOF {
+			return err
 		}
 	}
-	if !b.lost {
-		b.length = b.held.size
+	if b.ended && !b.overflowed {
+		b.length = b.spooled.Size()
 	}
 	return nil
 }
 
-func (b *body) takeBatch(c *call, boundary string) error {
-	var raw spool
-	defer raw.close()
-	if _, err := io.Copy(&raw, b.src); errors.Is(err, errSpoolFull) {
-		return problem.New(problem.BadRequest, "A batch must not be larger than %d MiB.", spoolDisk>>20)
-	} else if err != nil {
-		b.err = err
-		return cutOff(err)
-	}
-	b.ended = true
-	err := c.links.BatchRequest(&b.held, raw.reader(), boundary, func(p *odata.Part) error {
-		return judgePart(c, p)
-	})
-	b.length = b.held.size
-	if _, ours := errors.AsType[*problem.Error](err); err == nil || ours {
-		return err
-	}
-	return &problem.Error{Code: problem.BadRequest, Message: "The batch cannot be understood: " + err.Error() + ".", Err: err}
+// peek returns the beginning of src, by which it is known, and which will be
+// read all the same.
+func (b *body) peek() (first []byte) {
+	first, b.src = peekAt(b.src, 512)
+	return first
 }
 
-// judgePart holds a request inside a batch to the same policy as one that
-// comes alone.
-func judgePart(c *call, p *odata.Part) error {
-	path, _, _ := strings.Cut(p.Target, "?")
-	if reason := ambiguous(path); reason != "" {
-		return problem.New(problem.BadRequest, "A path inside the batch holds %s, which servers read differently.", reason)
-	}
-	if isBatch(p.Method, path) {
-		return problem.New(problem.BadRequest, "A batch must not hold another batch.")
-	}
-	if !strings.HasPrefix(path, "/") {
-		path = c.path[:strings.LastIndexByte(strings.TrimRight(c.path, "/"), '/')+1] + path
-	}
-	if err := c.allowed(p.Method, http.Header(p.Header), path, false); err != nil {
-		return err
-	}
-	c.operations++
-	stripPart(p.Header, c.impersonation())
-	return nil
-}
-
-func stripPart(header textproto.MIMEHeader, impersonation bool) {
-	for name := range header {
-		if forbidden(name, impersonation) {
-			delete(header, name)
-		}
-	}
-}
-
-func cutOff(err error) error {
-	return &problem.Error{Code: problem.BadRequest, Message: "The request's body broke off before its end; nothing was sent on.", Err: err}
-}
-
-// more reads from src into buf and holds what it got. Whoever calls it has
+// fill reads from src into buf and spools what it got. Whoever calls it has
 // reading, but not mu: a caller that stalls must not hold up the rest.
-func (b *body) more(buf []byte) (int, error) {
+func (b *body) fill(buf []byte) (int, error) {
 	n, err := b.src.Read(buf)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if n > 0 && !b.lost {
-		if _, full := b.held.Write(buf[:n]); full != nil {
-			b.lost = true // streams on; it just cannot be sent again
+	b.read += int64(n)
+	if n > 0 && !b.overflowed {
+		if _, refused := b.spooled.Write(buf[:n]); refused != nil {
+			b.overflowed = true
 		}
 	}
 	if err != nil {
@@ -164,21 +94,35 @@ func (b *body) replayable() bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !b.lost && b.err == nil
+	return b.err == nil && b.disk == nil && b.read == b.here()
 }
 
-// failure returns the error with which the caller's body broke off.
+// here is how much of the body's beginning is still at hand.
+func (b *body) here() int64 { return b.spooled.Size() + int64(len(b.pending)) }
+
+// failure returns why the body could not be sent whole: a *spool.Fault when it
+// was this machine, the caller's fault otherwise, nil when it was neither.
 func (b *body) failure() error {
+	if b == nil {
+		return nil
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.disk != nil {
+		return b.disk
+	}
 	return b.err
 }
 
+// close ends all reading and gives back what the body takes.
 func (b *body) close() {
+	if b == nil {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.reader, b.lost = nil, true
-	b.held.close()
+	b.reader, b.overflowed, b.pending = nil, true, nil
+	b.spooled.Close()
 }
 
 type bodyReader struct {
@@ -186,39 +130,49 @@ type bodyReader struct {
 	off  int64
 }
 
-var errStaleReader = errors.New("the body was given to another attempt")
+var (
+	errStaleReader = errors.New("the body was given to another attempt")
+	errNotKept     = errors.New("the body can be sent once only")
+)
 
 func (r *bodyReader) Read(p []byte) (int, error) {
-	if n, err, ok := r.readHeld(p); ok {
+	if n, err, ok := r.readHere(p); ok {
 		return n, err
 	}
 	b := r.body
 	b.reading.Lock()
 	defer b.reading.Unlock()
 	// The attempt before may have been reading until now.
-	if n, err, ok := r.readHeld(p); ok {
+	if n, err, ok := r.readHere(p); ok {
 		return n, err
 	}
-	n, err := b.more(p)
+	n, err := b.fill(p)
 	r.off += int64(n)
 	return n, err
 }
 
-// readHeld reads without the caller's help, if that will do.
-func (r *bodyReader) readHeld(p []byte) (int, error, bool) {
+// readHere reads without the caller's help, if that will do.
+func (r *bodyReader) readHere(p []byte) (int, error, bool) {
 	b := r.body
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.reader != r:
 		return 0, errStaleReader, true
-	case r.off < b.held.size:
-		n, err := b.held.ReadAt(p, r.off)
+	case r.off < b.spooled.Size():
+		n, err := b.spooled.ReadAt(p, r.off)
 		r.off += int64(n)
 		if err == io.EOF {
-			err = nil // of what is held; src may have more
+			err = nil // of what is spooled; more may follow
 		}
+		b.disk = err
 		return n, err, true
+	case r.off < b.here():
+		n := copy(p, b.pending[r.off-b.spooled.Size():])
+		r.off += int64(n)
+		return n, nil, true
+	case r.off < b.read:
+		return 0, errNotKept, true
 	case b.err != nil:
 		return 0, b.err, true
 	case b.ended:
@@ -234,21 +188,4 @@ func (r *bodyReader) Close() error {
 		r.body.reader = nil
 	}
 	return nil
-}
-
-// impatient reads a request's body and gives up when the caller stalls.
-type impatient struct {
-	io.Reader
-	conn *http.ResponseController
-	idle time.Duration
-}
-
-func (i *impatient) Read(p []byte) (int, error) {
-	i.conn.SetReadDeadline(time.Now().Add(i.idle))
-	n, err := i.Reader.Read(p)
-	if err == io.EOF {
-		// Past the body, the deadline would end the call for want of a next request.
-		i.conn.SetReadDeadline(time.Time{})
-	}
-	return n, err
 }

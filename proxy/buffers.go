@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bufio"
+	"bytes"
 	"io"
 	"log"
 	"sync"
@@ -22,6 +24,38 @@ func (b *bufferPool) Get() []byte {
 }
 
 func (b *bufferPool) Put(buf []byte) { b.pool.Put((*[copyBuffer]byte)(buf)) }
+
+// answerBuffers are buffers in which small pieces of an answer, which the
+// organization sends as they come, wait to be sent together: each is a system
+// call.
+var answerBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, answerBuffer) }}
+
+// answerBuffer is what a caller takes in the default ANSWER_IDLE_TIMEOUT at
+// the default MIN_RATE.
+const answerBuffer = 60 << 10
+
+// peekAt reads up to n bytes of src ahead, and returns them and a reader of the
+// whole. An error comes where it came in src: io.ReadFull would make it an end
+// like any other.
+func peekAt(src io.Reader, n int) (first []byte, whole io.Reader) {
+	first = make([]byte, n)
+	var err error
+	got := 0
+	for got < n && err == nil {
+		var m int
+		m, err = src.Read(first[got:])
+		got += m
+	}
+	if err != nil {
+		src = failed{err}
+	}
+	return first[:got], io.MultiReader(bytes.NewReader(first[:got]), src)
+}
+
+// failed is the end of a body that broke off.
+type failed struct{ err error }
+
+func (f failed) Read([]byte) (int, error) { return 0, f.err }
 
 // flushInterval is how long bytes of an answer without a length may wait for
 // more of them.

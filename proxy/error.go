@@ -101,11 +101,11 @@ func explain(ctx context.Context, c *call, err error) *problem.Error {
 			Message: fmt.Sprintf("%s: %s. Try again in %d seconds.", c.tenant.Name, full.Why(), int(math.Ceil(full.RetryAfter.Seconds()))),
 		}
 	}
+	if failed := c.body.failure(); failed != nil {
+		return bodyProblem(failed, "the organization got a part of the request, which it cannot take for the whole")
+	}
 	if ctx.Err() != nil {
 		return &problem.Error{Code: problem.CallerLeft, Err: context.Cause(ctx)}
-	}
-	if c.body != nil && c.body.failure() != nil {
-		return &problem.Error{Code: problem.BadRequest, Message: "The request's body broke off before its end; nothing was changed by it unless the organization says so.", Err: c.body.failure()}
 	}
 	where := ""
 	if c.tenant != nil {

@@ -28,19 +28,8 @@ func inbound(resp *http.Response) error {
 		}
 	}
 	resp.Header["Dynproxy-Request-Id"] = []string{c.id}
-	if resp.Request.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
-		return nil
-	}
-	rewrite := rewriterFor(c, resp)
-	if err := decode(resp, rewrite != nil || !c.gzip); err != nil {
-		return err
-	}
-	hint(resp, c)
-	if rewrite != nil && resp.Header.Get("Content-Encoding") == "" {
-		replaceBody(resp, rewrite)
-		if c.gzip {
-			encode(resp)
-		}
+	if resp.StatusCode != http.StatusNoContent {
+		mapBody(c, resp)
 	}
 	if resp.ContentLength == -1 {
 		// ReverseProxy flushes after every write when it sees -1, which costs a
@@ -48,6 +37,33 @@ func inbound(resp *http.Response) error {
 		resp.ContentLength = -2
 	}
 	return nil
+}
+
+// mapBody makes the answer's body the proxy's. What has no body, to HEAD or
+// with 304, says of length and coding what it would say with one. The coding is
+// the organization's own, unless the caller does not take it.
+func mapBody(c *call, resp *http.Response) {
+	bodiless := resp.Request.Method == http.MethodHead || resp.StatusCode == http.StatusNotModified
+	if bodiless {
+		nothing := resp.Body
+		defer func() { resp.Body = nothing }()
+	}
+	rewrite := rewriterFor(c, resp)
+	wasPacked := decode(resp, rewrite != nil || !c.gzip || resp.StatusCode >= http.StatusBadRequest)
+	if !bodiless {
+		hint(resp, c)
+	}
+	switch {
+	case rewrite == nil || resp.Header.Get("Content-Encoding") != "":
+		return
+	case bodiless:
+		unknownLength(resp)
+	default:
+		replaceBody(resp, rewrite)
+	}
+	if wasPacked && c.gzip {
+		encode(resp)
+	}
 }
 
 // rewriterFor returns what has to be done to the body, nil for nothing: files
@@ -78,8 +94,7 @@ func replaceBody(resp *http.Response, rewrite func(io.Reader) io.Reader) {
 	original := resp.Body
 	told := resp.ContentLength
 	short := 0 <= told && told <= shortAnswer
-	delete(resp.Header, "Content-Length")
-	resp.ContentLength = -1
+	unknownLength(resp)
 	resp.Body = readCloser{rewrite(original), original}
 	if !short {
 		return

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -65,15 +64,18 @@ type observer struct {
 	r    *http.Request
 	conn *http.ResponseController
 
-	status int
-	out    int64
-	bulk   *bufio.Writer // what is written and not yet sent; nil before the first byte
-	cut    bool          // whether the answer broke off
-	in     *counted
+	status  int
+	out     int64
+	buf     *bufio.Writer // what is written and not yet sent; nil before the first byte
+	sender  callerWriter
+	aborted bool // whether the answer broke off
+	in      *counted
 }
 
 func (h *Handler) observe(w http.ResponseWriter, r *http.Request, c *call) *observer {
 	o := &observer{ResponseWriter: w, h: h, c: c, r: r, conn: http.NewResponseController(w)}
+	o.sender = callerWriter{to: counting{o}, conn: o.conn, leeway: h.Entrance.leeway(h.Entrance.AnswerIdle)}
+	o.conn.SetWriteDeadline(time.Time{}) // of the answer before, on the same connection
 	if r.Body != nil && r.Body != http.NoBody {
 		o.in = &counted{ReadCloser: r.Body}
 		r.Body = o.in
@@ -86,72 +88,75 @@ func (h *Handler) observe(w http.ResponseWriter, r *http.Request, c *call) *obse
 func (o *observer) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
 // WriteHeader gives the answer's headers Dataverse's spelling, which
-// ReverseProxy has lost on the way.
+// ReverseProxy has lost on the way, and keeps net/http from adding what the
+// organization did not say.
 func (o *observer) WriteHeader(status int) {
-	spell(o.Header())
-	if status >= 200 && o.status == 0 {
+	header := o.Header()
+	spell(header)
+	if status < 200 {
+		o.sender.within(0, func() (int, error) { o.ResponseWriter.WriteHeader(status); return 0, nil })
+		return
+	}
+	if o.status == 0 {
 		o.status = status
 	}
-	o.patience()
+	if o.c.failed == nil {
+		leaveOut(header, "Content-Type", "Date")
+	}
 	o.ResponseWriter.WriteHeader(status)
+}
+
+// leaveOut keeps net/http from making up headers that are not there.
+func leaveOut(header http.Header, names ...string) {
+	for _, name := range names {
+		if _, there := header[name]; !there {
+			header[name] = nil
+		}
+	}
 }
 
 func (o *observer) Write(p []byte) (int, error) {
 	if o.status == 0 {
 		o.WriteHeader(http.StatusOK)
 	}
-	if o.bulk == nil {
-		o.bulk = bulks.Get().(*bufio.Writer)
-		o.bulk.Reset(patient{o})
+	if o.buf == nil {
+		o.buf = answerBuffers.Get().(*bufio.Writer)
+		o.buf.Reset(&o.sender)
 	}
-	return o.bulk.Write(p)
+	return o.buf.Write(p)
 }
 
 // FlushError sends what is written. ReverseProxy calls it for answers that
 // come slowly.
 func (o *observer) FlushError() error {
-	if o.bulk != nil {
-		if err := o.bulk.Flush(); err != nil {
+	if o.buf != nil {
+		if err := o.buf.Flush(); err != nil {
 			return err
 		}
 	}
-	return o.conn.Flush()
+	return o.sender.flush()
 }
 
 // release gives the buffer back; what it holds is sent if the answer is whole.
 func (o *observer) release() {
-	if o.bulk == nil {
+	if o.buf == nil {
 		return
 	}
-	if !o.cut {
-		o.bulk.Flush()
+	if !o.aborted {
+		o.buf.Flush()
 	}
-	o.bulk.Reset(nil)
-	bulks.Put(o.bulk)
-	o.bulk = nil
+	o.buf.Reset(nil)
+	answerBuffers.Put(o.buf)
+	o.buf = nil
 }
 
-// bulks are buffers in which small pieces of an answer, which the organization
-// sends as they come, wait to be sent together: each is a system call.
-var bulks = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, bulkSize) }}
+// counting counts what the caller was sent.
+type counting struct{ *observer }
 
-const bulkSize = 64 << 10
-
-// patient writes to the caller, and gives it time to take what is written.
-type patient struct{ *observer }
-
-func (p patient) Write(b []byte) (int, error) {
-	p.patience()
-	n, err := p.ResponseWriter.Write(b)
-	p.out += int64(n)
+func (c counting) Write(b []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(b)
+	c.out += int64(n)
 	return n, err
-}
-
-// patience gives the caller time to take what is written next.
-func (o *observer) patience() {
-	if idle := o.h.Entrance.AnswerIdle; idle > 0 {
-		o.conn.SetWriteDeadline(time.Now().Add(idle))
-	}
 }
 
 // done runs when the trip is over, whether it ended or was broken off by a
@@ -159,15 +164,14 @@ func (o *observer) patience() {
 func (o *observer) done() {
 	c := o.c
 	if broken := recover(); broken != nil {
-		o.cut = true
+		o.aborted = true
 		o.release()
-		o.tear()
+		o.resetConn()
 		defer panic(broken)
 	}
 	o.release()
-	if c.body != nil {
-		c.body.close()
-	}
+	o.boundTheRest()
+	c.body.close()
 	tenant, code := "", ""
 	if c.tenant != nil {
 		tenant = c.tenant.Name
@@ -189,17 +193,29 @@ func (o *observer) done() {
 	m.bytes.WithLabelValues("out").Add(float64(o.out))
 	o.line(tenant, status, took)
 	if o.h.Saw != nil && c.tenant != nil && code != string(problem.CallerLeft) {
-		if code == "" && (status >= 400 || o.cut) {
+		if code == "" && (status >= 400 || o.aborted) {
 			code = "status " + strconv.Itoa(status)
 		}
 		o.h.Saw(tenant, code)
 	}
 }
 
-// tear resets the connection of a caller that speaks HTTP/1.0, to which an
+// boundTheRest keeps what net/http does by itself, now that the answer is
+// made, from lasting for ever: it sends the answer's end, and reads on where
+// the caller has not sent its body to the end.
+func (o *observer) boundTheRest() {
+	if idle := o.h.Entrance.AnswerIdle; idle > 0 {
+		o.conn.SetWriteDeadline(time.Now().Add(idle))
+	}
+	if idle := o.h.Entrance.BodyIdle; idle > 0 && o.in != nil && !o.in.ended.Load() {
+		o.conn.SetReadDeadline(time.Now().Add(idle))
+	}
+}
+
+// resetConn resets the connection of a caller that speaks HTTP/1.0, to which an
 // answer without a length ends where the connection does: closed in the usual
 // way, half an answer would look whole.
-func (o *observer) tear() {
+func (o *observer) resetConn() {
 	if o.r.ProtoAtLeast(1, 1) || o.status == 0 {
 		return
 	}
@@ -235,7 +251,7 @@ func (o *observer) line(tenant string, status int, took time.Duration) {
 		Int("status", status).Int64("in", o.in.count()).Int64("out", o.out).
 		Dur("ms", took).Dur("queue_ms", c.queued).Dur("token_ms", c.minted).Dur("upstream_ms", c.upstream).
 		Int("attempts", c.attempts)
-	if o.cut {
+	if o.aborted {
 		e.Bool("cut_off", true)
 	}
 	if c.service != "" {
@@ -253,12 +269,16 @@ func (o *observer) line(tenant string, status int, took time.Duration) {
 // counted counts what a caller sent.
 type counted struct {
 	io.ReadCloser
-	n atomic.Int64
+	n     atomic.Int64
+	ended atomic.Bool
 }
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
 	c.n.Add(int64(n))
+	if err == io.EOF {
+		c.ended.Store(true)
+	}
 	return n, err
 }
 

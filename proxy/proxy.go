@@ -14,6 +14,7 @@ import (
 
 	"dynproxy/internal/callers"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/spool"
 	"dynproxy/tenants"
 )
 
@@ -39,6 +40,7 @@ type Parts struct {
 	Callers *callers.Book
 	Tokens  TokenSource
 	Gate    *limits.Gate
+	Spool   *spool.Place      // where bodies are kept
 	Next    http.RoundTripper // to the organizations; must not follow redirects or decode bodies
 
 	Entrance Entrance
@@ -62,6 +64,9 @@ type Handler struct {
 func New(p Parts) *Handler {
 	h := &Handler{Parts: p, budgets: budgets{tenants: p.Tenants, gate: p.Gate, tokens: p.Tokens}}
 	h.budgets.tell()
+	if h.Spool == nil {
+		h.Spool = new(spool.Place)
+	}
 	h.forward = &httputil.ReverseProxy{
 		Rewrite:        outbound,
 		Transport:      &again{&pace{&h.budgets, &attach{p.Tokens, p.Next}}, p.Tokens},
@@ -100,4 +105,5 @@ type Entrance struct {
 	HostAllowed func(host string) bool
 	BodyIdle    time.Duration // how long a caller may stall in the middle of its request's body; 0 for ever
 	AnswerIdle  time.Duration // how long a caller may not take up its answer; 0 for ever
+	MinRate     int           // bytes a second that a caller must send or take, beyond those pauses; 0 for no such bound
 }

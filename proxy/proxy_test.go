@@ -94,6 +94,9 @@ func newCorridor(t *testing.T, settings ...setting) *corridor {
 	c.handler = proxy.New(parts)
 	c.server = httptest.NewUnstartedServer(c.handler)
 	c.server.Config.DisableGeneralOptionsHandler = true // as serve does: OPTIONS * is for the Handler too
+	c.server.Config.Protocols = new(http.Protocols)
+	c.server.Config.Protocols.SetHTTP1(true)
+	c.server.Config.Protocols.SetUnencryptedHTTP2(true)
 	c.server.Start()
 	t.Cleanup(func() {
 		c.server.Close()
@@ -228,6 +231,25 @@ func (c *corridor) call(method, target, body string, headers ...string) *answer 
 func (c *corridor) get(target string, headers ...string) *answer {
 	c.t.Helper()
 	return c.call("GET", target, "", headers...)
+}
+
+// dial opens a connection to the proxy, which the caller closes.
+func (c *corridor) dial() net.Conn {
+	c.t.Helper()
+	conn, err := net.Dial("tcp", c.server.Listener.Addr().String())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return conn
+}
+
+// client returns a client that speaks HTTP/1.1 or HTTP/2 alone.
+func (c *corridor) client(protocol string) *http.Client {
+	way := &http.Transport{Protocols: new(http.Protocols), DisableCompression: true}
+	way.Protocols.SetHTTP1(protocol == "HTTP/1.1")
+	way.Protocols.SetUnencryptedHTTP2(protocol == "HTTP/2")
+	c.t.Cleanup(way.CloseIdleConnections)
+	return &http.Client{Transport: way, Timeout: time.Minute}
 }
 
 // refused checks that an answer is a refusal of the proxy's own, in the shape

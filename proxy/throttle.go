@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"cmp"
 	"io"
 	"net/http"
@@ -18,10 +17,8 @@ func isFault(resp *http.Response) bool {
 // refusalIn reads why the organization refused a request. It leaves the body
 // to be read again. What the body says of a wait outranks the header.
 func refusalIn(resp *http.Response) refusal.Refusal {
-	said := refusal.Refusal{}
-	if decode(resp, true) == nil {
-		said = refusal.Read(resp.Header.Get("Content-Type"), peek(resp))
-	}
+	decode(resp, true)
+	said := refusal.Read(resp.Header.Get("Content-Type"), peek(resp))
 	said.RetryAfter = cmp.Or(said.RetryAfter, resp.Header.Get("Retry-After"))
 	return said
 }
@@ -43,21 +40,10 @@ const peekSize = 16 << 10
 
 // peek returns the beginning of resp's body, which still will be read whole.
 func peek(resp *http.Response) []byte {
-	text := make([]byte, peekSize)
-	n, err := io.ReadFull(resp.Body, text)
-	text = text[:n]
-	rest := io.Reader(resp.Body)
-	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
-		rest = failed{err}
-	}
-	resp.Body = readCloser{io.MultiReader(bytes.NewReader(text), rest), resp.Body}
+	text, rest := peekAt(resp.Body, peekSize)
+	resp.Body = readCloser{rest, resp.Body}
 	return text
 }
-
-// failed is the end of a body that broke off.
-type failed struct{ err error }
-
-func (f failed) Read([]byte) (int, error) { return 0, f.err }
 
 type readCloser struct {
 	io.Reader

@@ -59,12 +59,16 @@ type settings struct {
 	HeaderTimeout   time.Duration `env:"HEADER_TIMEOUT" envDefault:"20s"`
 	BodyIdle        time.Duration `env:"BODY_IDLE_TIMEOUT" envDefault:"1m"`
 	AnswerIdle      time.Duration `env:"ANSWER_IDLE_TIMEOUT" envDefault:"2m"`
+	MinRate         byteSize      `env:"MIN_RATE" envDefault:"512"`
 	KeepAlive       time.Duration `env:"KEEP_ALIVE" envDefault:"2m"`
 	MaxHeaderBytes  int           `env:"MAX_HEADER_BYTES" envDefault:"98304"`
 	MaxURLBytes     int           `env:"MAX_URL_BYTES" envDefault:"65536"`
 	MaxStreams      int           `env:"MAX_STREAMS" envDefault:"100"`
 	MaxConns        int           `env:"MAX_CONNECTIONS" envDefault:"20000"`
 	MaxConnsPerAddr int           `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"4000"`
+
+	SpoolDir string   `env:"SPOOL_DIR"`
+	SpoolMax byteSize `env:"SPOOL_MAX" envDefault:"4GB"`
 
 	RedisURL secret.Text `env:"REDIS_URL"`
 }
@@ -264,6 +268,12 @@ func (c *config) readManners(faults *envfile.Faults) {
 	}
 	if c.MaxConns < 0 || c.MaxConnsPerAddr < 0 {
 		fault("MAX_CONNECTIONS", "and %sMAX_CONNECTIONS_PER_ADDRESS must not be negative; 0 means no limit", prefix)
+	}
+	if c.MinRate > 1<<30 {
+		fault("MIN_RATE", "must be at most 1GB a second; 0 means no such bound")
+	}
+	if c.SpoolMax < 1<<20 {
+		fault("SPOOL_MAX", "must be at least 1MB, such as 4GB")
 	}
 	if c.SecretExpires != "" {
 		if c.expires, err = readDate(c.SecretExpires); err != nil {

@@ -19,7 +19,7 @@ var plan = map[string][]string{
 
 	"consent": {"internal/check", "internal/problem", "internal/status", "tenants"},
 	"portal":  {"internal/check", "internal/problem", "internal/status", "tenants"},
-	"proxy":   {"tenants", "internal/callers", "internal/limits", "internal/odata", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/httpguard"},
+	"proxy":   {"tenants", "internal/callers", "internal/limits", "internal/odata", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
 	"internal/callers":            {"internal/envfile", "internal/secret"},
@@ -38,6 +38,7 @@ var plan = map[string][]string{
 	"internal/retryafter":         nil,
 	"internal/secret":             {"internal/textfile"},
 	"internal/soap":               nil,
+	"internal/spool":              nil,
 	"internal/status":             {"internal/check", "internal/entra", "internal/onboard", "internal/problem", "internal/tokens", "tenants"},
 	"internal/httpguard":          nil,
 	"internal/textfile":           nil,

@@ -363,3 +363,23 @@ func TestWhatOperatorsGet(t *testing.T) {
 		}
 	}
 }
+
+// A place for large bodies that cannot be written is told at the start, and to
+// whoever asks whether the proxy is ready; calls go on.
+func TestASpoolThatCannotBeWrittenIsTold(t *testing.T) {
+	p := pretended(t, demoSeed())
+	settings := p.settings("contoso")
+	settings[prefix+"SPOOL_DIR"] = t.TempDir() + "/missing"
+	r := start(t, settings)
+	r.await("a warning", func(line string) bool {
+		return strings.Contains(line, `"level":"warn"`) && strings.Contains(line, "DYNPROXY_SPOOL_DIR") && strings.Contains(line, "no such file")
+	})
+	r.get("/contoso/api/data/v9.2/WhoAmI")
+	resp, text := fetch(t, r.ops+"/readyz")
+	if resp.StatusCode != 200 || !strings.Contains(text, `"spool":{"state":"fault"`) || strings.Contains(text, "missing") {
+		t.Errorf("%d %s", resp.StatusCode, text)
+	}
+	if _, text := fetch(t, r.ops+"/metrics"); !strings.Contains(text, "dynproxy_spool_bytes 0") || !strings.Contains(text, "dynproxy_spool_max_bytes 4.294967296e+09") {
+		t.Error("the metrics do not tell of the spool")
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"dynproxy/consent"
 	"dynproxy/internal/secret"
+	"dynproxy/internal/spool"
 	"dynproxy/portal"
 )
 
@@ -43,10 +44,12 @@ type readiness struct {
 	Reason  string `json:"reason,omitempty"`
 	Tenants int    `json:"tenants"`
 	Faults  int    `json:"faults"` // tenants whose settings cannot be used
+
+	Spool spool.State `json:"spool"`
 }
 
 func (o *ops) ready(w http.ResponseWriter, r *http.Request) {
-	state := readiness{Tenants: o.server.book.Len(), Faults: len(o.server.book.Faults())}
+	state := readiness{Tenants: o.server.book.Len(), Faults: len(o.server.book.Faults()), Spool: o.server.spool.State()}
 	switch {
 	case o.draining.Load():
 		state.Reason = "draining"

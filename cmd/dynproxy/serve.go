@@ -25,6 +25,7 @@ import (
 	"dynproxy/internal/httpguard"
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/spool"
 	"dynproxy/internal/status"
 	"dynproxy/internal/textfile"
 	"dynproxy/proxy"
@@ -64,6 +65,7 @@ type server struct {
 	*app
 	callers *callers.Book
 	gate    *limits.Gate
+	spool   *spool.Place
 	calls   *proxy.Handler
 	metrics *proxy.Metrics
 	board   *status.Board
@@ -81,16 +83,17 @@ func newServer(cfg *config, log zerolog.Logger) (*server, error) {
 		a.close()
 		return nil, err
 	}
-	h := &server{app: a, callers: known, gate: &limits.Gate{}, metrics: proxy.NewMetrics(a.registry)}
+	h := &server{app: a, callers: known, gate: &limits.Gate{}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry)}
 	h.board = &status.Board{Tenants: a.book, Tokens: a.tokens, Checker: a.checker(), Budget: h.budget}
 	a.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		a.tokens, &proxy.BudgetMetrics{Tenants: a.book, Gate: h.gate, Tokens: a.tokens})
+	a.registry.MustRegister(h.spool.Metrics()...)
 	h.calls = proxy.New(proxy.Parts{
-		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Next: a.out.organizations,
+		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Spool: h.spool, Next: a.out.organizations,
 		Entrance: proxy.Entrance{
 			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg),
-			BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle,
+			BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle, MinRate: int(cfg.MinRate),
 		},
 		Log: log, Metrics: h.metrics, Saw: h.board.OnCallDone,
 	})
@@ -144,6 +147,11 @@ func (h *server) run(ctx context.Context, inside, operators net.Listener) error 
 	for name, fault := range h.callers.Faults() {
 		logFault(log, "caller", name, fault)
 	}
+	h.spool.Clean()
+	if err := h.spool.Check(); err != nil {
+		log.Warn().Str("dir", h.spool.Path()).Str("fault", err.Error()).
+			Msg("bodies larger than 1 MiB cannot be kept: they go once, and batches of that size are refused; mend the place or set " + prefix + "SPOOL_DIR")
+	}
 	for _, name := range h.cfg.unknown {
 		log.Warn().Str("variable", prefix+name).Msg("this setting means nothing; is it spelled right?")
 	}
@@ -196,9 +204,18 @@ func (h *server) server(handler http.Handler) *http.Server {
 		MaxHeaderBytes:    h.cfg.MaxHeaderBytes,
 		ErrorLog:          quiet(h.log),
 		ConnContext:       httpguard.ConnContext,
+		ConnState:         afresh,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: h.cfg.MaxStreams},
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is for the Handler to refuse
+	}
+}
+
+// afresh lets no deadline of one answer run on to the next request: net/http
+// would answer that by itself, if it cannot be read, and could not.
+func afresh(c net.Conn, state http.ConnState) {
+	if state == http.StateIdle {
+		c.SetWriteDeadline(time.Time{})
 	}
 }
 

@@ -104,6 +104,9 @@ func variablesOf(t reflect.Type) map[string]string {
 }
 
 func cureFor(t reflect.Type) string {
+	if own, ok := reflect.New(t).Interface().(interface{ Cure() string }); ok {
+		return own.Cure()
+	}
 	if t == reflect.TypeFor[time.Duration]() {
 		return "must be a duration such as 500ms, 30s or 5m"
 	}
