@@ -256,11 +256,11 @@ func TestWrongFileKeepsTheLastGoodState(t *testing.T) {
 	put(t, dir, "net", "CIDRS=10.0.0.0/8")
 	b := open(t, dir)
 	scan := func() []Change {
-		files, err := b.dir.Scan()
+		changes, err := b.Refresh()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return b.apply(files)
+		return changes
 	}
 	put(t, dir, "erp", "KEY_SHA256=broken")
 	put(t, dir, "twin", "KEY_SHA256="+hashKey(key))
@@ -305,7 +305,7 @@ func TestWatchTakesChangesWithinASecond(t *testing.T) {
 			for _, c := range changes {
 				told <- c
 			}
-		})
+		}, func(err error) { t.Error(err) })
 	})
 	defer wg.Wait()
 	defer cancel()
@@ -334,8 +334,7 @@ func TestRateIsTheCallersOwnAndOutlivesAnEdit(t *testing.T) {
 			}
 		}
 		put(t, dir, "erp", "CIDRS=10.0.0.0/8\nRATE=2\nBURST=3\nWEIGHT=2")
-		files, _ := b.dir.Scan()
-		b.apply(files)
+		b.Refresh()
 		for range 2 { // who is turned away takes nothing
 			if wait := b.Lookup("erp").Wait(); wait != 500*time.Millisecond {
 				t.Errorf("waits %v", wait)

@@ -5,11 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
+	"strings"
 
 	"dynproxy/internal/envfile"
 )
@@ -38,19 +39,19 @@ func Add(dir, name string, settings map[string]string) (key string, err error) {
 	if err != nil {
 		return "", err
 	}
-	path, err := envfile.Find(dir, name)
-	if err != nil {
-		return "", err
-	}
-	if path != "" {
-		return "", fmt.Errorf("caller %s exists already: %s", name, path)
-	}
 	values := maps.Clone(settings)
 	if values == nil {
 		values = make(map[string]string)
 	}
 	key, values["KEY_SHA256"] = NewKey()
-	return key, write(dir, name, values)
+	if _, err := Read(name, values); err != nil {
+		return "", err
+	}
+	err = envfile.Create(dir, name, SettingNames(), values)
+	if errors.Is(err, fs.ErrExist) {
+		return "", fmt.Errorf("caller %s exists already: %w", name, err)
+	}
+	return key, err
 }
 
 // Rotate takes one of the two steps of changing a caller's key.
@@ -61,9 +62,12 @@ func Add(dir, name string, settings map[string]string) (key string, err error) {
 // Against a key that became known, rotate twice. A caller without a key gets
 // one in the first step, with nothing left for a second.
 func Rotate(dir, name string) (key string, err error) {
-	name, values, err := find(dir, name)
-	if err != nil {
+	if name, err = ValidName(name); err != nil {
 		return "", err
+	}
+	values, err := envfile.Load(dir, name)
+	if err != nil {
+		return "", missing(dir, name, err)
 	}
 	switch {
 	case values["KEY_SHA256_NEXT"] != "":
@@ -74,7 +78,11 @@ func Rotate(dir, name string) (key string, err error) {
 	default:
 		key, values["KEY_SHA256"] = NewKey()
 	}
-	if err := write(dir, name, values); err != nil {
+	// Comments in a file that was written by hand are not kept.
+	if _, err := Read(name, values); err != nil {
+		return "", err
+	}
+	if err := envfile.Replace(dir, name, SettingNames(), values); err != nil {
 		return "", err
 	}
 	return key, nil
@@ -82,15 +90,13 @@ func Rotate(dir, name string) (key string, err error) {
 
 // Remove deletes the file of a caller. A file that is wrong can be removed
 // too.
-func Remove(dir, name string) error {
-	path, err := envfile.Find(dir, name)
-	if err != nil {
-		return err
-	}
-	if path == "" {
+func Remove(dir, name string) error { return missing(dir, name, envfile.Remove(dir, name)) }
+
+func missing(dir, name string, err error) error {
+	if errors.Is(err, envfile.ErrNoFile) {
 		return fmt.Errorf("there is no caller %s in %s", name, dir)
 	}
-	return os.Remove(path)
+	return err
 }
 
 // Entry is one file of a callers directory: the caller, or what is wrong.
@@ -114,39 +120,6 @@ func List(dir string) ([]Entry, error) {
 	for name, fault := range b.Faults() {
 		entries = append(entries, Entry{Name: name, Fault: fault})
 	}
-	slices.SortFunc(entries, func(a, b Entry) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
 	return entries, nil
-}
-
-// find returns the values of a caller's file, which from then on has its name
-// in lower case: written beside one in other letters it would be a second.
-func find(dir, name string) (valid string, values map[string]string, err error) {
-	if valid, err = ValidName(name); err != nil {
-		return "", nil, err
-	}
-	path, err := envfile.Find(dir, valid)
-	if err != nil {
-		return "", nil, err
-	}
-	if path == "" {
-		return "", nil, fmt.Errorf("there is no caller %s in %s", valid, dir)
-	}
-	if values, err = envfile.Read(path); err != nil {
-		return "", nil, err
-	}
-	return valid, values, os.Rename(path, filepath.Join(dir, valid+envfile.Suffix))
-}
-
-// write checks values before they take the place of the file. Comments in a
-// file that was written by hand are not kept.
-func write(dir, name string, values map[string]string) error {
-	if _, err := Read(name, values); err != nil {
-		return err
-	}
-	return envfile.Write(dir, name, SettingNames(), values)
 }

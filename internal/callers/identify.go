@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -41,8 +42,9 @@ func (u *Unauthorized) Unwrap() error { return u.Err }
 // Identify returns who sent r from addr over a connection of TLS state, which
 // is nil for plain HTTP. The first proof that r carries decides: X-Api-Key,
 // Basic, a verified client certificate that a file names, Negotiate, the
-// address. A wrong one is not made good by the next. The error is *Unauthorized; for a wrong proof it
-// comes the later the more of them addr has sent, by a second at most.
+// address. A wrong one is not made good by the next. The error is *Unauthorized;
+// for a wrong proof it comes the later the more of them addr has sent, by a
+// second at most.
 // A request without any proof is no failure: it is how a client asks which
 // ways there are.
 func (b *Book) Identify(r *http.Request, addr netip.Addr, state *tls.ConnectionState) (Identity, error) {
@@ -71,9 +73,8 @@ func wait(ctx context.Context, d time.Duration) {
 }
 
 func (b *Book) identify(r *http.Request, addr netip.Addr, tlsState *tls.ConnectionState) (Identity, *Unauthorized) {
-	s := b.state.Load()
 	if keys := r.Header["X-Api-Key"]; len(keys) > 0 {
-		c := s.byKey(keys[0])
+		c := b.byKey(keys[0])
 		if len(keys) > 1 || c == nil {
 			return Identity{}, &Unauthorized{Reason: "unknown key"}
 		}
@@ -82,20 +83,20 @@ func (b *Book) identify(r *http.Request, addr netip.Addr, tlsState *tls.Connecti
 	scheme, credential := authorization(r.Header)
 	switch scheme {
 	case "basic":
-		return s.basic(credential)
+		return b.basic(credential)
 	case "repeated":
 		return Identity{}, &Unauthorized{Reason: "repeated Authorization"}
 	}
-	if c := s.byCertificate(tlsState); c != nil {
+	if c := b.byCertificate(tlsState); c != nil {
 		return c.identity("certificate"), nil
 	}
 	switch scheme {
 	case "negotiate":
-		return b.negotiate(s, "Negotiate "+credential)
+		return b.negotiate("Negotiate " + credential)
 	case "ntlm":
 		return Identity{}, &Unauthorized{Reason: "NTLM", Hint: "NTLM is not supported: use Kerberos (Negotiate), or Basic with the caller's name and key"}
 	}
-	if c := s.at(addr); c != nil {
+	if c := b.at(addr); c != nil {
 		return c.identity("address"), nil
 	}
 	return Identity{}, &Unauthorized{Reason: reasonNothing}
@@ -121,21 +122,21 @@ func authorization(h http.Header) (scheme, credential string) {
 
 // byKey finds a caller by the hash of its key. The time a look-up takes tells
 // about the hash only, of which the key cannot be guessed step by step.
-func (s *state) byKey(key string) *Caller {
+func (b *Book) byKey(key string) *Caller {
 	if len(key) != keyLength {
 		return nil
 	}
-	return s.byClaim[keyClaim(hashKey(key))]
+	return b.Holder(keyClaim(hashKey(key)))
 }
 
 // basic takes the caller's name in any case, also as DOMAIN\name, which is
 // what a .NET NetworkCredential with a domain sends.
-func (s *state) basic(credential string) (Identity, *Unauthorized) {
+func (b *Book) basic(credential string) (Identity, *Unauthorized) {
 	name, key, ok := parseBasic(credential)
 	if !ok {
 		return Identity{}, &Unauthorized{Reason: "malformed Basic credentials"}
 	}
-	c := s.byKey(key)
+	c := b.byKey(key)
 	if c == nil || c.Name != strings.ToLower(name) {
 		return Identity{}, &Unauthorized{Reason: "unknown name or key"}
 	}
@@ -154,19 +155,25 @@ func parseBasic(credential string) (name, key string, ok bool) {
 	return name, key, ok
 }
 
-func (b *Book) negotiate(s *state, header string) (Identity, *Unauthorized) {
+// hinted is an error that has words for the one who sent the proof.
+type hinted interface {
+	error
+	Hint() string
+}
+
+func (b *Book) negotiate(header string) (Identity, *Unauthorized) {
 	if b.Negotiate == nil {
 		return Identity{}, &Unauthorized{Reason: "Negotiate without a keytab", Hint: "Negotiate is not set up here: use X-Api-Key, or Basic with the caller's name and key"}
 	}
 	principal, reply, err := b.Negotiate(header)
 	if err != nil {
 		refusal := &Unauthorized{Reason: "Negotiate", Err: err}
-		if hinted, ok := err.(interface{ Hint() string }); ok {
+		if hinted, ok := errors.AsType[hinted](err); ok {
 			refusal.Hint = hinted.Hint()
 		}
 		return Identity{}, refusal
 	}
-	c := s.byClaim[principalClaim(principal)]
+	c := b.Holder(principalClaim(principal))
 	if c == nil {
 		return Identity{}, &Unauthorized{Reason: "principal " + principal + " is in no caller's file"}
 	}
@@ -179,12 +186,12 @@ func (b *Book) negotiate(s *state, header string) (Identity, *Unauthorized) {
 }
 
 // byCertificate finds a caller by the certificate that the TLS layer verified.
-func (s *state) byCertificate(state *tls.ConnectionState) *Caller {
+func (b *Book) byCertificate(state *tls.ConnectionState) *Caller {
 	if state == nil || len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
 		return nil
 	}
 	for _, name := range certificateNames(state.VerifiedChains[0][0]) {
-		if c := s.byClaim[certificateClaim(name)]; c != nil {
+		if c := b.Holder(certificateClaim(name)); c != nil {
 			return c
 		}
 	}

@@ -1,56 +1,67 @@
 package envfile
 
 import (
-	"context"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
-
 	"dynproxy/internal/textfile"
 )
 
-// Suffix ends the name of every file that a Dir reads.
+// Suffix ends the name of every file that a directory of settings is read for.
 const Suffix = ".env"
 
 const (
-	settle = 60 * time.Millisecond // editors write in several steps
-	poll   = 2 * time.Second       // for mounts that send no events
+	// settle is how long a file must have stood unchanged before its content
+	// counts: what is still being written may lack the line that restricts.
+	settle = 500 * time.Millisecond
+	// settleAtOpen is the same for what was written just before the start.
+	settleAtOpen = 100 * time.Millisecond
+	// rereadAfter is when the content of a file is looked at though nothing
+	// says that it changed: time stamps of mounts lie.
+	rereadAfter = 30 * time.Second
 )
 
-// A File is one <name>.env as it was last read. Name is lower-case, without
-// the suffix. Err, if set, says why Values could not be read; Gone that the
+// file is one <name>.env as it was last read. Its name is lower-case, without
+// the suffix. err, if set, says why values could not be read; gone that the
 // file is no longer there.
-type File struct {
-	Name   string
-	Values map[string]string
-	Err    error
-	Gone   bool
+type file struct {
+	name   string
+	values map[string]string
+	err    error
+	gone   bool
 }
 
-// Dir is a directory of <name>.env files, read whole by Scan and then again
-// whenever something may have changed. It is for one goroutine.
-type Dir struct {
-	path string
-	seen map[string]stamp
+// dir is what is known of the files of one directory. It is for one goroutine.
+type dir struct {
+	path  string
+	files map[string]*tracked
+	reads int // how many files were read, ever
 }
 
-// stamp is what is remembered of a file, so that only a change is reported.
-type stamp struct {
-	sum [sha256.Size]byte
-	err string
+// tracked is one file of a dir.
+type tracked struct {
+	base string // its name in the directory
+	flaw error  // why it is not even opened
+
+	stamp os.FileInfo // of the latest look
+	since time.Time   // when stamp was first seen
+
+	due      bool // it may have changed since it was last read
+	read     time.Time
+	reported bool
+	sum      [sha256.Size]byte // of what was last reported
+	fault    string
 }
 
-// OpenDir returns the directory at path, which must exist.
-func OpenDir(path string) (*Dir, error) {
+func newDir(path string) (*dir, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -58,188 +69,188 @@ func OpenDir(path string) (*Dir, error) {
 	if !info.IsDir() {
 		return nil, fmt.Errorf("%s is not a directory", path)
 	}
-	return &Dir{path: path, seen: make(map[string]stamp)}, nil
+	return &dir{path: path, files: make(map[string]*tracked)}, nil
 }
 
-// Scan reads the directory and returns the files that are new, changed or gone
-// since the last Scan, sorted by name. Files are compared by content: time
-// stamps lie when a mount or an editor replaces a file. When the directory
-// itself cannot be read nothing is reported as gone.
-func (d *Dir) Scan() ([]File, error) {
+// look lists the directory without opening a file, and returns the files that
+// are gone, sorted by name. What is new or changed is due from then on. When
+// the directory itself cannot be read, nothing is gone.
+func (d *dir) look(now time.Time) ([]file, error) {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return nil, err
 	}
-	var changed []File
-	now := make(map[string]stamp, len(entries))
-	for _, e := range entries {
-		base, isEnv := strings.CutSuffix(e.Name(), Suffix)
-		if !isEnv || base == "" || base[0] == '.' || e.IsDir() {
+	there := make(map[string]bool, len(entries))
+	for name, found := range identify(entries) {
+		stamp, err := os.Stat(filepath.Join(d.path, found.base))
+		if errors.Is(err, fs.ErrNotExist) || err == nil && stamp.IsDir() {
 			continue
 		}
-		file, mark := d.read(e.Name())
-		if file.Gone {
-			continue
+		if err == nil && !stamp.Mode().IsRegular() {
+			err = errors.New("it is not a regular file")
 		}
-		if _, twice := now[file.Name]; twice {
-			file.Err = fmt.Errorf("another file has this name in other letters of case")
-			mark = stamp{err: file.Err.Error()}
-		}
-		now[file.Name] = mark
-		if old, known := d.seen[file.Name]; !known || old != mark {
-			changed = append(changed, file)
-		}
+		there[name] = true
+		d.track(name, found, stamp, cmp.Or(found.flaw, err), now)
 	}
-	for name := range d.seen {
-		if _, still := now[name]; !still {
-			changed = append(changed, File{Name: name, Gone: true})
-		}
-	}
-	d.seen = now
-	slices.SortFunc(changed, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
-	return changed, nil
-}
-
-// Forget lets the next Scan report the file of that name again though it has
-// not changed.
-func (d *Dir) Forget(name string) { d.seen[name] = stamp{} }
-
-func (d *Dir) read(base string) (File, stamp) {
-	file := File{Name: strings.ToLower(strings.TrimSuffix(base, Suffix))}
-	text, err := textfile.ReadRaw(filepath.Join(d.path, base))
-	if errors.Is(err, fs.ErrNotExist) {
-		file.Gone = true
-		return file, stamp{}
-	}
-	if err != nil {
-		file.Err = err
-		return file, stamp{err: err.Error()}
-	}
-	file.Values, file.Err = Parse(text)
-	return file, stamp{sum: sha256.Sum256(text)}
-}
-
-// Watch scans whenever the directory changes and hands every non-empty result
-// to changed, and an unreadable directory to failed (once until it is readable
-// again). It returns when ctx ends.
-func (d *Dir) Watch(ctx context.Context, changed func([]File), failed func(error)) {
-	var events chan fsnotify.Event // stays nil, and so silent, where there is no notification
-	if w, err := fsnotify.NewWatcher(); err == nil {
-		defer w.Close()
-		if w.Add(d.path) == nil {
-			events = w.Events
-			go func() {
-				for range w.Errors { // ends with w.Close
-				}
-			}()
-		}
-	}
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
-	broken := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-events:
-			if !rest(ctx, events) {
-				return
+	var gone []file
+	for name, t := range d.files {
+		if !there[name] {
+			delete(d.files, name)
+			if t.reported {
+				gone = append(gone, file{name: name, gone: true})
 			}
 		}
-		files, err := d.Scan()
-		if err != nil && !broken {
-			failed(err)
-		}
-		broken = err != nil
-		if len(files) > 0 {
-			changed(files)
-		}
 	}
+	sortByName(gone)
+	return gone, nil
 }
 
-// rest waits until the events of one change have come in.
-func rest(ctx context.Context, events <-chan fsnotify.Event) bool {
-	quiet := time.NewTimer(settle)
-	defer quiet.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-events:
-		case <-quiet.C:
-			return true
-		}
+func (d *dir) track(name string, found candidate, stamp os.FileInfo, flaw error, now time.Time) {
+	t := d.files[name]
+	if t == nil {
+		t = &tracked{due: true, since: now}
+		d.files[name] = t
+	} else if t.base != found.base || !sameStamp(t.stamp, stamp) || text(t.flaw) != text(flaw) {
+		t.due, t.since = true, now
+	} else if now.Sub(t.read) > rereadAfter {
+		t.due = true
 	}
+	t.base, t.stamp, t.flaw = found.base, stamp, flaw
 }
 
-// Write puts values into dir/<name>.env in the order of keys, whole or not at
-// all: a reader sees the old file or the new one. The file is readable by its
-// owner only.
-func Write(dir, name string, keys []string, values map[string]string) error {
-	var text strings.Builder
-	for _, key := range keys {
-		value, ok := values[key]
-		if !ok {
+// sameStamp reports whether a file is the one it was, as far as can be told
+// without reading it.
+func sameStamp(a, b os.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && changeTime(a) == changeTime(b) && os.SameFile(a, b)
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// settled reads at most limit of the files that are due and have stood for
+// long enough, and returns those whose content is another than last reported,
+// sorted by name, and after what time to ask again: 0 when more are due now,
+// and less than 0 when none is.
+func (d *dir) settled(now time.Time, stood time.Duration, limit int) ([]file, time.Duration) {
+	var changed []file
+	var read int
+	again := time.Duration(-1)
+	for name, t := range d.files {
+		if !t.due {
 			continue
 		}
-		if strings.ContainsAny(value, "\r\n\x00") || strings.TrimSpace(value) != value {
-			return fmt.Errorf("%s cannot hold line breaks or begin or end with a space", key)
+		left := t.since.Add(stood).Sub(now)
+		if left <= 0 && read < limit {
+			read++
+			if f, is := d.report(name, t, now); is {
+				changed = append(changed, f)
+			}
+			if left = t.since.Add(stood).Sub(now); !t.due {
+				continue
+			}
 		}
-		if unquote(value) != value {
-			value = `"` + value + `"`
-		}
-		fmt.Fprintf(&text, "%s=%s\n", key, value)
-	}
-	tmp, err := os.CreateTemp(dir, "."+name+".*.tmp")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // fails, and is meant to, once renamed
-	_, err = tmp.WriteString(text.String())
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err := errors.Join(err, tmp.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", tmp.Name(), err)
-	}
-	return os.Rename(tmp.Name(), filepath.Join(dir, name+Suffix))
-}
-
-// Find returns the path of the file in dir that holds name, whatever the case
-// of its letters, or "" when there is none.
-func Find(dir, name string) (string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return "", err
-	}
-	for _, e := range entries {
-		if strings.EqualFold(e.Name(), name+Suffix) {
-			return filepath.Join(dir, e.Name()), nil
+		if left = max(left, 0); again < 0 || left < again {
+			again = left
 		}
 	}
-	return "", nil
+	sortByName(changed)
+	return changed, again
 }
 
-// Read reads and parses one file.
-func Read(path string) (map[string]string, error) {
-	text, err := textfile.ReadRaw(path)
-	if err != nil {
-		return nil, err
+// report reads one file, and reports whether it says something new. A file
+// that changes meanwhile is left for later.
+func (d *dir) report(name string, t *tracked, now time.Time) (file, bool) {
+	f := file{name: name, err: t.flaw}
+	var raw []byte
+	if f.err == nil {
+		d.reads++
+		raw, f.err = textfile.ReadRaw(filepath.Join(d.path, t.base))
+		stamp, err := os.Stat(filepath.Join(d.path, t.base))
+		if err != nil {
+			stamp = nil
+		}
+		if !sameStamp(t.stamp, stamp) {
+			t.stamp, t.since = stamp, now
+			return f, false
+		}
 	}
-	values, err := Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	sum, fault := sha256.Sum256(raw), text(f.err)
+	same := t.reported && t.sum == sum && t.fault == fault
+	t.due, t.read, t.reported, t.sum, t.fault = false, now, true, sum, fault
+	if f.err != nil && t.flaw == nil {
+		t.due, t.since = true, now // another program may hold it, and no stamp says when it lets go
 	}
-	return values, nil
+	if same {
+		return f, false
+	}
+	if f.err == nil {
+		f.values, f.err = Parse(raw)
+	}
+	return f, true
 }
 
-// Merge lays over onto under and returns the result.
-func Merge(under, over map[string]string) map[string]string {
-	merged := maps.Clone(under)
-	if merged == nil {
-		merged = make(map[string]string, len(over))
+// young reports whether a file that is due was written within the last age.
+func (d *dir) young(age time.Duration) bool {
+	now := time.Now()
+	for _, t := range d.files {
+		if t.due && t.stamp != nil {
+			if old := now.Sub(t.stamp.ModTime()); old >= 0 && old < age {
+				return true
+			}
+		}
 	}
-	maps.Copy(merged, over)
-	return merged
+	return false
+}
+
+// candidate is a file that stands for a name, and why it may not.
+type candidate struct {
+	base string
+	flaw error
+}
+
+// identify finds the file of each name. Of two names that differ in nothing
+// but the case of letters the lower-case one counts, which is how commands
+// write them, else the first; the other is told under its full name, and so is
+// one that an editor has given a second suffix. What editors and file managers
+// leave lying about is passed over.
+func identify(entries []os.DirEntry) map[string]candidate {
+	found := make(map[string]candidate, len(entries))
+	for _, e := range entries { // sorted: upper case before lower case
+		base := e.Name()
+		lower := strings.ToLower(base)
+		if e.IsDir() || base[0] == '.' || base[0] == '~' {
+			continue
+		}
+		if proper, is := strings.CutSuffix(lower, ".txt"); is && strings.HasSuffix(proper, Suffix) && proper != Suffix {
+			found[lower] = candidate{base, fmt.Errorf("it is not read for its second suffix; rename it to %s", proper)}
+			continue
+		}
+		name, is := strings.CutSuffix(lower, Suffix)
+		if !is || name == "" {
+			continue
+		}
+		other, twice := found[name]
+		if !twice {
+			found[name] = candidate{base: base}
+			continue
+		}
+		counts, passed := other.base, base
+		if base == lower {
+			counts, passed = base, other.base
+			found[name] = candidate{base: base}
+		}
+		found[passed] = candidate{passed, fmt.Errorf("it is not read: %s has the same name but for the case of letters; remove one", counts)}
+	}
+	return found
+}
+
+func sortByName(files []file) {
+	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
 }

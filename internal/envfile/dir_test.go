@@ -1,15 +1,15 @@
-package envfile_test
+package envfile
 
 import (
-	"context"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"sync"
+	"slices"
+	"strings"
 	"testing"
 	"time"
-
-	"dynproxy/internal/envfile"
 )
 
 func put(t *testing.T, dir, name, text string) {
@@ -19,38 +19,40 @@ func put(t *testing.T, dir, name, text string) {
 	}
 }
 
-func scan(t *testing.T, d *envfile.Dir) string {
+// scan looks and reads what is due at once.
+func scan(t *testing.T, d *dir) string {
 	t.Helper()
-	files, err := d.Scan()
+	gone, err := d.look(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
+	changed, _ := d.settled(time.Now(), 0, 1e6)
+	return inWords(append(gone, changed...))
+}
+
+func inWords(files []file) string {
 	var text string
 	for _, f := range files {
 		switch {
-		case f.Gone:
-			text += "-" + f.Name + " "
-		case f.Err != nil:
-			text += "!" + f.Name + " "
+		case f.gone:
+			text += "-" + f.name + " "
+		case f.err != nil:
+			text += "!" + f.name + " "
 		default:
-			text += f.Name + "=" + f.Values["A"] + " "
+			text += f.name + "=" + f.values["A"] + " "
 		}
 	}
 	return text
 }
 
 func TestScanReportsChangesOnly(t *testing.T) {
-	dir := t.TempDir()
-	d, err := envfile.OpenDir(dir)
+	path := t.TempDir()
+	d, err := newDir(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, dir, "One.env", "A=1")
-	put(t, dir, "two.env", "A=2")
-	put(t, dir, "readme.txt", "A=3")
-	put(t, dir, ".one.env", "A=4")
-	put(t, dir, "one.env~", "A=5")
-	os.Mkdir(filepath.Join(dir, "sub.env"), 0o700)
+	put(t, path, "One.env", "A=1")
+	put(t, path, "two.env", "A=2")
 	if got := scan(t, d); got != "one=1 two=2 " {
 		t.Errorf("first scan %q", got)
 	}
@@ -58,144 +60,301 @@ func TestScanReportsChangesOnly(t *testing.T) {
 		t.Errorf("nothing changed, but %q", got)
 	}
 	// The same length and time stamp: only the content tells.
-	info, _ := os.Stat(filepath.Join(dir, "two.env"))
-	put(t, dir, "two.env", "A=9")
-	os.Chtimes(filepath.Join(dir, "two.env"), info.ModTime(), info.ModTime())
-	os.Remove(filepath.Join(dir, "One.env"))
+	info, _ := os.Stat(filepath.Join(path, "two.env"))
+	put(t, path, "two.env", "A=9")
+	os.Chtimes(filepath.Join(path, "two.env"), info.ModTime(), info.ModTime())
+	os.Remove(filepath.Join(path, "One.env"))
 	if got := scan(t, d); got != "-one two=9 " {
 		t.Errorf("second scan %q", got)
 	}
-	put(t, dir, "two.env", "broken")
+	put(t, path, "two.env", "broken")
 	if got := scan(t, d); got != "!two " {
 		t.Errorf("third scan %q", got)
 	}
-	d.Forget("two")
-	if got := scan(t, d); got != "!two " {
-		t.Errorf("after Forget %q", got)
+	// Another file with the same content, as a mount makes it, is no change.
+	os.Remove(filepath.Join(path, "two.env"))
+	put(t, path, "two.env", "broken")
+	if got := scan(t, d); got != "" {
+		t.Errorf("the same again, but %q", got)
+	}
+}
+
+func TestAMountThatLiesAboutTimesIsReadAgain(t *testing.T) {
+	path := t.TempDir()
+	put(t, path, "one.env", "A=1")
+	d, _ := newDir(path)
+	scan(t, d)
+	put(t, path, "one.env", "A=2")
+	d.files["one"].stamp, _ = os.Stat(filepath.Join(path, "one.env")) // as if nothing had changed
+	if got := scan(t, d); got != "" {
+		t.Errorf("the test shows nothing: %q", got)
+	}
+	later := time.Now().Add(rereadAfter + time.Second)
+	d.look(later)
+	if changed, _ := d.settled(later, settle, batch); inWords(changed) != "one=2 " {
+		t.Errorf("got %q", inWords(changed))
 	}
 }
 
 func TestScanOfAnUnreadableDirectoryReportsNothingGone(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "tenants")
-	os.Mkdir(dir, 0o700)
-	put(t, dir, "one.env", "A=1")
-	d, err := envfile.OpenDir(dir)
+	path := filepath.Join(t.TempDir(), "tenants")
+	os.Mkdir(path, 0o700)
+	put(t, path, "one.env", "A=1")
+	d, err := newDir(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	scan(t, d)
-	if err := os.Rename(dir, dir+".away"); err != nil {
+	if err := os.Rename(path, path+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if files, err := d.Scan(); err == nil || files != nil {
-		t.Errorf("files %v, error %v", files, err)
+	if gone, err := d.look(time.Now()); err == nil || gone != nil {
+		t.Errorf("gone %v, error %v", gone, err)
 	}
-	os.Rename(dir+".away", dir)
+	os.Rename(path+".away", path)
 	if got := scan(t, d); got != "" {
 		t.Errorf("back again, but %q", got)
 	}
 }
 
-func TestWriteIsWholeOrNothing(t *testing.T) {
-	dir := t.TempDir()
-	values := map[string]string{"A": `"quoted"`, "B": "plain"}
-	if err := envfile.Write(dir, "one", []string{"B", "A", "C"}, values); err != nil {
-		t.Fatal(err)
+func TestNamesAsWindowsWritesThem(t *testing.T) {
+	path := t.TempDir()
+	for _, name := range []string{
+		"desktop.ini", "Thumbs.db", "contoso.env~", ".contoso.env.swp", "contoso.env.bak", ".contoso.env.123.tmp", "~$contoso.env",
+		"#contoso.env#", ".#contoso.env", "readme.txt", ".env", "Contoso.ENV", "notes.env.txt", "copy - contoso.env",
+		"Twice.env", "twice.env", "ALSO.env", "Also.env",
+	} {
+		put(t, path, name, "A="+strings.TrimSpace(name))
 	}
-	got, err := envfile.Read(filepath.Join(dir, "one.env"))
-	if err != nil || got["A"] != `"quoted"` || got["B"] != "plain" || len(got) != 2 {
-		t.Errorf("read back %q, %v", got, err)
+	os.Mkdir(filepath.Join(path, "sub.env"), 0o700)
+	d, _ := newDir(path)
+	const want = "!Also.env !Twice.env also=ALSO.env contoso=Contoso.ENV copy - contoso=copy - contoso.env !notes.env.txt twice=twice.env "
+	if got := scan(t, d); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	if err := envfile.Write(dir, "one", []string{"A"}, map[string]string{"A": "x\ny"}); err == nil {
-		t.Error("a line break was written")
+	// A tenant whose file gets a second suffix is gone, and told.
+	os.Rename(filepath.Join(path, "Contoso.ENV"), filepath.Join(path, "contoso.env.txt"))
+	if got := scan(t, d); got != "-contoso !contoso.env.txt " {
+		t.Errorf("got %q", got)
 	}
-	entries, _ := os.ReadDir(dir)
-	if len(entries) != 1 {
-		t.Errorf("left behind: %v", entries)
-	}
-	info, _ := entries[0].Info()
-	if info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v", info.Mode())
+	// What was passed over is there when the other goes.
+	os.Remove(filepath.Join(path, "twice.env"))
+	if got := scan(t, d); got != "-Twice.env twice=Twice.env " {
+		t.Errorf("got %q", got)
 	}
 }
 
-// Readers never see a file half written, however often it is replaced.
-func TestWriteUnderReaders(t *testing.T) {
-	dir := t.TempDir()
-	values := func(n int) map[string]string {
-		return map[string]string{"A": fmt.Sprint(n), "B": fmt.Sprint(n)}
+func TestAFileThatCannotBeReadIsAFaultOfItsOwn(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Log("root reads everything: a link in a circle stands for a locked file")
 	}
-	envfile.Write(dir, "one", []string{"A", "B"}, values(0))
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for n := range 200 {
-			if err := envfile.Write(dir, "one", []string{"A", "B"}, values(n)); err != nil {
-				t.Error(err)
-			}
+	path := t.TempDir()
+	put(t, path, "good.env", "A=1")
+	if err := os.Symlink("locked.env", filepath.Join(path, "locked.env")); err != nil {
+		t.Skip("no symbolic links here")
+	}
+	d, _ := newDir(path)
+	if got := scan(t, d); got != "good=1 !locked " {
+		t.Errorf("got %q", got)
+	}
+	os.Remove(filepath.Join(path, "locked.env"))
+	put(t, path, "locked.env", "A=2")
+	if got := scan(t, d); got != "locked=2 " {
+		t.Errorf("got %q", got)
+	}
+}
+
+// writer changes one file the way that editors, shells and copiers do. Each
+// call of the next step leaves the file as a reader may find it.
+func writer(t *testing.T, path, to string, random *rand.Rand) []func() {
+	write := func(flag int, text string) {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|flag, 0o600)
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	for range 4 {
-		wg.Go(func() {
-			for range 200 {
-				got, err := envfile.Read(filepath.Join(dir, "one.env"))
-				if err != nil || got["A"] != got["B"] {
-					t.Errorf("read %q, %v", got, err)
+		f.WriteString(text)
+		f.Close()
+	}
+	var steps []func()
+	inPieces := func() {
+		for left := to; left != ""; {
+			n := 1 + random.IntN(len(left))
+			piece := left[:n]
+			steps = append(steps, func() { write(os.O_APPEND, piece) })
+			left = left[n:]
+		}
+	}
+	switch random.IntN(4) {
+	case 0: // shells: >, and then piece by piece
+		steps = append(steps, func() { write(os.O_TRUNC, "") })
+		inPieces()
+	case 1: // editors: away, and anew
+		steps = append(steps, func() { os.Remove(path) })
+		inPieces()
+	case 2: // written beside it and renamed
+		steps = append(steps, func() {
+			os.WriteFile(path+".tmp", []byte(to), 0o600)
+			os.Rename(path+".tmp", path)
+		})
+	case 3: // in place, and cut to length last
+		steps = append(steps, func() { write(0, to[:len(to)/2]) }, func() { write(0, to) }, func() { os.Truncate(path, int64(len(to))) })
+	}
+	return steps
+}
+
+// However a file is written and whenever it is looked at, what takes effect is
+// what it held before or what it holds after, whole.
+func TestNoHalfWrittenFileTakesEffect(t *testing.T) {
+	states := []string{
+		"A=webform\nREAD_ONLY=true\nTENANTS=contoso\n", "A=webform\nTENANTS=contoso,fabrikam\nREAD_ONLY=true\nMETHODS=GET\n",
+		"A=webform\n", "READ_ONLY=true\nA=webform\n",
+	}
+	parsed := make([]map[string]string, len(states))
+	for i, s := range states {
+		parsed[i], _ = Parse([]byte(s))
+	}
+	for seed := range uint64(150) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		path := t.TempDir()
+		d, _ := newDir(path)
+		clock := time.Now()
+		put(t, path, "x.env", states[0])
+		d.look(clock)
+		d.settled(clock, 0, batch)
+		effective, before := parsed[0], parsed[0]
+		for range 6 {
+			to := random.IntN(len(states))
+			for _, step := range writer(t, filepath.Join(path, "x.env"), states[to], random) {
+				step()
+				for range random.IntN(3) { // looks come at any time; a writer pauses for less than settle
+					clock = clock.Add(time.Duration(random.IntN(int(settle / 4))))
+					effective = advance(t, d, clock, effective)
+					if effective != nil && !maps.Equal(effective, before) && !maps.Equal(effective, parsed[to]) {
+						t.Fatalf("seed %d: %v is in effect, between %v and %v", seed, effective, before, parsed[to])
+					}
 				}
 			}
-		})
+			effective = advance(t, d, clock.Add(time.Millisecond), effective)
+			clock = clock.Add(settle + 2*time.Millisecond)
+			if effective = advance(t, d, clock, effective); !maps.Equal(effective, parsed[to]) {
+				t.Fatalf("seed %d: %v is in effect, not %v", seed, effective, parsed[to])
+			}
+			before = parsed[to]
+		}
 	}
-	wg.Wait()
 }
 
-func TestWatchSeesEveryWayOfReplacing(t *testing.T) {
-	dir := t.TempDir()
-	d, err := envfile.OpenDir(dir)
+// advance returns what is in effect after a look at a moment; nil for nothing.
+func advance(t *testing.T, d *dir, now time.Time, effective map[string]string) map[string]string {
+	t.Helper()
+	gone, err := d.look(now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	seen := make(chan envfile.File, 100)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		d.Watch(ctx, func(files []envfile.File) {
-			for _, f := range files {
-				seen <- f
-			}
-		}, func(err error) { t.Error(err) })
-	})
-	defer wg.Wait()
-	defer cancel()
-	await := func(what string, ok func(envfile.File) bool) {
-		t.Helper()
-		deadline := time.After(10 * time.Second)
-		for {
-			select {
-			case f := <-seen:
-				if ok(f) {
-					return
-				}
-			case <-deadline:
-				t.Fatalf("%s was not seen", what)
+	if len(gone) > 0 {
+		effective = nil
+	}
+	changed, _ := d.settled(now, settle, batch)
+	for _, f := range changed {
+		if f.err == nil {
+			effective = f.values
+		}
+	}
+	return effective
+}
+
+// Ten thousand changed files are read once each, and a removal is known before
+// any of them is.
+func TestManyChangesCostOneReadEachAndARemovalWaitsForNone(t *testing.T) {
+	const files = 10_000
+	path := t.TempDir()
+	for i := range files {
+		put(t, path, fmt.Sprintf("t%d.env", i), "A=1")
+	}
+	d, _ := newDir(path)
+	clock := time.Now()
+	d.look(clock)
+	d.settled(clock, 0, files)
+	if d.reads != files {
+		t.Fatalf("%d reads at the start", d.reads)
+	}
+	for i := range files {
+		put(t, path, fmt.Sprintf("t%d.env", i), "A=22")
+	}
+	os.Remove(filepath.Join(path, "t7.env"))
+	d.reads = 0
+	gone, err := d.look(clock.Add(time.Millisecond))
+	if err != nil || inWords(gone) != "-t7 " || d.reads != 0 {
+		t.Errorf("gone %q after %d reads, %v", inWords(gone), d.reads, err)
+	}
+	clock = clock.Add(settle + time.Second)
+	var rounds, changed int
+	for again := time.Duration(0); again == 0; rounds++ {
+		var some []file
+		some, again = d.settled(clock, settle, batch)
+		changed += len(some)
+		if len(some) > batch {
+			t.Fatalf("%d in one round", len(some))
+		}
+		if rounds == 3 {
+			os.Remove(filepath.Join(path, "t9.env"))
+			if gone, _ := d.look(clock); inWords(gone) != "-t9 " {
+				t.Errorf("amid the reading: gone %q", inWords(gone))
 			}
 		}
 	}
-	is := func(a string) func(envfile.File) bool {
-		return func(f envfile.File) bool { return f.Name == "one" && f.Values["A"] == a }
+	if changed < files-2 || d.reads > files {
+		t.Errorf("%d changes with %d reads in %d rounds", changed, d.reads, rounds)
 	}
+	d.reads = 0
+	d.look(clock.Add(time.Second))
+	d.settled(clock.Add(time.Second), settle, files)
+	if d.reads != 0 {
+		t.Errorf("%d reads though nothing changed", d.reads)
+	}
+}
 
-	put(t, dir, "one.env", "A=1")
-	await("a new file", is("1"))
-	put(t, dir, "one.env", "A=2")
-	await("a file written in place", is("2"))
-	envfile.Write(dir, "one", []string{"A"}, map[string]string{"A": "3"})
-	await("a file renamed into place", is("3"))
-	os.Remove(filepath.Join(dir, "one.env"))
-	put(t, dir, "target", "A=4")
-	if err := os.Symlink(filepath.Join(dir, "target"), filepath.Join(dir, "one.env")); err == nil {
-		await("a symbolic link", is("4"))
-		put(t, dir, "target", "A=5")
-		await("a change behind a symbolic link", is("5"))
+func TestSpellingsAreWrittenFirstAndRemovedThen(t *testing.T) {
+	path := t.TempDir()
+	put(t, path, "Contoso.env", "A=1")
+	put(t, path, "CONTOSO.ENV", "A=2")
+	keys := []string{"A"}
+	if err := Create(path, "contoso", keys, map[string]string{"A": "3"}); err == nil {
+		t.Error("created though there")
 	}
-	os.Remove(filepath.Join(dir, "one.env"))
-	await("a removed file", func(f envfile.File) bool { return f.Gone })
+	// What cannot be written leaves everything as it was.
+	if err := Replace(path, "contoso", keys, map[string]string{"A": "x\ny"}); err == nil || len(list(t, path)) != 2 {
+		t.Errorf("%v, left %v", err, list(t, path))
+	}
+	if err := Replace(path, "contoso", keys, map[string]string{"A": "3"}); err != nil || !slices.Equal(list(t, path), []string{"contoso.env"}) {
+		t.Errorf("%v, left %v", err, list(t, path))
+	}
+	// A crash between the two leaves the new one in force.
+	put(t, path, "Contoso.env", "A=1")
+	d, _ := newDir(path)
+	if got := scan(t, d); got != "!Contoso.env contoso=3 " {
+		t.Errorf("after a crash %q", got)
+	}
+	if values, err := Load(path, "CONTOSO"); err != nil || values["A"] != "3" {
+		t.Errorf("loaded %v, %v", values, err)
+	}
+	if err := Remove(path, "Contoso"); err != nil || len(list(t, path)) != 0 {
+		t.Errorf("%v, left %v", err, list(t, path))
+	}
+	if err := Remove(path, "contoso"); err != ErrNoFile {
+		t.Errorf("removed twice: %v", err)
+	}
+}
+
+func list(t *testing.T, path string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
 }

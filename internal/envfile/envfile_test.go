@@ -1,4 +1,4 @@
-package envfile_test
+package envfile
 
 import (
 	"maps"
@@ -6,14 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"dynproxy/internal/envfile"
 	"dynproxy/internal/secret"
 )
 
 func TestParse(t *testing.T) {
 	text := "\xef\xbb\xbf# a comment\r\nORG_URL = https://contoso.crm.dynamics.com \r\n\r\n" +
 		"export CLIENT_SECRET=a#b$c=d\\e~\nQUOTED=\" kept \"\nSINGLE='x'\nEMPTY=\nODD=\"half"
-	got, err := envfile.Parse([]byte(text))
+	got, err := Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,9 +33,9 @@ func TestParseRefuses(t *testing.T) {
 		"twice":               "A=s3cret\nA=s3cret2",
 		"unmarked UTF-16":     "A\x00=\x00s\x00",
 		"NUL":                 "A=s3cret\x00s3cret",
-		"too large":           "A=s3cret" + strings.Repeat("x", envfile.MaxSize),
+		"too large":           "A=s3cret" + strings.Repeat("x", MaxSize),
 	} {
-		_, err := envfile.Parse([]byte(text))
+		_, err := Parse([]byte(text))
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		} else if strings.Contains(err.Error(), "s3cret") {
@@ -46,7 +45,7 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func TestParseTellsEveryLineThatIsWrong(t *testing.T) {
-	_, err := envfile.Parse([]byte("A=1\rB\rA=2\r\nC D=3"))
+	_, err := Parse([]byte("A=1\rB\rA=2\r\nC D=3"))
 	if want := "line 2 is not NAME=value\nline 3 sets A a second time\nline 4 is not NAME=value"; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -56,7 +55,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("A=1\nB='2'\n#c\nexport D=\"x\""))
 	f.Add([]byte("\xef\xbb\xbfA=\r\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		values, err := envfile.Parse(text)
+		values, err := Parse(text)
 		if err != nil && values != nil {
 			t.Error("values beside an error")
 		}
@@ -81,7 +80,7 @@ type sample struct {
 }
 
 func TestDecodeNamesEveryFaultAndNoValue(t *testing.T) {
-	_, faults := envfile.Decode[sample](map[string]string{
+	_, faults := Decode[sample](map[string]string{
 		"WAIT": "v4lue", "COUNT": "v4lue", "RATIO": "v4lue", "ON": "v4lue", "KEY": "v4lue",
 	}, "P_")
 	if len(faults) != 4 {
@@ -99,14 +98,14 @@ func TestDecodeNamesEveryFaultAndNoValue(t *testing.T) {
 }
 
 func TestDecode(t *testing.T) {
-	got, faults := envfile.Decode[sample](map[string]string{"COUNT": "7", "KEY": "a,b=$c", "ON": "", "RATIO": ""}, "")
+	got, faults := Decode[sample](map[string]string{"COUNT": "7", "KEY": "a,b=$c", "ON": "", "RATIO": ""}, "")
 	if faults != nil {
 		t.Fatal(faults)
 	}
 	if got.Wait != 3*time.Second || got.Count != 7 || got.Key.Reveal() != "a,b=$c" {
 		t.Errorf("got %+v", got)
 	}
-	if unknown := envfile.Unknown[sample](map[string]string{"COUNT": "1", "CUONT": "1"}); len(unknown) != 1 || unknown[0] != "CUONT" {
+	if unknown := Unknown[sample](map[string]string{"COUNT": "1", "CUONT": "1"}); len(unknown) != 1 || unknown[0] != "CUONT" {
 		t.Errorf("unknown %q", unknown)
 	}
 }

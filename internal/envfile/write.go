@@ -1,0 +1,156 @@
+package envfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"dynproxy/internal/textfile"
+)
+
+// ErrNoFile is the error for a name that no file holds.
+var ErrNoFile = errors.New("there is no file of that name")
+
+// Load returns the values of the file in dir that holds name, in any case of
+// letters. The error is ErrNoFile when there is none.
+func Load(dir, name string) (map[string]string, error) {
+	paths, err := spellings(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	if len(paths) == 0 {
+		return nil, ErrNoFile
+	}
+	return Read(paths[0])
+}
+
+// Create writes values into dir/<name>.env in the order of keys, unless a file
+// holds name already, in any case of letters: then the error is fs.ErrExist.
+func Create(dir, name string, keys []string, values map[string]string) error {
+	text, err := render(keys, values)
+	if err != nil {
+		return err
+	}
+	paths, err := spellings(dir, name)
+	if err == nil && len(paths) > 0 {
+		err = &fs.PathError{Op: "create", Path: paths[0], Err: fs.ErrExist}
+	}
+	if err != nil {
+		return err
+	}
+	return textfile.Create(filepath.Join(dir, name+Suffix), text)
+}
+
+// Replace writes values into dir/<name>.env in the order of keys, whole or not
+// at all, and only then removes files that hold name in other letters of case.
+func Replace(dir, name string, keys []string, values map[string]string) error {
+	text, err := render(keys, values)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, name+Suffix)
+	if err := textfile.Replace(path, text); err != nil {
+		return err
+	}
+	written, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	paths, err := spellings(dir, name)
+	if err != nil {
+		return err
+	}
+	for _, other := range paths {
+		// Where case does not count, the other name is the same file.
+		if info, err := os.Stat(other); err == nil && !os.SameFile(info, written) {
+			if err := os.Remove(other); err != nil {
+				return fmt.Errorf("%s is written, but the older %s is still there: %w", path, other, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Remove deletes every file in dir that holds name, in any case of letters.
+// The error is ErrNoFile when there is none.
+func Remove(dir, name string) error {
+	paths, err := spellings(dir, name)
+	if err != nil {
+		return err
+	}
+	if len(paths) == 0 {
+		return ErrNoFile
+	}
+	// The one that counts goes last, so that no other takes its place.
+	for i := len(paths) - 1; i >= 0; i-- {
+		if err := os.Remove(paths[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// spellings returns the paths of the files in dir that hold name, the one that
+// counts first.
+func spellings(dir, name string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, e := range entries {
+		switch {
+		case e.IsDir() || !strings.EqualFold(e.Name(), name+Suffix):
+		case e.Name() == strings.ToLower(name)+Suffix:
+			paths = append([]string{filepath.Join(dir, e.Name())}, paths...)
+		default:
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, nil
+}
+
+func render(keys []string, values map[string]string) ([]byte, error) {
+	var text strings.Builder
+	for _, key := range keys {
+		value, ok := values[key]
+		if !ok {
+			continue
+		}
+		if strings.ContainsAny(value, "\r\n\x00\ufeff") || strings.TrimSpace(value) != value {
+			return nil, fmt.Errorf("%s cannot hold line breaks or begin or end with a space", key)
+		}
+		if unquote(value) != value {
+			value = `"` + value + `"`
+		}
+		fmt.Fprintf(&text, "%s=%s\n", key, value)
+	}
+	return []byte(text.String()), nil
+}
+
+// Read reads and parses one file.
+func Read(path string) (map[string]string, error) {
+	text, err := textfile.ReadRaw(path)
+	if err != nil {
+		return nil, err
+	}
+	values, err := Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return values, nil
+}
+
+// Merge lays over onto under and returns the result.
+func Merge(under, over map[string]string) map[string]string {
+	merged := maps.Clone(under)
+	if merged == nil {
+		merged = make(map[string]string, len(over))
+	}
+	maps.Copy(merged, over)
+	return merged
+}
