@@ -60,6 +60,12 @@ type AllowedHosts struct {
 	named     []string
 }
 
+// AnyHost allows every host: to judge the rest of the settings where those
+// about hosts are wrong.
+func AnyHost() *AllowedHosts {
+	return &AllowedHosts{microsoft: func(string) bool { return true }}
+}
+
 // OrganizationHosts allows the organizations of Microsoft's clouds, and named:
 // hosts or "*.suffix" patterns, each with a port when it is not 443 (":*" for
 // any port).

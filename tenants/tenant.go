@@ -4,13 +4,13 @@ package tenants
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"dynproxy/internal/envfile"
-	"dynproxy/internal/secret"
 )
 
 // Tenant is one customer: an organization, and how calls to it are made. It is
@@ -54,33 +54,6 @@ func (t *Tenant) Explicit(setting string) bool {
 
 // OrgHost returns the host[:port] of the organization.
 func (t *Tenant) OrgHost() string { return strings.TrimPrefix(t.Org, "https://") }
-
-// Registration is an app registration and its credential, as the settings
-// give it: of Secret, SecretFile, CertificateFile, FederatedTokenFile and
-// ManagedIdentity one is used. SecretNext and SecretNextFile go with a secret.
-type Registration struct {
-	ClientID           string
-	Secret             secret.Text
-	SecretFile         string
-	SecretNext         secret.Text
-	SecretNextFile     string
-	CertificateFile    string
-	FederatedTokenFile string
-	ManagedIdentity    string
-}
-
-// Credentials are the settings of a Registration. The same ones name the
-// proxy's own registration and that of a tenant.
-type Credentials struct {
-	ClientID              string      `env:"CLIENT_ID"`
-	ClientSecret          secret.Text `env:"CLIENT_SECRET"`
-	ClientSecretFile      string      `env:"CLIENT_SECRET_FILE"`
-	ClientSecretNext      secret.Text `env:"CLIENT_SECRET_NEXT"`
-	ClientSecretNextFile  string      `env:"CLIENT_SECRET_NEXT_FILE"`
-	ClientCertificateFile string      `env:"CLIENT_CERTIFICATE_FILE"`
-	FederatedTokenFile    string      `env:"FEDERATED_TOKEN_FILE"`
-	ManagedIdentity       string      `env:"MANAGED_IDENTITY"`
-}
 
 // settings is a tenant's file, by the names of its variables.
 type settings struct {
@@ -131,6 +104,7 @@ var (
 	idPattern       = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.-]*$`) // a GUID or a domain; what may stand in a URL's path unescaped
 	loginReserved   = []string{"common", "organizations", "consumers"}
 	limitsModes     = []string{"enforce", "report", "off"}
+	examples        = regexp.MustCompile(`(?i)[<>{}]|^(https://)?(your[-_]?(org|organization|company|tenant)|org-?name|organization)\.`)
 	secretDateForms = []string{time.DateOnly, time.RFC3339}
 )
 
@@ -148,18 +122,16 @@ func (r *Rules) CheckDefaults(prefix string) envfile.Faults {
 	for _, name := range envfile.Unknown[settings](r.Defaults) {
 		faults.Add(prefix+name, "is not a setting of a tenant; one of %s", strings.Join(envfile.Names[settings](), ", "))
 	}
+	common := maps.Clone(r.Defaults)
 	for _, name := range []string{"ORG_URL", "HOSTS"} {
-		if _, set := r.Defaults[name]; set {
+		if _, set := common[name]; set {
 			faults.Add(prefix+name, "belongs to one tenant and cannot be a default for all")
+			delete(common, name)
 		}
 	}
-	if len(faults) > 0 {
-		return faults
-	}
-	s, faults := envfile.Decode[settings](r.Defaults, prefix)
-	if len(faults) == 0 {
-		r.build(s, prefix, &faults)
-	}
+	s, decode := envfile.Decode[settings](common, prefix)
+	faults = append(faults, decode...)
+	r.build(s, prefix, &faults)
 	return faults
 }
 
@@ -190,9 +162,6 @@ func (r *Rules) Read(name string, values map[string]string) (*Tenant, error) {
 	merged := envfile.Merge(r.Defaults, values)
 	s, decode := envfile.Decode[settings](merged, "")
 	faults = append(faults, decode...)
-	if len(decode) > 0 {
-		return nil, faults
-	}
 	t := r.build(s, "", &faults)
 	t.Name = name
 	for setting, value := range merged {
@@ -221,6 +190,10 @@ func hasCredential(values map[string]string) bool {
 func (r *Rules) place(t *Tenant, s settings, faults *envfile.Faults) {
 	if s.OrgURL == "" {
 		faults.Add("ORG_URL", "is missing: the organization's address, such as https://contoso.crm.dynamics.com")
+		return
+	}
+	if examples.MatchString(s.OrgURL) {
+		faults.Add("ORG_URL", "is still an example; put the organization's own address there (Power Platform admin center, Environments, Environment URL)")
 		return
 	}
 	org, err := Origin(s.OrgURL)
@@ -333,42 +306,4 @@ func readDate(text string, fault func(name, cure string, args ...any)) time.Time
 	}
 	fault("SECRET_EXPIRES", "must be a date such as 2027-03-31")
 	return time.Time{}
-}
-
-// Registration checks that the credentials name one way to prove the app's
-// identity and no more, and returns them. Without any it is the empty
-// Registration.
-func (c Credentials) Registration(prefix string, faults *envfile.Faults) Registration {
-	type way struct {
-		variable string
-		set      bool
-	}
-	var used []string
-	for _, w := range []way{
-		{"CLIENT_SECRET", !c.ClientSecret.Empty()}, {"CLIENT_SECRET_FILE", c.ClientSecretFile != ""},
-		{"CLIENT_CERTIFICATE_FILE", c.ClientCertificateFile != ""}, {"FEDERATED_TOKEN_FILE", c.FederatedTokenFile != ""},
-		{"MANAGED_IDENTITY", c.ManagedIdentity != ""},
-	} {
-		if w.set {
-			used = append(used, prefix+w.variable)
-		}
-	}
-	if len(used) > 1 {
-		faults.Add(strings.Join(used, " and "), "exclude each other: set one")
-	}
-	next := !c.ClientSecretNext.Empty() || c.ClientSecretNextFile != ""
-	if next && c.ClientSecret.Empty() && c.ClientSecretFile == "" {
-		faults.Add(prefix+"CLIENT_SECRET_NEXT", "goes with a secret: set %sCLIENT_SECRET or %sCLIENT_SECRET_FILE too", prefix, prefix)
-	}
-	if c.ClientID != "" && !idPattern.MatchString(c.ClientID) {
-		faults.Add(prefix+"CLIENT_ID", "must be the application (client) id of the app registration, a GUID")
-	}
-	if c.ClientID != "" && len(used) == 0 {
-		faults.Add(prefix+"CLIENT_SECRET", "is missing: set it, or one of CLIENT_SECRET_FILE, CLIENT_CERTIFICATE_FILE, FEDERATED_TOKEN_FILE, MANAGED_IDENTITY")
-	}
-	return Registration{
-		ClientID: c.ClientID, Secret: c.ClientSecret, SecretFile: c.ClientSecretFile,
-		SecretNext: c.ClientSecretNext, SecretNextFile: c.ClientSecretNextFile,
-		CertificateFile: c.ClientCertificateFile, FederatedTokenFile: c.FederatedTokenFile, ManagedIdentity: c.ManagedIdentity,
-	}
 }

@@ -33,13 +33,17 @@ type app struct {
 
 // newApp builds what commands share. What it starts ends with close.
 func newApp(cfg *config, log zerolog.Logger) (*app, error) {
+	var faults envfile.Faults
 	book, err := tenants.Open(cfg.list, cfg.TenantsDir, cfg.rules)
 	if err != nil {
-		return nil, fmt.Errorf("open the book of tenants: %w", err)
+		faults.Add(prefix+"TENANTS_DIR", "cannot be used: %v", err)
 	}
 	out, err := waysOut(cfg)
 	if err != nil {
-		return nil, err
+		if err = together(&faults, err); err != nil {
+			return nil, err
+		}
+		out = &ways{} // what else is wrong is still to be told
 	}
 	key, lasting, err := linkKey(cfg)
 	if err != nil {
@@ -52,9 +56,25 @@ func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 		ConsentLink: a.entraLink, Log: log,
 	})
 	if err != nil {
-		return nil, credentialFault(cfg.registration, err)
+		together(&faults, credentialFault(cfg.registration, err))
 	}
-	return a, nil
+	if len(faults) == 0 {
+		return a, nil
+	}
+	if a.tokens != nil {
+		a.close()
+	}
+	return nil, faults
+}
+
+// together adds err to faults if it consists of such, and returns it otherwise.
+func together(faults *envfile.Faults, err error) error {
+	more, are := errors.AsType[envfile.Faults](err)
+	*faults = append(*faults, more...)
+	if are {
+		return nil
+	}
+	return err
 }
 
 func (a *app) close() { a.tokens.Close() }

@@ -63,13 +63,9 @@ func (w *cli) callerAdd(name string, sets []string) error {
 	if name, err = callers.ValidName(name); err != nil {
 		return &usageError{err}
 	}
-	settings := make(map[string]string)
-	for _, set := range sets {
-		setting, value, ok := strings.Cut(set, "=")
-		if !ok {
-			return &usageError{fmt.Errorf("--set takes NAME=VALUE")}
-		}
-		settings[setting] = value
+	settings, err := readSets(sets)
+	if err != nil {
+		return err
 	}
 	key, err := callers.Add(dir, name, settings)
 	if err != nil {

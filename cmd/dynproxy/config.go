@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"net"
 	"net/netip"
 	"net/url"
@@ -106,6 +106,9 @@ func loadConfig(environ map[string]string) (*config, error) {
 	c.readHosts(&faults, defaults)
 	c.readTenants(&faults)
 	c.registration = c.Credentials.Registration(prefix, &faults)
+	if secret.Placeholder(c.ClientID) && strings.Contains(c.Tenants, "contoso.crm.dynamics.com") {
+		faults.Add(prefix+"TENANTS", "still lists the example's tenants; put your own there")
+	}
 	if c.registration.ClientID == "" {
 		faults.Add(prefix+"CLIENT_ID", "is missing: the application (client) id of a multi-tenant Entra app registration")
 	}
@@ -123,15 +126,18 @@ func (c *config) readHosts(faults *envfile.Faults, defaults map[string]string) {
 	orgs, err := tenants.OrganizationHosts(c.AllowedOrgHosts)
 	if err != nil {
 		faults.Add(prefix+"ALLOWED_ORG_HOSTS", "%v", err)
-		orgs, _ = tenants.OrganizationHosts(nil)
+		orgs = tenants.AnyHost()
 	}
 	logins, err := tenants.LoginHosts(c.AllowedLoginHosts)
 	if err != nil {
 		faults.Add(prefix+"ALLOWED_LOGIN_HOSTS", "%v", err)
-		logins, _ = tenants.LoginHosts(nil)
+		logins = tenants.AnyHost()
 	}
 	c.rules = &tenants.Rules{Organizations: orgs, Logins: logins, Defaults: defaults}
-	*faults = append(*faults, c.rules.CheckDefaults(prefix+"TENANT_")...)
+	if wrong := c.rules.CheckDefaults(prefix + "TENANT_"); len(wrong) > 0 {
+		*faults = append(*faults, wrong...)
+		c.rules.Defaults = nil // each tenant would tell of them again
+	}
 }
 
 // readTenants reads TENANTS: name=address, separated by commas.
@@ -148,15 +154,12 @@ func (c *config) readTenants(faults *envfile.Faults) {
 		name = strings.TrimSpace(name)
 		if !ok {
 			faults.Add(prefix+"TENANTS", "must list name=https://organization.crm.dynamics.com, separated by commas")
-			return
+			continue
 		}
 		if _, twice := c.list[name]; twice {
 			faults.Add(prefix+"TENANTS", "lists %q twice", name)
 		}
 		c.list[name] = address
-	}
-	if len(*faults) > 0 {
-		return
 	}
 	// The book says what is wrong with each; a directory is read when it is opened.
 	if _, err := tenants.Open(c.list, "", c.rules); err != nil {
@@ -351,12 +354,20 @@ func dedupe(faults envfile.Faults) envfile.Faults {
 // which wins. Of the files, the later wins.
 func environment(environ, files []string) (map[string]string, error) {
 	merged := make(map[string]string)
+	var faults envfile.Faults
 	for _, path := range files {
 		values, err := envfile.Read(path)
-		if err != nil {
-			return nil, envfile.Faults{{Variable: "--env-file", Cure: fmt.Sprintf("cannot be read: %v", err)}}
+		lines, wrong := errors.AsType[envfile.Faults](err)
+		for _, line := range lines {
+			faults.Add("--env-file", "%s: %s", path, line)
+		}
+		if err != nil && !wrong {
+			faults.Add("--env-file", "%v", err)
 		}
 		merged = envfile.Merge(merged, values)
+	}
+	if len(faults) > 0 {
+		return nil, faults
 	}
 	for _, entry := range environ {
 		if name, value, ok := strings.Cut(entry, "="); ok {

@@ -59,6 +59,9 @@ func TestEveryFaultIsToldAndNoSecret(t *testing.T) {
 		"half of TLS":          {with("TLS_CERT_FILE=x"), []string{"DYNPROXY_TLS_CERT_FILE and DYNPROXY_TLS_KEY_FILE go together"}},
 		"no port":              {with("LISTEN=localhost"), []string{"must be host:port"}},
 		"public address":       {with("PUBLIC_URL=crm.example.com"), []string{"DYNPROXY_PUBLIC_URL must be"}},
+		"placeholders":         {with("CLIENT_ID=<application id of an app>", "CLIENT_SECRET=your-client-secret", "TENANTS=contoso=https://<org>.crm.dynamics.com"), []string{"CLIENT_ID is still the example's", "CLIENT_SECRET is still the example's", "ORG_URL is still an example"}},
+		"a secret's id":        {with("CLIENT_SECRET=7f6e2a10-2b7c-4d1e-9a4f-0c1b2d3e4f50"), []string{"CLIENT_SECRET is a GUID, and so the secret's id"}},
+		"tenants too":          {with("LISTEN=x", "LOG_LEVEL=x", "TENANT_RATE=x", "ALLOWED_ORG_HOSTS=https://x", "TENANTS=a=http://a,b,c=https://c.crm.dynamics.com,d d=https://d.crm.dynamics.com"), []string{"LISTEN must", "LOG_LEVEL must", "TENANT_RATE must", "ALLOWED_ORG_HOSTS must", `"a": ORG_URL must begin`, "must list name=", `"d d": the file's name`}},
 		"next alone":           {with("CLIENT_SECRET=", "CLIENT_SECRET_NEXT=s3cret"), []string{"CLIENT_SECRET_NEXT goes with"}},
 	} {
 		_, err := loadConfig(c.settings)
@@ -75,6 +78,50 @@ func TestEveryFaultIsToldAndNoSecret(t *testing.T) {
 		if strings.Contains(faults.Error(), "s3cret") {
 			t.Errorf("%s: the faults tell a value:\n%v", name, faults)
 		}
+	}
+}
+
+// Every setting wrong at once: each is told, and none twice.
+func TestNoFaultIsToldTwice(t *testing.T) {
+	everything := map[string]string{prefix + "TENANTS": "a=http://a,a=http://a"}
+	for _, name := range envfile.Names[settings]() {
+		if name != "TENANTS" && name != "TENANTS_DIR" && name != "LOG_LEVEL" {
+			everything[prefix+name] = "\x01?"
+		}
+	}
+	for _, name := range tenants.SettingNames() {
+		everything[prefix+"TENANT_"+name] = "\x01?"
+	}
+	_, err := loadConfig(everything)
+	faults, _ := errors.AsType[envfile.Faults](err)
+	told := make(map[string]bool)
+	for _, f := range faults {
+		if told[f.Variable] && f.Variable != prefix+"TENANTS" {
+			t.Errorf("%s is told twice:\n%v", f.Variable, faults)
+		}
+		told[f.Variable] = true
+	}
+	for _, name := range []string{"LISTEN", "OPS_LISTEN", "DRAIN_DELAY", "HEADER_TIMEOUT", "MAX_STREAMS", "MAX_URL_BYTES", "MAX_HEADER_BYTES", "TENANT_RATE", "TENANT_QUEUE_WAIT", "TENANT_LIMITS", "TENANTS", "ALLOW_CIDRS", "SECRET_EXPIRES"} {
+		if !told[prefix+name] {
+			t.Errorf("%s is not told:\n%v", name, faults)
+		}
+	}
+}
+
+func TestEveryLineOfEveryEnvFileIsTold(t *testing.T) {
+	dir := t.TempDir()
+	os.WriteFile(dir+"/a", []byte("\xff\xfeA\x00\n\x00B\x00"), 0o600)
+	os.WriteFile(dir+"/b", []byte("A=1\rA=2\rC"), 0o600)
+	_, err := environment(nil, []string{dir + "/a", dir + "/none", dir + "/b", dir})
+	faults, _ := errors.AsType[envfile.Faults](err)
+	want := []string{"/a: line 1 is not", "/a: line 2 is not", "/none cannot be read", "/b: line 2 sets A a second", "/b: line 3 is not", "is a directory"}
+	for _, w := range want {
+		if !strings.Contains(faults.Error(), w) {
+			t.Errorf("%q is not in\n%v", w, faults)
+		}
+	}
+	if len(faults) != len(want) {
+		t.Errorf("%d faults:\n%v", len(faults), faults)
 	}
 }
 
@@ -103,8 +150,8 @@ func TestUnknownVariablesAreTold(t *testing.T) {
 
 var assignment = regexp.MustCompile(`(?m)^#?(DYNPROXY_[A-Z_]+|HTTPS_PROXY|NO_PROXY)=(.*)$`)
 
-// The example must load as it is, name every setting, and give the defaults
-// that are the program's.
+// The example must load once its placeholders are replaced, and not before;
+// name every setting, and give the defaults that are the program's.
 func TestTheExampleIsWhole(t *testing.T) {
 	text, err := os.ReadFile("../../config.example.env")
 	if err != nil {
@@ -114,6 +161,17 @@ func TestTheExampleIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, err = loadConfig(values)
+	faults, _ := errors.AsType[envfile.Faults](err)
+	for _, name := range []string{"CLIENT_ID is still", "CLIENT_SECRET is still", "TENANTS still"} {
+		if !strings.Contains(faults.Error(), prefix+name) {
+			t.Errorf("untouched, it does not say %q: %v", name, err)
+		}
+	}
+	if len(faults) != 3 {
+		t.Errorf("untouched: %v", err)
+	}
+	values[prefix+"CLIENT_ID"], values[prefix+"CLIENT_SECRET"] = least()[prefix+"CLIENT_ID"], "s3cret"
 	if _, err := loadConfig(values); err != nil {
 		t.Fatal(err)
 	}

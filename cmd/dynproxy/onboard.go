@@ -135,7 +135,7 @@ func (w *cli) ensureTenant(p *teller, name, orgURL string, sets []string) error 
 	}
 	quiet := *w
 	quiet.stdout = io.Discard
-	if err := quiet.tenantAdd(name, orgURL, sets); err != nil {
+	if err := quiet.tenantAdd(name, orgURL, sets, false); err != nil {
 		return err
 	}
 	p.tell(onboard.Step{Step: "settings", State: "done", Text: name + " is " + asked.Org + "; a running proxy knows it within a second"})

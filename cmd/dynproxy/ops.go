@@ -51,10 +51,19 @@ type readiness struct {
 	Faults  int    `json:"faults"` // tenants whose settings cannot be used
 
 	Spool spool.State `json:"spool"`
+
+	TenantsDir string `json:"tenants_dir,omitempty"` // why it cannot be read; what was read stays in force
+	CallersDir string `json:"callers_dir,omitempty"`
 }
 
 func (o *ops) ready(w http.ResponseWriter, r *http.Request) {
 	state := readiness{Tenants: o.server.book.Len(), Faults: len(o.server.book.Faults()), Spool: o.server.spool.State()}
+	if err := o.server.book.DirectoryFault(); err != nil {
+		state.TenantsDir = err.Error()
+	}
+	if err := o.server.callers.DirectoryFault(); err != nil {
+		state.CallersDir = err.Error()
+	}
 	switch {
 	case o.draining.Load():
 		state.Reason = "draining"

@@ -25,6 +25,7 @@ import (
 	"dynproxy/internal/httpguard"
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/secret"
 	"dynproxy/internal/spool"
 	"dynproxy/internal/status"
 	"dynproxy/internal/textfile"
@@ -74,13 +75,21 @@ type server struct {
 
 // newServer wires the proxy together. What it starts ends with close.
 func newServer(cfg *config, log zerolog.Logger) (*server, error) {
-	a, err := newApp(cfg, log)
-	if err != nil {
-		return nil, err
+	var faults envfile.Faults
+	known := openCallers(cfg, &faults)
+	if cfg.OpsPasswordFile != "" {
+		if _, err := secret.ReadFile(cfg.OpsPasswordFile); err != nil {
+			faults.Add(prefix+"OPS_PASSWORD_FILE", "is wrong: %v", err)
+		}
 	}
-	known, err := openCallers(cfg)
+	a, err := newApp(cfg, log)
+	if err = together(&faults, err); err == nil && len(faults) > 0 {
+		err = faults
+	}
 	if err != nil {
-		a.close()
+		if a != nil {
+			a.close()
+		}
 		return nil, err
 	}
 	h := &server{app: a, callers: known, gate: &limits.Gate{}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry)}
@@ -137,8 +146,8 @@ func (h *server) run(ctx context.Context, inside, operators net.Listener) error 
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
 	defer stopWatching()
-	watchers.Go(func() { h.book.Watch(watching, h.tenantsChanged) })
-	watchers.Go(func() { h.callers.Watch(watching, h.callersChanged) })
+	watchers.Go(func() { h.book.Watch(watching, h.tenantsChanged, directoryFault(log, "TENANTS_DIR")) })
+	watchers.Go(func() { h.callers.Watch(watching, h.callersChanged, directoryFault(log, "CALLERS_DIR")) })
 	watchers.Go(func() { h.tokens.Watch(watching) })
 	watchers.Go(func() { h.sweep(watching) })
 	for name, fault := range h.book.Faults() {
@@ -254,20 +263,21 @@ func callersTLS(cfg *config) (*tls.Config, error) {
 }
 
 // openCallers opens the book of callers, and Kerberos where it is set.
-func openCallers(cfg *config) (*callers.Book, error) {
+func openCallers(cfg *config, faults *envfile.Faults) *callers.Book {
 	known, err := callers.Open(cfg.CallersDir)
 	if err != nil {
-		return nil, envfile.Faults{{Variable: prefix + "CALLERS_DIR", Cure: fmt.Sprintf("cannot be used: %v", err)}}
+		faults.Add(prefix+"CALLERS_DIR", "cannot be used: %v", err)
 	}
 	if cfg.KeytabFile == "" {
-		return known, nil
+		return known
 	}
 	acceptor, err := kerberos.Open(cfg.KeytabFile, cfg.ServicePrincipal)
 	if err != nil {
-		return nil, envfile.Faults{{Variable: prefix + "KEYTAB_FILE", Cure: fmt.Sprintf("cannot be used: %v", err)}}
+		faults.Add(prefix+"KEYTAB_FILE", "cannot be used: %v", err)
+	} else if known != nil {
+		known.Negotiate = acceptor.Accept
 	}
-	known.Negotiate = acceptor.Accept
-	return known, nil
+	return known
 }
 
 // tenantsChanged forgets what was known of tenants that changed or went.
@@ -300,6 +310,19 @@ func (h *server) callersChanged(changes []callers.Change) {
 			continue
 		}
 		h.log.Info().Str("caller", c.Name).Bool("added", c.Old == nil).Bool("removed", c.New == nil).Msg("caller changed")
+	}
+}
+
+// directoryFault tells when the directory of a setting cannot be read, and when
+// it can again.
+func directoryFault(log zerolog.Logger, setting string) func(error) {
+	return func(err error) {
+		if err == nil {
+			log.Info().Str("setting", prefix+setting).Msg("the directory can be read again")
+			return
+		}
+		log.Error().Str("setting", prefix+setting).AnErr("reason", err).
+			Msg("the directory cannot be read; everything stays as it was")
 	}
 }
 

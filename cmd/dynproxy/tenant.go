@@ -1,10 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -17,16 +16,20 @@ import (
 func (w *cli) tenant() *cobra.Command {
 	c := &cobra.Command{Use: "tenant", Short: "Edit the directory of tenants"}
 	var sets []string
+	var replace bool
 	add := &cobra.Command{
 		Use: "add NAME ORG_URL", Short: "Add a tenant, or change one",
 		Long: "Writes NAME.env into TENANTS_DIR. A running proxy takes it up within a second.\n" +
-			"The tenant's id is not asked for: the organization itself tells it.",
+			"The tenant's id is not asked for: the organization itself tells it.\n" +
+			"A name that stands for another organization is left alone, unless --replace is given.\n" +
+			"Settings: " + strings.Join(tenants.SettingNames(), ", ") + ".",
 		Example: "  dynproxy tenant add contoso https://contoso.crm.dynamics.com\n" +
 			"  dynproxy tenant add contoso https://contoso.crm.dynamics.com --set READ_ONLY=true --set RATE=20",
 		Args: cobra.ExactArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error { return w.tenantAdd(args[0], args[1], sets) },
+		RunE: func(_ *cobra.Command, args []string) error { return w.tenantAdd(args[0], args[1], sets, replace) },
 	}
 	add.Flags().StringArrayVar(&sets, "set", nil, "a further setting, `NAME=VALUE` (may be repeated)")
+	add.Flags().BoolVar(&replace, "replace", false, "allow that a name which stands gets another address")
 	c.AddCommand(add,
 		&cobra.Command{
 			Use: "list", Short: "List the tenants, and what is wrong with whose file",
@@ -75,7 +78,7 @@ func (w *cli) tenantsDir() (*config, error) {
 	return c, nil
 }
 
-func (w *cli) tenantAdd(name, orgURL string, sets []string) error {
+func (w *cli) tenantAdd(name, orgURL string, sets []string, replace bool) error {
 	c, err := w.tenantsDir()
 	if err != nil {
 		return err
@@ -87,43 +90,33 @@ func (w *cli) tenantAdd(name, orgURL string, sets []string) error {
 	if _, listed := c.list[name]; listed {
 		return &usageError{fmt.Errorf("%s is listed in %sTENANTS; change it there", name, prefix)}
 	}
-	path, err := envfile.Find(c.TenantsDir, name)
+	settings, err := readSets(sets)
 	if err != nil {
 		return err
 	}
-	values := map[string]string{}
-	if path != "" {
-		if values, err = envfile.Read(path); err != nil {
-			return fmt.Errorf("the tenant's file is wrong; mend or remove it first: %w", err)
-		}
-	}
-	values["ORG_URL"] = orgURL
-	for _, set := range sets {
-		setting, value, ok := strings.Cut(set, "=")
-		if !ok {
-			return &usageError{fmt.Errorf("--set takes NAME=VALUE")}
-		}
-		values[setting] = value
-	}
-	t, err := c.rules.Read(name, values)
+	t, changed, err := tenants.Add(c.TenantsDir, c.rules, name, orgURL, settings, replace)
 	if err != nil {
-		return err
-	}
-	values["ORG_URL"] = t.Org
-	if path != "" && !strings.HasSuffix(path, string(os.PathSeparator)+name+envfile.Suffix) {
-		if err := os.Remove(path); err != nil { // written in other letters of case
-			return err
-		}
-	}
-	if err := envfile.Write(c.TenantsDir, name, tenants.SettingNames(), values); err != nil {
 		return err
 	}
 	verb := "added"
-	if path != "" {
+	if changed {
 		verb = "changed"
 	}
 	fmt.Fprintf(w.stdout, "%s %s (%s). Next: dynproxy check %s\n", name, verb, t.Org, name)
 	return nil
+}
+
+// readSets reads what --set was given.
+func readSets(sets []string) (map[string]string, error) {
+	settings := make(map[string]string)
+	for _, set := range sets {
+		name, value, ok := strings.Cut(set, "=")
+		if !ok {
+			return nil, &usageError{fmt.Errorf("--set takes NAME=VALUE")}
+		}
+		settings[name] = value
+	}
+	return settings, nil
 }
 
 func (w *cli) tenantList() error {
@@ -140,10 +133,11 @@ func (w *cli) tenantList() error {
 		fmt.Fprintf(table, "%s\t%s\n", t.Name, t.Org)
 	}
 	table.Flush()
-	for name, fault := range book.Faults() {
-		fmt.Fprintf(w.stderr, "dynproxy: %s: %s\n", name, strings.ReplaceAll(fault.Error(), "\n", "; "))
+	faults := book.Faults()
+	for _, name := range slices.Sorted(maps.Keys(faults)) {
+		fmt.Fprintf(w.stderr, "dynproxy: %s: %s\n", name, strings.ReplaceAll(faults[name].Error(), "\n", "; "))
 	}
-	if len(book.Faults()) > 0 {
+	if len(faults) > 0 {
 		return errNotWell
 	}
 	return nil
@@ -154,14 +148,10 @@ func (w *cli) tenantRemove(name string) error {
 	if err != nil {
 		return err
 	}
-	path, err := envfile.Find(c.TenantsDir, name)
-	if err != nil {
-		return err
+	if _, listed := c.list[strings.ToLower(name)]; listed {
+		return &usageError{fmt.Errorf("%s is listed in %sTENANTS; remove it there", name, prefix)}
 	}
-	if path == "" {
-		return fmt.Errorf("there is no tenant %q in %s", name, c.TenantsDir)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := tenants.Remove(c.TenantsDir, name); err != nil {
 		return err
 	}
 	fmt.Fprintf(w.stdout, "%s removed. Its administrator withdraws the app's access in the Entra admin center, under Enterprise applications.\n", name)

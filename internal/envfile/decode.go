@@ -3,6 +3,7 @@ package envfile
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -36,7 +37,8 @@ func (f *Faults) Add(variable, cure string, args ...any) {
 
 // Decode fills a T, whose fields carry `env` tags, from values. It returns
 // every fault at once, named by variable and with the given prefix before each
-// name.
+// name. What is wrong has its default, so that whoever judges the rest does not
+// find fault with it again.
 func Decode[T any](values map[string]string, prefix string) (T, Faults) {
 	var into T
 	err := env.ParseWithOptions(&into, env.Options{Environment: values})
@@ -44,6 +46,7 @@ func Decode[T any](values map[string]string, prefix string) (T, Faults) {
 		return into, nil
 	}
 	var faults Faults
+	right := maps.Clone(values)
 	variables := variablesOf(reflect.TypeFor[T]())
 	var all env.AggregateError
 	if !errors.As(err, &all) {
@@ -58,7 +61,10 @@ func Decode[T any](values map[string]string, prefix string) (T, Faults) {
 		}
 		// ParseError names the Go field and quotes the value, which may be secret.
 		faults.Add(prefix+variables[parse.Name], "%s", cureFor(parse.Type))
+		delete(right, variables[parse.Name])
 	}
+	into = *new(T)
+	env.ParseWithOptions(&into, env.Options{Environment: right}) // what could fail is told already
 	return into, faults
 }
 

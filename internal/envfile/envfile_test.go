@@ -80,9 +80,12 @@ type sample struct {
 }
 
 func TestDecodeNamesEveryFaultAndNoValue(t *testing.T) {
-	_, faults := Decode[sample](map[string]string{
+	got, faults := Decode[sample](map[string]string{
 		"WAIT": "v4lue", "COUNT": "v4lue", "RATIO": "v4lue", "ON": "v4lue", "KEY": "v4lue",
 	}, "P_")
+	if got.Wait != 3*time.Second || got.Key.Reveal() != "v4lue" {
+		t.Errorf("what is wrong has not its default: %+v", got)
+	}
 	if len(faults) != 4 {
 		t.Errorf("%d faults: %v", len(faults), faults)
 	}
