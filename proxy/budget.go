@@ -24,6 +24,9 @@ func Budget(t *tenants.Tenant) limits.Budget {
 	b := limits.Budget{
 		Rate: t.Rate, Burst: t.Burst,
 		Requests: t.Requests, Window: t.Window, ExecutionTime: t.ExecutionTime, Concurrency: t.Concurrency,
+		Fixed: limits.Fixed{
+			Requests: t.Explicit("REQUESTS"), ExecutionTime: t.Explicit("EXECUTION_TIME"), Concurrency: t.Explicit("CONCURRENCY"),
+		},
 	}
 	switch t.Limits {
 	case "report":

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -24,7 +26,9 @@ func (p *pace) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	c.sent = 0
 	resp, err := p.next.RoundTrip(r)
-	outcome := limits.Outcome{Sent: c.sent > 0, Answered: err == nil, Took: c.sent, Operations: c.operations}
+	dial, _ := errors.AsType[*net.OpError](err)
+	neverLeft := c.sent == 0 || dial != nil && dial.Op == "dial"
+	outcome := limits.Outcome{Sent: !neverLeft, Answered: err == nil, Took: c.sent, Operations: c.operations}
 	if err != nil {
 		pass.Done(outcome)
 		return nil, err

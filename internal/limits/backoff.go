@@ -46,11 +46,11 @@ func (b *backoff) refused(r refusal, held float64, least, most time.Duration) {
 }
 
 // answered takes an answer to a call that was risked.
-func (b *backoff) answered(p *Pass, unit, gain float64) {
+func (b *backoff) answered(p *Pass, unit float64) {
 	if b.held == 0 || p.start < b.probeAt {
 		return
 	}
-	if b.step += gain; b.step*unit >= b.held {
+	if b.step++; b.step*unit >= b.held {
 		b.held = 0
 	}
 }
@@ -161,12 +161,38 @@ func (c *ceiling) refused(r refusal, bias float64) {
 }
 
 // answered takes an answer to a call that used more than is firm.
-func (c *ceiling) answered(p *Pass, unit, gain float64) {
-	c.doubt.answered(p, unit, gain)
-	c.others.answered(p, unit, gain)
-	if c.named < c.configured && c.doubt.held == 0 {
-		c.named = 0 // more was served than it named
+func (c *ceiling) answered(p *Pass, unit float64) {
+	c.doubt.answered(p, unit)
+	c.others.answered(p, unit)
+	c.settle()
+}
+
+// proves takes it that so much is served.
+func (c *ceiling) proves(served float64) {
+	more := served - c.firm()
+	if more <= 0 {
+		return
 	}
+	first := math.Min(more, c.others.held)
+	c.others.held -= first
+	c.doubt.held = math.Max(0, c.doubt.held-(more-first))
+	c.settle()
+}
+
+// settle keeps the named number to what is doubted of it: more was served.
+func (c *ceiling) settle() {
+	switch {
+	case c.named == 0 || c.named >= c.configured:
+	case c.doubt.held == 0:
+		c.named = 0
+	default:
+		c.named = c.configured - c.doubt.held
+	}
+}
+
+// testing reports whether more than is firm is risked.
+func (c *ceiling) testing(now time.Duration) bool {
+	return c.doubt.held > 0 && now >= c.doubt.probeAt || c.others.held > 0 && now >= c.others.probeAt
 }
 
 // changes is when more will be open by itself; zero: never.

@@ -57,6 +57,15 @@ func (m *budgetCounter) configure(limit float64, fixed bool) {
 // refused takes the organization's word that nothing remained.
 func (m *budgetCounter) refused(r refusal) { m.ceiling.refused(r, m.biasNow(r.now)) }
 
+// served takes it for proof that what was served and is not about to leave the
+// window found room. Where others use the same budget what remains is the
+// better word.
+func (m *budgetCounter) served(now, fading time.Duration) {
+	if m.others.held+m.doubt.held > 0 && m.biasNow(now) == 0 {
+		m.proves(float64(m.sum - m.oldest(fading)))
+	}
+}
+
 // reading is what an answer said about a counter, beside our own count.
 type reading struct {
 	remaining float64
@@ -73,10 +82,13 @@ func (m *budgetCounter) remains(now time.Duration, r reading) {
 	if math.IsInf(limit, 1) {
 		return
 	}
-	over, under := r.remaining+r.least-limit, r.remaining+r.most-limit
-	slack := math.Max(2, limit/100)
-	m.bias, m.biasAt = 0, now
-	if over > 0 && m.named == 0 && !m.fixed || under < -slack {
-		m.bias = over
+	bias := m.biasNow(now)
+	low, high := r.remaining+r.least-limit, r.remaining+r.most-limit
+	if slack := math.Max(2, limit/100); low > bias || high < bias-slack {
+		bias = low
 	}
+	if m.named > 0 || m.fixed {
+		bias = math.Min(bias, 0)
+	}
+	m.bias, m.biasAt = bias, now
 }

@@ -40,10 +40,14 @@ type Pass struct {
 	requests float64 // own requests counted at admission, this one included
 	millis   float64 // own execution time counted at admission
 	inFlight int     // own calls in flight at admission, this one included
-	risked   [limitKinds]bool
-	waited   time.Duration
-	counted  bool // the windows count it
-	done     bool
+
+	requestsBefore uint64 // settled before admission, ever
+	millisBefore   uint64
+
+	risked  [limitKinds]bool
+	waited  time.Duration
+	counted bool // the windows count it
+	done    bool
 }
 
 // Waited is how long the call stood in the queue.

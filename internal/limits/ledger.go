@@ -110,6 +110,9 @@ func (l *ledger) admit(s *share, now time.Duration) *Pass {
 		requests: float64(l.requests.sum) + float64(l.counted),
 		millis:   float64(l.execution.sum) + l.pending(now),
 		inFlight: l.inFlight,
+
+		requestsBefore: l.requests.ever(),
+		millisBefore:   l.execution.ever(),
 	}
 	p.risked = [limitKinds]bool{
 		Requests:      l.requests.risked(now, p.requests),
@@ -179,12 +182,16 @@ func (l *ledger) crowded(s *share, now time.Duration) block {
 	return block{Concurrency, Spent, rise}
 }
 
+// rounding is less than any amount that counts.
+const rounding = 1e-6
+
 // blocked is what leaves no room for unit beside what is pending and kept for
-// other callers.
+// other callers. Whoever is there may test what is held back, or all would
+// wait for those that are not.
 func (m *budgetCounter) blocked(now time.Duration, pending, kept, unit float64) Reason {
 	room := m.room(now, pending, unit)
 	switch {
-	case room-kept >= unit:
+	case room-kept >= unit-rounding, room >= unit-rounding && pending == 0 && m.testing(now):
 		return NoReason
 	case room >= unit:
 		return Share

@@ -119,34 +119,39 @@ const longestWindow = 4
 // holdBack takes a refusal's word about its limit.
 func (l *ledger) holdBack(p *Pass, feedback Feedback, now time.Duration) {
 	r := refusal{now: now, started: p.start, until: l.cooldown.until, span: l.span, named: feedback.Limit}
-	const most = 0.9 // of a number, that shows it to be true: some calls are in flight
 	switch feedback.Refused {
 	case Requests:
-		r.most, r.least = p.requests-1, l.requests.certain(p, l.fading())
-		r.proven = r.least >= most*r.named
+		r.most, r.least = p.requests-1, l.requests.certain(p.requestsBefore, l.fading())
+		r.proven = about(r.least, r.named)
 		l.requests.refused(r)
 	case ExecutionTime:
-		r.most, r.least = p.millis, l.execution.certain(p, l.fading())
-		r.proven = r.least >= most*r.named
+		r.most, r.least = p.millis, l.execution.certain(p.millisBefore, l.fading())
+		r.proven = about(r.least, r.named)
 		l.execution.refused(r)
 	case Concurrency:
 		r.most = float64(p.inFlight - 1)
-		r.proven = float64(l.inFlight) >= most*r.named
+		r.proven = about(float64(l.inFlight), r.named)
 		l.concurrency.refused(r, 0)
 	}
 }
 
-// regain takes an answer to a call that was risked beyond what is firm. Of a
-// window it has used up what it was given, so that doubling needs two.
+// about reports whether what was served shows a named number to be true. Some
+// calls are in flight.
+func about(served, named float64) bool { return served >= named*0.9 && served <= named*1.1 }
+
+// regain takes an answer: what was served is proof, and a call that was risked
+// lets another be risked.
 func (l *ledger) regain(p *Pass, now time.Duration) {
+	l.requests.served(now, l.fading())
+	l.execution.served(now, l.fading())
 	if p.risked[Requests] {
-		l.requests.answered(p, 1, 2)
+		l.requests.answered(p, 1)
 	}
 	if p.risked[ExecutionTime] {
-		l.execution.answered(p, l.guess(), 2)
+		l.execution.answered(p, l.guess())
 	}
 	if p.risked[Concurrency] {
-		l.concurrency.answered(p, 1, 1)
+		l.concurrency.answered(p, 1)
 	}
 }
 
@@ -170,10 +175,10 @@ func (l *ledger) read(p *Pass, feedback Feedback, now time.Duration) {
 		return // the count of then says little about now
 	}
 	if feedback.HasRequests {
-		l.requests.remains(now, reading{feedback.RequestsLeft, p.requests, l.requests.certain(p, l.fading())})
+		l.requests.remains(now, reading{feedback.RequestsLeft, p.requests, l.requests.certain(p.requestsBefore, l.fading())})
 	}
 	if feedback.HasTime {
-		l.execution.remains(now, reading{float64(feedback.TimeLeft) / 1e6, p.millis, l.execution.certain(p, l.fading())})
+		l.execution.remains(now, reading{float64(feedback.TimeLeft) / 1e6, p.millis, l.execution.certain(p.millisBefore, l.fading())})
 	}
 }
 
@@ -182,9 +187,10 @@ func (l *ledger) read(p *Pass, feedback Feedback, now time.Duration) {
 func (l *ledger) fading() time.Duration { return 2 * time.Duration(l.held*1e6) }
 
 // certain is what the organization must have counted of ours when it answered
-// p: what was answered before p was admitted and is not about to leave.
-func (m *budgetCounter) certain(p *Pass, fading time.Duration) float64 {
-	return math.Max(0, float64(m.sum)-float64(m.newest(p.start))-float64(m.oldest(fading)))
+// a call: what was answered before that was admitted, when ever was all that
+// had been counted, and is not about to leave.
+func (m *budgetCounter) certain(ever uint64, fading time.Duration) float64 {
+	return math.Max(0, float64(m.left(ever))-float64(m.oldest(fading)))
 }
 
 // count adds to the day's operations.

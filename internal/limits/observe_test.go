@@ -70,7 +70,7 @@ func TestWrongSettingsAreCorrectedByTheOrganization(t *testing.T) {
 		{"concurrency too high", func(b *terms) { b.Concurrency = 52 }, false, false, 52, 1.05},
 		{"concurrency too high, never told", func(b *terms) { b.Concurrency = 52 }, false, true, 100, 1.10},
 		{"window too short", func(b *terms) { b.Window = 2 * time.Second }, false, false, 20, 1.08},
-		{"window too long, headers", func(b *terms) { b.Window = 4 * time.Second }, true, false, 0, 1.4},
+		{"window too long, headers", func(b *terms) { b.Window = 4 * time.Second }, true, false, 4, 1.1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

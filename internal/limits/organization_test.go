@@ -18,6 +18,7 @@ type organization struct {
 	execution   time.Duration
 	concurrency int
 	headers     bool // tell what remains
+	promised    int  // in place of requests, by the headers
 	silent      bool // refuse without numbers and without Retry-After
 
 	mu       sync.Mutex
@@ -82,7 +83,7 @@ func (o *organization) finish(work time.Duration) Feedback {
 		return Feedback{}
 	}
 	return Feedback{}.WithHeaders(
-		fmt.Sprint(max(0, o.requests-len(o.arrived))),
+		fmt.Sprint(max(0, max(o.requests, o.promised)-len(o.arrived))),
 		fmt.Sprintf("%.3f", max(0, (o.execution-o.busy()).Seconds())), "4")
 }
 

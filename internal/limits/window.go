@@ -12,6 +12,7 @@ type slidingWindow struct {
 	slice time.Duration // width of a slice
 	last  int64         // number of the newest slice, counted from the epoch
 	sum   uint64
+	gone  uint64   // that was forgotten, ever
 	n     int      // slices in the span
 	ring  []uint32 // n+1 slices, by number modulo its length
 }
@@ -49,6 +50,7 @@ func (w *slidingWindow) advance(now time.Duration) bool {
 	}
 	if number-w.last > int64(w.n) {
 		clear(w.ring)
+		w.gone += w.sum
 		w.sum, w.last = 0, number
 		return true
 	}
@@ -56,6 +58,7 @@ func (w *slidingWindow) advance(now time.Duration) bool {
 		w.last++
 		s := w.slot(w.last)
 		w.sum -= uint64(*s)
+		w.gone += uint64(*s)
 		*s = 0
 	}
 	return true
@@ -99,18 +102,6 @@ func (w *slidingWindow) freed(amount, limit float64) time.Duration {
 	return w.nextTick() + span // not reached: the sum is that of the slices
 }
 
-// newest sums the slices since the instant, including the one that holds it.
-func (w *slidingWindow) newest(since time.Duration) uint64 {
-	if w.sum == 0 {
-		return 0
-	}
-	sum := uint64(0)
-	for number := max(w.number(since), w.last-int64(w.n)); number <= w.last; number++ {
-		sum += uint64(*w.slot(number))
-	}
-	return sum
-}
-
 // oldest sums what will leave within d.
 func (w *slidingWindow) oldest(d time.Duration) uint64 {
 	if w.sum == 0 {
@@ -134,7 +125,7 @@ func (w *slidingWindow) stretch(now, span time.Duration) {
 	w.advance(now)
 	old := *w
 	*w = newSlidingWindow(span, old.n)
-	w.last = w.number(now)
+	w.last, w.gone = w.number(now), old.gone
 	if old.sum == 0 {
 		return
 	}
@@ -144,7 +135,19 @@ func (w *slidingWindow) stretch(now, span time.Duration) {
 			w.put(to, uint64(*old.slot(number)))
 		}
 	}
+	w.gone += old.sum - w.sum
 }
 
 // reset forgets everything and gives the memory back.
-func (w *slidingWindow) reset() { w.sum, w.ring = 0, nil }
+func (w *slidingWindow) reset() { w.gone, w.sum, w.ring = w.gone+w.sum, 0, nil }
+
+// ever is all that was added.
+func (w *slidingWindow) ever() uint64 { return w.gone + w.sum }
+
+// left is what is left of what had been added when ever was so much.
+func (w *slidingWindow) left(ever uint64) uint64 {
+	if ever <= w.gone {
+		return 0
+	}
+	return min(ever-w.gone, w.sum)
+}

@@ -1,0 +1,112 @@
+package limits
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// moody refuses a number of calls whatever was used, and is well from then on.
+type moody struct {
+	*organization
+	mu       sync.Mutex
+	refusals int
+	with     Feedback
+	well     time.Time // since when
+}
+
+func (m *moody) serve(network, work time.Duration) Feedback {
+	m.mu.Lock()
+	if m.refusals > 0 {
+		m.refusals--
+		m.well = time.Now()
+		m.mu.Unlock()
+		time.Sleep(2 * network)
+		return m.with
+	}
+	m.mu.Unlock()
+	return m.organization.serve(network, work)
+}
+
+// Whatever the number and kind of refusals: once they end, at least nine tenths
+// of the real budget are used again within one window.
+func TestRefusalsThatEndAreForgottenWithinAWindow(t *testing.T) {
+	kinds := map[string]Feedback{
+		"requests":                     {Refused: Requests, RetryAfter: time.Second},
+		"requests, the number named":   {Refused: Requests, RetryAfter: time.Second, Limit: 6000, Window: 5 * time.Minute},
+		"requests, ten named":          {Refused: Requests, RetryAfter: time.Second, Limit: 10},
+		"requests, one named":          {Refused: Requests, RetryAfter: time.Second, Limit: 1},
+		"requests, a day's window":     {Refused: Requests, RetryAfter: time.Second, Limit: 6000, Window: 24 * time.Hour},
+		"time":                         {Refused: ExecutionTime, RetryAfter: time.Second},
+		"time, a second named":         {Refused: ExecutionTime, RetryAfter: time.Second, Limit: 1000},
+		"concurrency":                  {Refused: Concurrency, RetryAfter: time.Second},
+		"concurrency, the limit named": {Refused: Concurrency, RetryAfter: time.Second, Limit: 52},
+		"concurrency, one named":       {Refused: Concurrency, RetryAfter: time.Second, Limit: 1},
+		"nothing said":                 {Refused: Requests},
+		"no limit named":               {RetryAfter: time.Second},
+	}
+	for name, with := range kinds {
+		for _, refusals := range []int{1, 12, 60} {
+			for _, before := range []int{0, 3000} {
+				if before > 0 && refusals != 12 {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s/%d after %d", name, refusals, before), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						recover90(t, with, refusals, before)
+					})
+				})
+			}
+		}
+	}
+}
+
+// recover90 makes calls of 64 connections without end, and counts how many are
+// served in the window after the last refusal.
+func recover90(t *testing.T, with Feedback, refusals, before int) {
+	org := &moody{
+		organization: &organization{requests: 6000, window: 5 * time.Minute, execution: 20 * time.Minute, concurrency: 52},
+		with:         with,
+	}
+	l := load{&Gate{}, org.organization, org.budget(), between(1, 0, 4*time.Millisecond), between(1, 20*time.Millisecond, 120*time.Millisecond)}
+	l.run(t, "before", 64, before)
+	time.Sleep(org.window / 2)
+	org.refusals = refusals
+	var mu sync.Mutex
+	var served []time.Time
+	stop := time.Now().Add(time.Duration(refusals)*20*time.Second + 2*org.window)
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for time.Now().Before(stop) {
+				p, err := l.budget.enter(t.Context(), l.gate, contoso, "a", 1)
+				if err != nil {
+					time.Sleep(time.Second)
+					continue
+				}
+				feedback := org.serve(l.network(), l.work())
+				if feedback.Refused == None && feedback.RetryAfter == 0 {
+					mu.Lock()
+					served = append(served, time.Now())
+					mu.Unlock()
+				}
+				p.Done(Outcome{Sent: true, Answered: true, Feedback: feedback})
+			}
+		})
+	}
+	wg.Wait()
+	n := 0
+	for _, at := range served {
+		if at.After(org.well) && !at.After(org.well.Add(org.window)) {
+			n++
+		}
+	}
+	if org.well.Add(org.window).After(stop) || org.refusals > 0 {
+		t.Fatalf("the refusals lasted too long to see their end: %d left", org.refusals)
+	}
+	if most := org.organization.requests; n < most*9/10 {
+		t.Errorf("%d of %d used in the window after the last refusal", n, most)
+	}
+}
