@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -14,9 +13,7 @@ import (
 	"dynproxy/internal/callers"
 	"dynproxy/internal/httpguard"
 	"dynproxy/internal/limits"
-	"dynproxy/internal/odata"
 	"dynproxy/internal/problem"
-	"dynproxy/tenants"
 )
 
 // admit decides whether the call may go on, and fills c. Its answer is an
@@ -137,44 +134,24 @@ func (h *Handler) findTenant(c *call, r *http.Request, to target) error {
 	if err := c.denied(c.tenant.Name, r.Method); err != nil {
 		return err
 	}
+	c.path = joinSlashes(c.path)
 	c.links = h.linksFor(c.tenant, r, prefix)
+	var err error
+	if c.query, err = c.links.QueryToOrg(c.query); err != nil {
+		return problem.New(problem.BadRequest, "In the query %v.", err)
+	}
 	return nil
 }
+
+// joinSlashes joins those that begin a path: a base address is often written
+// with a slash at its end, and another one before what is asked for.
+func joinSlashes(path string) string { return "/" + strings.TrimLeft(path, "/") }
 
 func (h *Handler) unknown(name string) *problem.Error {
 	if fault := h.Tenants.Faults()[strings.ToLower(name)]; fault != nil && name != "" {
 		return problem.New(problem.TenantUnknown, "The settings of tenant %q have a fault; the log and 'dynproxy check' say which.", name)
 	}
 	return problem.New(problem.TenantUnknown, "There is no tenant %q here. The address is http://<proxy>/<tenant>/api/data/v9.2/...; 'dynproxy tenant list' names the tenants.", name)
-}
-
-// linksFor makes the call's rewriter. Answers lead to where the caller came
-// in; requests may carry any base under which callers know the tenant.
-func (h *Handler) linksFor(t *tenants.Tenant, r *http.Request, prefix string) *odata.Rewriter {
-	scheme := "http://"
-	if httpguard.TLSState(r) != nil {
-		scheme = "https://"
-	}
-	name := "/" + t.Name
-	came := scheme + r.Host + prefix
-	links := &odata.Rewriter{Org: t.Org, Public: came, PublicAliases: []string{scheme + r.Host + name}}
-	if t.Alias != "" {
-		links.OrgAliases = []string{t.Alias}
-	}
-	if public := h.Entrance.PublicURL; public != "" {
-		links.PublicAliases = append(links.PublicAliases, public+name, came)
-		if prefix != "" {
-			links.Public = public + prefix
-		}
-	}
-	_, port, _ := net.SplitHostPort(r.Host)
-	for _, host := range t.Hosts {
-		links.PublicAliases = append(links.PublicAliases, "http://"+host)
-		if port != "" {
-			links.PublicAliases = append(links.PublicAliases, "http://"+net.JoinHostPort(host, port))
-		}
-	}
-	return links
 }
 
 // denied judges a known caller by its own file. To one that is not for a

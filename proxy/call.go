@@ -30,7 +30,7 @@ type call struct {
 	tenant   *tenants.Tenant
 	clientID string // of the app registration in whose name the tenant is called
 	path     string // at the organization, raw as sent, without the query
-	query    string // raw as sent, without '?'
+	query    string // raw as sent, without '?', links in the organization's form
 	asked    bool   // whether a '?' was sent
 	links    *odata.Rewriter
 	body     *body // nil for none

@@ -16,7 +16,7 @@ func outbound(pr *httputil.ProxyRequest) {
 	c := callFrom(pr.In.Context())
 	pr.Out.URL = &url.URL{
 		Scheme: "https", Host: c.tenant.OrgHost(), Opaque: c.path,
-		RawQuery: c.links.QueryToOrg(c.query), ForceQuery: c.asked,
+		RawQuery: c.query, ForceQuery: c.asked,
 	}
 	pr.Out.Host = c.tenant.OrgHost()
 	for name := range pr.Out.Header {

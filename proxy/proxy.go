@@ -14,6 +14,7 @@ import (
 
 	"dynproxy/internal/callers"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/odata"
 	"dynproxy/internal/spool"
 	"dynproxy/tenants"
 )
@@ -54,6 +55,7 @@ type Parts struct {
 // Handler serves callers.
 type Handler struct {
 	Parts
+	site     *odata.Site
 	forward  *httputil.ReverseProxy
 	budgets  budgets
 	draining atomic.Bool
@@ -63,6 +65,7 @@ type Handler struct {
 // budget, attaches a token and sends them on through p.Next.
 func New(p Parts) *Handler {
 	h := &Handler{Parts: p, budgets: budgets{tenants: p.Tenants, gate: p.Gate, tokens: p.Tokens}}
+	h.site = newSite(&h.Entrance, p.Tenants)
 	h.budgets.tell()
 	if h.Spool == nil {
 		h.Spool = new(spool.Place)
@@ -102,6 +105,8 @@ func (h *Handler) Drain() { h.draining.Store(true) }
 type Entrance struct {
 	PublicURL   string         // base that callers use, without a trailing slash; "" to take it from the request
 	Addresses   []netip.Prefix // from where callers may connect; empty for everywhere
+	Names       []string       // of this machine, and its addresses, in links: "localhost", "127.0.0.1", "::1"
+	Ports       []string       // at which callers reach it, likewise
 	HostAllowed func(host string) bool
 	BodyIdle    time.Duration // how long a caller may stall in the middle of its request's body; 0 for ever
 	AnswerIdle  time.Duration // how long a caller may not take up its answer; 0 for ever

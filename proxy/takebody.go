@@ -150,6 +150,9 @@ func bodyProblem(err error, so string) *problem.Error {
 	if coded, is := errors.AsType[*codingError](err); is {
 		return say(problem.BadRequest, "The request's body is not %s, which its Content-Encoding says it is", coded.coding)
 	}
+	if foreign, is := errors.AsType[*odata.ForeignLink](err); is {
+		return say(problem.BadRequest, "In the request's body %v", foreign)
+	}
 	if malformed, is := errors.AsType[*httpguard.BodyError](err); is {
 		return say(problem.BadRequest, "The request's body is malformed: %s", malformed.Reason)
 	}

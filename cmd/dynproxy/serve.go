@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -98,10 +97,12 @@ func newServer(cfg *config, log zerolog.Logger) (*server, error) {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		a.tokens, &proxy.BudgetMetrics{Tenants: a.book, Gate: h.gate, Tokens: a.tokens})
 	a.registry.MustRegister(h.spool.Metrics()...)
+	names := ownNames()
 	h.calls = proxy.New(proxy.Parts{
 		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Spool: h.spool, Next: a.out.organizations,
 		Entrance: proxy.Entrance{
-			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg),
+			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg, names),
+			Names: append(names, ownAddresses()...), Ports: []string{portOf(cfg.Listen)},
 			BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle, MinRate: int(cfg.MinRate),
 		},
 		Log: log, Metrics: h.metrics, Saw: h.board.OnCallDone,
@@ -330,49 +331,4 @@ func directoryFault(log zerolog.Logger, setting string) func(error) {
 func logFault(log zerolog.Logger, kind, name string, fault error) {
 	log.Error().Str(kind, name).Str("fault", strings.ReplaceAll(fault.Error(), "\n", "; ")).
 		Msg("these settings cannot be used; what they are for stays as it was")
-}
-
-// hostRule says under which Host names callers may come, besides those of
-// tenants: names that no web page's DNS can point here, and those of the
-// settings.
-func hostRule(cfg *config) func(host string) bool {
-	known := []string{"localhost"}
-	if name, err := os.Hostname(); err == nil {
-		known = append(known, strings.ToLower(name))
-		// Where there is no name service, the start must not wait for it.
-		soon, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
-		defer cancel()
-		if full, err := net.DefaultResolver.LookupCNAME(soon, name); err == nil {
-			known = append(known, strings.ToLower(strings.TrimSuffix(full, ".")))
-		}
-	}
-	if cfg.PublicURL != "" {
-		_, rest, _ := strings.Cut(cfg.PublicURL, "://")
-		authority, _, _ := strings.Cut(rest, "/")
-		known = append(known, strings.ToLower(hostOnly(authority)))
-	}
-	for _, host := range cfg.AllowedHosts {
-		host = strings.ToLower(strings.TrimSpace(host))
-		if host == "*" {
-			return nil
-		}
-		known = append(known, hostOnly(host))
-	}
-	return func(host string) bool {
-		host = strings.ToLower(strings.TrimSuffix(host, "."))
-		if !strings.Contains(host, ".") || net.ParseIP(host) != nil || strings.HasSuffix(host, ".localhost") || slices.Contains(known, host) {
-			return true
-		}
-		return slices.ContainsFunc(known, func(k string) bool {
-			suffix, wild := strings.CutPrefix(k, "*")
-			return wild && strings.HasSuffix(host, suffix)
-		})
-	}
-}
-
-func hostOnly(authority string) string {
-	if host, _, err := net.SplitHostPort(authority); err == nil {
-		return host
-	}
-	return strings.Trim(authority, "[]")
 }

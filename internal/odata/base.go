@@ -2,22 +2,13 @@ package odata
 
 import "strings"
 
-// mapping swaps any of the bases in from for to.
+// mapping swaps the beginnings of links.
 type mapping struct {
 	to   string
 	from []base
-}
-
-func newMapping(to string, from ...[]string) mapping {
-	m := mapping{to: to}
-	for _, bases := range from {
-		for _, text := range bases {
-			if text != "" {
-				m.from = append(m.from, newBase(text))
-			}
-		}
-	}
-	return m
+	// call is nil for links to the proxy's side. For those to the organization it knows the other names of the proxy.
+	call *Rewriter
+	came base // the authority by which the caller came
 }
 
 // reach is the number of bytes at the beginning of a link that decide whether it matches.
@@ -26,14 +17,26 @@ func (m *mapping) reach() int {
 	for _, b := range m.from {
 		n = max(n, len(b.host)+len(b.path))
 	}
+	if m.call != nil && m.call.Site != nil {
+		n = max(n, longestHost+len("/")+longestSegment)
+		for _, b := range m.call.Site.urls {
+			n = max(n, len(b.host)+len(b.path)+len("/")+longestSegment)
+		}
+	}
 	return len("https://") + n + len(":65535") + 1
 }
+
+const (
+	longestHost    = 253
+	longestSegment = 63 // of a path that names a tenant
+)
 
 // base is the beginning that links have in common.
 type base struct {
 	secure     bool
 	host, port string
 	path       string // empty, or with a slash at its beginning and none at its end
+	public     bool   // it is the proxy's, and slashes doubled behind it are joined
 }
 
 func newBase(s string) base {
@@ -50,22 +53,48 @@ func newBase(s string) base {
 
 type text interface{ string | []byte }
 
-// longest gives the length of the longest base with which link begins, or -1. The longest wins because a proxy's own
-// base, where it serves a tenant by host name, is also the beginning of that tenant's base with a path.
-func longest[T text](bases []base, link T) int {
+// linkMatch is what the beginning of a link is.
+type linkMatch struct {
+	n       int  // its length, negative for a link that leads nowhere known
+	foreign bool // it names another tenant of the proxy
+}
+
+var nowhere = linkMatch{n: -1}
+
+// find looks for what link begins with. The longest base wins because a proxy's own base, where it serves a tenant by host
+// name, is also the beginning of that tenant's base with a path.
+func find[T text](m *mapping, link T) linkMatch {
 	n := len("http://")
 	secure := false
 	if !foldAt(link, 0, "http://") {
 		if !foldAt(link, 0, "https://") {
-			return -1
+			return findRooted(m, link)
 		}
 		n, secure = len("https://"), true
 	}
-	found := -1
-	for i := range bases {
-		found = max(found, match(link, n, secure, &bases[i]))
+	f, public := nowhere, false
+	for i := range m.from {
+		if k := match(link, n, secure, &m.from[i]); k > f.n {
+			f.n, public = k, m.from[i].public
+		}
 	}
-	return found
+	if m.call != nil && m.call.Site != nil {
+		if k := findName(m, link, n, secure); k.n > f.n && (f.n < 0 || !k.foreign) {
+			f, public = k, true
+		}
+	}
+	if public && !f.foreign {
+		f.n = joinSlashes(link, f.n)
+	}
+	return f
+}
+
+// joinSlashes passes over all but the last of the slashes at position n.
+func joinSlashes[T text](link T, n int) int {
+	for n+1 < len(link) && link[n] == '/' && link[n+1] == '/' {
+		n++
+	}
+	return n
 }
 
 // match gives the length of b as link writes it, or -1 when link is not of that base. What follows the scheme of link

@@ -30,7 +30,8 @@ func (r *Rewriter) BatchRequest(dst io.Writer, src io.Reader, boundary string, j
 		return &BatchError{Err: err}
 	}
 	b := newBatch(src, boundary, true)
-	q := &batchRequest{batch: b, r: r, judge: judge, links: newStream(nil, &links{prefix: newLinkPrefix(r.toOrg())})}
+	q := &batchRequest{batch: b, r: r, mapping: r.toOrg(), judge: judge}
+	q.links = newStream(nil, &links{prefix: newLinkPrefix(q.mapping)})
 	b.message = q.message
 	for {
 		err := b.next()
@@ -50,9 +51,10 @@ func (r *Rewriter) BatchRequest(dst io.Writer, src io.Reader, boundary string, j
 
 type batchRequest struct {
 	*batch
-	r     *Rewriter
-	judge func(*Part) error
-	links *stream
+	r       *Rewriter
+	mapping mapping
+	judge   func(*Part) error
+	links   *stream
 }
 
 func (q *batchRequest) flush(dst io.Writer) error {
@@ -126,7 +128,7 @@ func (q *batchRequest) readPart(h *partHeader) (*Part, error) {
 		return nil, fmt.Errorf("not a request line: %.80q", text)
 	}
 	raw := text[from+1 : to]
-	target, line, err := q.r.target(raw)
+	target, line, err := q.target(raw)
 	if err != nil {
 		return nil, err
 	}

@@ -51,8 +51,8 @@ func (a *batchResponse) message() error {
 		a.next = a.between
 		return nil
 	}
-	for _, name := range []string{"Location", "Content-Location", "Odata-Entityid"} {
-		h.edit(name, a.r.ToPublic)
+	for _, name := range linkHeaders {
+		h.edit(name, func(value string) string { return a.r.valueToPublic(name, value) })
 	}
 	return a.send(h, a.newContent(h, a.rewrite))
 }

@@ -13,7 +13,7 @@ func (r *Rewriter) ResponseBody(src io.Reader) io.Reader {
 }
 
 // RequestBody gives a JSON request with its control links (@odata.id, @odata.bind and their like) in the organization's
-// own form. All other bytes are the source's.
+// own form. All other bytes are the source's. A link to another tenant of the proxy ends it with a *ForeignLink.
 func (r *Rewriter) RequestBody(src io.Reader) io.Reader {
 	return newStream(src, &links{prefix: newLinkPrefix(r.toOrg())})
 }
@@ -29,7 +29,12 @@ type links struct {
 	odd bool
 }
 
-func (l *links) reset() { *l = links{prefix: l.prefix} }
+func (l *links) failed() error { return l.prefix.foreign }
+
+func (l *links) reset() {
+	l.prefix.foreign = nil
+	*l = links{prefix: l.prefix}
+}
 
 type state int
 
@@ -47,7 +52,7 @@ func (l *links) edit(w []byte, end bool) (pass, drop int, put []byte) {
 		rest := w[pass:]
 		if l.at == inValue {
 			drop, put, known := l.prefix.swap(rest, end)
-			if !known {
+			if !known || l.prefix.foreign != nil {
 				return pass, 0, nil
 			}
 			l.leave(inRest)

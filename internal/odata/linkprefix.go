@@ -12,6 +12,7 @@ type linkPrefix struct {
 	slashed map[string][]byte // by how '/' is escaped
 	text    []byte            // the beginning of the link, without escapes
 	ends    []int             // where each byte of text ends in the source
+	foreign error             // the *ForeignLink that was found
 }
 
 func newLinkPrefix(m mapping) *linkPrefix {
@@ -24,20 +25,24 @@ func newLinkPrefix(m mapping) *linkPrefix {
 func (h *linkPrefix) swap(w []byte, end bool) (drop int, put []byte, known bool) {
 	if reach := cap(h.ends); len(w) >= reach {
 		// What matches as written, a delimiter behind it, needs no decoding.
-		if n := longest(h.mapping.from, w[:reach]); n >= 0 {
-			return n, h.plain, true
+		if f := find(&h.mapping, w[:reach]); f.n >= 0 && !f.foreign {
+			return f.n, h.plain, true
 		}
 	}
 	known = h.decode(w)
 	if !known && !end {
 		return 0, nil, false
 	}
-	n := longest(h.mapping.from, h.text)
-	if n < 0 || !known && n == len(h.text) {
+	f := find(&h.mapping, h.text)
+	if f.n < 0 || !known && f.n == len(h.text) {
 		// What breaks off right behind a base might have gone on to another host.
 		return 0, nil, true
 	}
-	drop = h.ends[n-1]
+	if f.foreign {
+		h.foreign = &ForeignLink{string(h.text[:f.n])}
+		return 0, nil, true
+	}
+	drop = h.ends[f.n-1]
 	return drop, h.replacement(w[:drop]), true
 }
 

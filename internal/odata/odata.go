@@ -4,6 +4,8 @@
 // organization's address passes untouched. Bodies are streamed in constant memory.
 package odata
 
+import "strings"
+
 // Rewriter maps addresses between one organization and the proxy, for one call. A base is scheme, host, an optional port
 // and an optional path, without a trailing slash. Bases match without regard to case, to http or https, or to a default
 // port that is written out, and only as a whole: what follows must be '/', '?', '#' or the end of the link.
@@ -17,33 +19,82 @@ type Rewriter struct {
 	Public string
 	// PublicAliases are all other bases under which callers may know the organization.
 	PublicAliases []string
+	// Hosts are names of hosts that lead to the organization with no path: "contoso.crm.lan".
+	Hosts []string
+	// Tenant is the first segment of the path that leads to the organization at any name of the proxy; empty for none.
+	Tenant string
+	// Came is the host, with a port if there is one, by which the caller came: one more name of the proxy.
+	Came string
+	// Site is the proxy itself, nil to know of no names but the bases above. With it, a link to another tenant of the proxy
+	// is an error.
+	Site *Site
 }
+
+// ForeignLink tells of a link that leads to another tenant of the proxy. A request can only name what its own organization
+// holds.
+type ForeignLink struct {
+	Base string // the beginning of the link, to where it names the tenant
+}
+
+func (e *ForeignLink) Error() string {
+	return "a link begins with " + e.Base + ", which is another tenant of this proxy: a request can only name records of the tenant that it is sent to"
+}
+
+// Unwrap makes a ForeignLink an ErrForeign.
+func (e *ForeignLink) Unwrap() error { return ErrForeign }
 
 // ToPublic gives the proxy's form of a link of the organization. Any other text comes back as it is.
 func (r *Rewriter) ToPublic(link string) string {
-	return swap(r.toPublic(), link)
+	m := r.toPublic()
+	f := find(&m, link)
+	if f.n < 0 {
+		return link
+	}
+	return m.to + link[f.n:]
 }
 
 // ToOrg gives the organization's own form of a link to the proxy or to one of the organization's hosts. Any other text
-// comes back as it is.
-func (r *Rewriter) ToOrg(link string) string {
-	return swap(r.toOrg(), link)
-}
-
-func swap(m mapping, link string) string {
-	n := longest(m.from, link)
-	if n < 0 {
-		return link
+// comes back as it is. The error is a *ForeignLink.
+func (r *Rewriter) ToOrg(link string) (string, error) {
+	m := r.toOrg()
+	f := find(&m, link)
+	switch {
+	case f.n < 0:
+		return link, nil
+	case f.foreign:
+		return "", &ForeignLink{link[:f.n]}
 	}
-	return m.to + link[n:]
+	return m.to + link[f.n:], nil
 }
 
 // toPublic maps the organization's bases to the proxy's.
 func (r *Rewriter) toPublic() mapping {
-	return newMapping(r.Public, []string{r.Org}, r.OrgAliases)
+	m := mapping{to: r.Public, from: make([]base, 0, 1+len(r.OrgAliases))}
+	m.add(false, r.Org)
+	m.add(false, r.OrgAliases...)
+	return m
 }
 
 // toOrg maps all bases to the organization's own.
 func (r *Rewriter) toOrg() mapping {
-	return newMapping(r.Org, []string{r.Public, r.Org}, r.PublicAliases, r.OrgAliases)
+	m := mapping{to: r.Org, from: make([]base, 0, 2+len(r.OrgAliases)+len(r.PublicAliases)), call: r}
+	m.add(true, r.Public)
+	m.add(false, r.Org)
+	m.add(true, r.PublicAliases...)
+	m.add(false, r.OrgAliases...)
+	if r.Came != "" {
+		scheme, _, _ := strings.Cut(r.Public, "://")
+		m.came = newBase(scheme + "://" + r.Came)
+	}
+	return m
+}
+
+func (m *mapping) add(public bool, bases ...string) {
+	for _, text := range bases {
+		if text != "" {
+			b := newBase(text)
+			b.public = public
+			m.from = append(m.from, b)
+		}
+	}
 }

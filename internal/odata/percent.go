@@ -27,10 +27,15 @@ func percentDecode(s string) decoded {
 }
 
 // swap gives link, whose decoded form d begins with a base of n bytes, with base in its place. The delimiters of base are
-// encoded as those behind link's scheme are.
+// encoded as those behind link's scheme are, or as its first slash where it has none.
 func (d decoded) swap(link string, n int, base string) string {
-	colon := strings.IndexByte(string(d.text), ':')
-	before, behind := d.ends[colon-1], d.ends[colon]
-	like := strings.NewReplacer(":", link[before:behind], "/", link[behind:d.ends[colon+1]])
+	colon, slash := ":", link[:d.ends[0]]
+	if d.text[0] != '/' {
+		i := strings.IndexByte(string(d.text), ':')
+		colon, slash = link[d.ends[i-1]:d.ends[i]], link[d.ends[i]:d.ends[i+1]]
+	} else if len(slash) > 1 {
+		colon = "%3A"
+	}
+	like := strings.NewReplacer(":", colon, "/", slash)
 	return like.Replace(base) + link[d.ends[n-1]:]
 }

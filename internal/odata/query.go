@@ -4,11 +4,12 @@ import "strings"
 
 // QueryToOrg gives a raw query with the links in it in the organization's own form: the value of $id, and the control
 // links (@odata.id) in objects handed to a function as @parameter. Links may be percent-encoded or not, and stay so. All
-// other bytes are rawQuery's.
-func (r *Rewriter) QueryToOrg(rawQuery string) string {
+// other bytes are rawQuery's. The error is a *ForeignLink.
+func (r *Rewriter) QueryToOrg(rawQuery string) (string, error) {
 	if !strings.ContainsAny(rawQuery, "@$%") {
-		return rawQuery
+		return rawQuery, nil
 	}
+	q := query{mapping: r.toOrg()}
 	var b strings.Builder
 	for rest := rawQuery; rest != ""; {
 		param := rest
@@ -16,13 +17,19 @@ func (r *Rewriter) QueryToOrg(rawQuery string) string {
 			param = rest[:i+1]
 		}
 		rest = rest[len(param):]
-		b.WriteString(r.param(param))
+		b.WriteString(q.param(param))
 	}
-	return b.String()
+	return b.String(), q.foreign
+}
+
+// query swaps the links of one query.
+type query struct {
+	mapping mapping
+	foreign error // the first *ForeignLink
 }
 
 // param gives one parameter, with the '&' behind it, in the organization's form.
-func (r *Rewriter) param(param string) string {
+func (q *query) param(param string) string {
 	name, value, ok := strings.Cut(strings.TrimSuffix(param, "&"), "=")
 	if !ok {
 		return param
@@ -31,26 +38,32 @@ func (r *Rewriter) param(param string) string {
 	plainName := string(percentDecode(name).text)
 	switch {
 	case strings.EqualFold(plainName, "$id"):
-		return param[:at] + r.percentSwap(value) + param[at+len(value):]
+		return param[:at] + q.percentSwap(value) + param[at+len(value):]
 	case strings.HasPrefix(plainName, "@"):
-		return param[:at] + r.paramObject(value) + param[at+len(value):]
+		return param[:at] + q.paramObject(value) + param[at+len(value):]
 	}
 	return param
 }
 
 // percentSwap gives a whole link of a query in the organization's form.
-func (r *Rewriter) percentSwap(link string) string {
+func (q *query) percentSwap(link string) string {
 	d := percentDecode(link)
-	n := longest(r.toOrg().from, d.text)
-	if n < 0 {
+	f := find(&q.mapping, d.text)
+	switch {
+	case f.n < 0:
+		return link
+	case f.foreign:
+		if q.foreign == nil {
+			q.foreign = &ForeignLink{string(d.text[:f.n])}
+		}
 		return link
 	}
-	return d.swap(link, n, r.Org)
+	return d.swap(link, f.n, q.mapping.to)
 }
 
 // paramObject gives the value of a parameter with the control links of the object or array that it is. Names and links
 // may stand in single quotes, as OData writes strings, or in double quotes, as JSON does.
-func (r *Rewriter) paramObject(value string) string {
+func (q *query) paramObject(value string) string {
 	d := percentDecode(value)
 	first := strings.TrimLeft(string(d.text), " \t\r\n+")
 	if first == "" || first[0] != '{' && first[0] != '[' {
@@ -61,7 +74,7 @@ func (r *Rewriter) paramObject(value string) string {
 	for _, s := range controlStrings(d.text) {
 		from, to := d.ends[s.from-1], d.ends[s.to-1]
 		b.WriteString(value[done:from])
-		b.WriteString(r.percentSwap(value[from:to]))
+		b.WriteString(q.percentSwap(value[from:to]))
 		done = to
 	}
 	b.WriteString(value[done:])

@@ -11,6 +11,8 @@ type editor interface {
 	// go out as they stand, that the next drop of them are left out, and that put goes out in their place. put must
 	// stay as it is until edit is called again. When nothing can be decided, all three are empty.
 	edit(w []byte, end bool) (pass, drop int, put []byte)
+	// failed is the error that ends the body in front of what edit let pass last, nil to go on.
+	failed() error
 	// reset forgets the bytes edited so far.
 	reset()
 }
@@ -62,6 +64,10 @@ func (s *stream) plan() bool {
 		return false
 	}
 	s.pass, s.drop, s.put = s.edit.edit(s.buf[s.r:s.w], s.err != nil)
+	if err := s.edit.failed(); err != nil {
+		s.w, s.err = s.r+s.pass, err
+		return s.pass > 0
+	}
 	if s.pass == 0 && s.drop == 0 && len(s.put) == 0 && s.err != nil {
 		s.pass = s.w - s.r
 	}

@@ -12,28 +12,37 @@ var ErrForeign = errors.New("address belongs to neither the proxy nor the organi
 
 // target reads the target of a request line in a batch. It gives what the organization is asked for, and what to write in
 // the request line.
-func (r *Rewriter) target(raw string) (asked, line string, err error) {
+func (q *batchRequest) target(raw string) (asked, line string, err error) {
 	if raw == "" || strings.TrimSpace(raw) != raw || strings.IndexFunc(raw, isControlCharacter) >= 0 {
 		return "", "", fmt.Errorf("not an address: %.80q", raw)
 	}
-	base := ""
+	r, m, base := q.r, &q.mapping, ""
 	switch {
 	case hasScheme(raw):
-		n := longest(r.toOrg().from, raw)
-		if n < 0 {
-			return "", "", foreign(raw)
+		f := find(m, raw)
+		if f.n < 0 || f.foreign {
+			return "", "", foreign(raw, f)
 		}
-		base, asked = r.Org, raw[n:]
+		base, asked = r.Org, raw[f.n:]
+	case networkPath(raw):
+		return "", "", foreign(raw, nowhere)
 	case raw[0] == '/':
-		asked = rooted(raw[r.publicPath(raw):])
+		if asked = raw; r.publicPath(raw) > 0 {
+			asked = rooted(raw[joinSlashes(raw, r.publicPath(raw)):])
+		} else if f := findRooted(m, raw); f.foreign {
+			return "", "", foreign(raw, f)
+		}
 	default:
 		asked = raw
 	}
-	if base == "" && networkPath(asked) || networkPath(raw) {
-		return "", "", foreign(raw)
+	if base == "" && networkPath(asked) {
+		return "", "", foreign(raw, nowhere)
 	}
 	if path, query, ok := strings.Cut(asked, "?"); ok {
-		asked = path + "?" + r.QueryToOrg(query)
+		if query, err = r.QueryToOrg(query); err != nil {
+			return "", "", err
+		}
+		asked = path + "?" + query
 	}
 	if isBatch(asked) {
 		return "", "", errors.New("a batch within a batch")
@@ -49,7 +58,10 @@ func (r *Rewriter) target(raw string) (asked, line string, err error) {
 // address, and may so find dots or a name where none were judged.
 func isControlCharacter(c rune) bool { return unicode.In(c, unicode.Cc, unicode.Cf) }
 
-func foreign(raw string) error {
+func foreign(raw string, f linkMatch) error {
+	if f.foreign {
+		return &ForeignLink{raw[:f.n]}
+	}
 	address, _, _ := strings.Cut(raw, "?")
 	return fmt.Errorf("%w: %.200s", ErrForeign, address)
 }
@@ -68,15 +80,22 @@ func networkPath(raw string) bool {
 
 // publicPath gives the length of the path of the proxy's base with which a rooted path begins: the longest.
 func (r *Rewriter) publicPath(raw string) int {
-	n := pathPrefix(raw, r.Public)
+	n := pathPrefix(raw, newBase(r.Public).path)
+	if r.Tenant != "" {
+		n = max(n, pathPrefix(raw, "/"+r.Tenant))
+	}
+	if r.Site != nil && r.Tenant != "" {
+		for _, b := range r.Site.urls {
+			n = max(n, pathPrefix(raw, b.path+"/"+r.Tenant))
+		}
+	}
 	for _, alias := range r.PublicAliases {
-		n = max(n, pathPrefix(raw, alias))
+		n = max(n, pathPrefix(raw, newBase(alias).path))
 	}
 	return n
 }
 
-func pathPrefix(raw, public string) int {
-	path := newBase(public).path
+func pathPrefix(raw, path string) int {
 	if !foldAt(raw, 0, path) || len(raw) > len(path) && strings.IndexByte("/?#", raw[len(path)]) < 0 {
 		return 0
 	}

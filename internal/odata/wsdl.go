@@ -27,6 +27,8 @@ type wsdl struct {
 // longestXMLName is longer than any name that matters.
 const longestXMLName = 32
 
+func (x *wsdl) failed() error { return nil }
+
 func (x *wsdl) reset() { *x = wsdl{mapping: x.mapping, to: x.to, until: "<"} }
 
 func (x *wsdl) edit(w []byte, end bool) (pass, drop int, put []byte) {
@@ -76,7 +78,7 @@ func (x *wsdl) swap(w []byte, end bool) (drop int, known bool) {
 	} else if len(link) < reach {
 		return 0, end
 	}
-	return max(0, longest(x.mapping.from, link)), true
+	return max(0, find(&x.mapping, link).n), true
 }
 
 // skip passes to the end of what is at hand. White space before an address is passed by itself.

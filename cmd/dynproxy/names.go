@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ownNames are the names of this machine, in lower case.
+func ownNames() []string {
+	names := []string{"localhost"}
+	if name, err := os.Hostname(); err == nil {
+		names = append(names, strings.ToLower(name))
+		// Where there is no name service, the start must not wait for it.
+		soon, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		defer cancel()
+		if full, err := net.DefaultResolver.LookupCNAME(soon, name); err == nil {
+			names = append(names, strings.ToLower(strings.TrimSuffix(full, ".")))
+		}
+	}
+	return names
+}
+
+// ownAddresses are the addresses of this machine, in no order.
+func ownAddresses() []string {
+	own := []string{"127.0.0.1", "::1"}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return own
+	}
+	for _, a := range all {
+		if network, ok := a.(*net.IPNet); ok && !slices.Contains(own, network.IP.String()) {
+			own = append(own, network.IP.String())
+		}
+	}
+	return own
+}
+
+// portOf is the port of an address to listen at, which may be a name or 0 and then matches no link.
+func portOf(listen string) string {
+	_, port, _ := net.SplitHostPort(listen)
+	return port
+}
+
+// hostRule says under which Host names callers may come, besides those of
+// tenants: names that no web page's DNS can point here, and those of the
+// settings. names are the machine's own.
+func hostRule(cfg *config, names []string) func(host string) bool {
+	known := slices.Clone(names)
+	if cfg.PublicURL != "" {
+		_, rest, _ := strings.Cut(cfg.PublicURL, "://")
+		authority, _, _ := strings.Cut(rest, "/")
+		known = append(known, strings.ToLower(hostOnly(authority)))
+	}
+	for _, host := range cfg.AllowedHosts {
+		host = strings.ToLower(strings.TrimSpace(host))
+		if host == "*" {
+			return nil
+		}
+		known = append(known, hostOnly(host))
+	}
+	return func(host string) bool {
+		host = strings.ToLower(strings.TrimSuffix(host, "."))
+		if !strings.Contains(host, ".") || net.ParseIP(host) != nil || strings.HasSuffix(host, ".localhost") || slices.Contains(known, host) {
+			return true
+		}
+		return slices.ContainsFunc(known, func(k string) bool {
+			suffix, wild := strings.CutPrefix(k, "*")
+			return wild && strings.HasSuffix(host, suffix)
+		})
+	}
+}
+
+func hostOnly(authority string) string {
+	if host, _, err := net.SplitHostPort(authority); err == nil {
+		return host
+	}
+	return strings.Trim(authority, "[]")
+}

@@ -1,0 +1,42 @@
+package proxy
+
+import (
+	"net"
+	"net/http"
+
+	"dynproxy/internal/httpguard"
+	"dynproxy/internal/odata"
+	"dynproxy/tenants"
+)
+
+// newSite gathers the names of the proxy, once for all calls.
+func newSite(e *Entrance, book *tenants.Book) *odata.Site {
+	isTenant := func(name string) bool { return book.Lookup(name) != nil }
+	isTenantHost := func(host string) bool { return book.ByHost(host) != nil }
+	return odata.NewSite(e.Names, e.Ports, []string{e.PublicURL}, isTenant, isTenantHost)
+}
+
+// linksFor makes the call's rewriter. Answers lead to where the caller came
+// in; requests may carry any name under which callers know the tenant. prefix
+// is that of the tenant in the path, empty for one with a host of its own.
+func (h *Handler) linksFor(t *tenants.Tenant, r *http.Request, prefix string) *odata.Rewriter {
+	scheme := "http://"
+	if httpguard.TLSState(r) != nil {
+		scheme = "https://"
+	}
+	came := r.Host
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && came == "" {
+		came = local.String() // HTTP/1.0 knows no Host
+	}
+	links := &odata.Rewriter{
+		Org: t.Org, Public: scheme + came + prefix,
+		Hosts: t.Hosts, Tenant: t.Name, Came: came, Site: h.site,
+	}
+	if t.Alias != "" {
+		links.OrgAliases = []string{t.Alias}
+	}
+	if public := h.Entrance.PublicURL; public != "" && prefix != "" {
+		links.Public = public + prefix
+	}
+	return links
+}
