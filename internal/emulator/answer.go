@@ -158,7 +158,7 @@ func (a *answer) finish() {
 }
 
 // tearNow breaks the connection (or the HTTP/2 stream) off, after what was
-// sent has left the house.
+// sent is on its way.
 func (a *answer) tearNow() {
 	if a.leave != nil {
 		a.leave()

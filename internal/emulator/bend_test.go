@@ -18,7 +18,7 @@ import (
 
 // overWire starts the emulator on loopback and returns contoso with a token for
 // it. Requests go over HTTP/1.1.
-func overWire(t *testing.T) (h *house, org *emulator.Organization, url, token string) {
+func overWire(t *testing.T) (h *harness, org *emulator.Organization, url, token string) {
 	t.Helper()
 	h = open(t, seed())
 	if err := h.Start("127.0.0.1:0"); err != nil {

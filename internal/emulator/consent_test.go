@@ -9,7 +9,7 @@ import (
 )
 
 // decide opens a consent link and presses a button on its page.
-func (h *house) decide(t *testing.T, link, tenant, decision string) reply {
+func (h *harness) decide(t *testing.T, link, tenant, decision string) reply {
 	t.Helper()
 	page := h.get(t, link)
 	if page.StatusCode != 200 {

@@ -12,7 +12,7 @@ import (
 )
 
 // control sends a request to the control API and wants a status.
-func (h *house) control(t *testing.T, status int, method, path, body string, header ...string) reply {
+func (h *harness) control(t *testing.T, status int, method, path, body string, header ...string) reply {
 	t.Helper()
 	got := h.do(t, request(t, method, login+"/_emulator/"+path, body, header...))
 	if got.StatusCode != status {

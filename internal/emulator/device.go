@@ -27,7 +27,7 @@ type device struct {
 func (e *Entra) serveDeviceCode(w http.ResponseWriter, r *http.Request, tenantName string) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	q := TokenRequest{Tenant: tenantName, Client: r.PostFormValue("client_id")}
-	if e.strike(w, r, q) {
+	if e.applyFaults(w, r, q) {
 		return
 	}
 	a := e.app(q.Client)

@@ -18,7 +18,7 @@ type deviceCode struct {
 	Message    string `json:"message"`
 }
 
-func (h *house) beginDevice(t *testing.T, tenant, scope string) deviceCode {
+func (h *harness) beginDevice(t *testing.T, tenant, scope string) deviceCode {
 	t.Helper()
 	form := url.Values{"client_id": {clientID}, "scope": {scope}}
 	got := h.do(t, request(t, "POST", login+"/"+tenant+"/oauth2/v2.0/devicecode", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
@@ -29,14 +29,14 @@ func (h *house) beginDevice(t *testing.T, tenant, scope string) deviceCode {
 	return d
 }
 
-func (h *house) pollDevice(t *testing.T, tenant string, d deviceCode) reply {
+func (h *harness) pollDevice(t *testing.T, tenant string, d deviceCode) reply {
 	t.Helper()
 	return h.ask(t, login, tenant, url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "client_id": {clientID}, "device_code": {d.DeviceCode}})
 }
 
 // newUser is a request to create the application user of an app, in the
 // business unit of the caller.
-func (h *house) newUser(t *testing.T, base, tok, client string) *http.Request {
+func (h *harness) newUser(t *testing.T, base, tok, client string) *http.Request {
 	t.Helper()
 	var me struct{ BusinessUnitId string }
 	if err := json.Unmarshal([]byte(h.call(t, base+"/api/data/v9.2/WhoAmI", tok).body), &me); err != nil || me.BusinessUnitId == "" {

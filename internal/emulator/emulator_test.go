@@ -38,19 +38,19 @@ func seed() emulator.Seed {
 	}
 }
 
-// house is an emulator with a client that trusts it and follows no redirect.
-type house struct {
+// harness is an emulator with a client that trusts it and follows no redirect.
+type harness struct {
 	*emulator.Emulator
 	client *http.Client
 }
 
-func open(t testing.TB, s emulator.Seed) *house {
+func open(t testing.TB, s emulator.Seed) *harness {
 	t.Helper()
 	e, err := emulator.New(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{e, &http.Client{
+	h := &harness{e, &http.Client{
 		Transport:     e.Transport(),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -69,7 +69,7 @@ type reply struct {
 	body string
 }
 
-func (h *house) do(t testing.TB, r *http.Request) reply {
+func (h *harness) do(t testing.TB, r *http.Request) reply {
 	t.Helper()
 	resp, err := h.client.Do(r)
 	if err != nil {
@@ -95,13 +95,13 @@ func request(t testing.TB, method, target, body string, header ...string) *http.
 	return r
 }
 
-func (h *house) get(t testing.TB, target string, header ...string) reply {
+func (h *harness) get(t testing.TB, target string, header ...string) reply {
 	t.Helper()
 	return h.do(t, request(t, "GET", target, "", header...))
 }
 
 // ask sends a token request to a tenant of the login host.
-func (h *house) ask(t testing.TB, base, tenant string, form url.Values) reply {
+func (h *harness) ask(t testing.TB, base, tenant string, form url.Values) reply {
 	t.Helper()
 	return h.do(t, request(t, "POST", base+"/"+tenant+"/oauth2/v2.0/token", form.Encode(), "Content-Type", "application/x-www-form-urlencoded"))
 }
@@ -111,7 +111,7 @@ func appForm(resource string) url.Values {
 }
 
 // token gets a token for a resource, which must be granted.
-func (h *house) token(t testing.TB, base, tenant, resource string) string {
+func (h *harness) token(t testing.TB, base, tenant, resource string) string {
 	t.Helper()
 	got := h.ask(t, base, tenant, appForm(resource))
 	var v struct {
@@ -124,7 +124,7 @@ func (h *house) token(t testing.TB, base, tenant, resource string) string {
 }
 
 // call sends a GET with a token.
-func (h *house) call(t *testing.T, target, token string, header ...string) reply {
+func (h *harness) call(t *testing.T, target, token string, header ...string) reply {
 	t.Helper()
 	return h.get(t, target, append([]string{"Authorization", "Bearer " + token}, header...)...)
 }

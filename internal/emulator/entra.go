@@ -231,7 +231,7 @@ func (e *Entra) serve(w http.ResponseWriter, r *http.Request) {
 		e.serveDeviceCode(w, r, name)
 		return
 	}
-	if e.strike(w, r, TokenRequest{Tenant: name}) {
+	if e.applyFaults(w, r, TokenRequest{Tenant: name}) {
 		return
 	}
 	switch r.Method + " " + rest {

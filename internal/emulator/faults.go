@@ -37,7 +37,7 @@ const (
 	ResetAfter     FaultKind = "reset_after"      // carried out, torn before the answer
 	ResetMiddle    FaultKind = "reset_middle"     // torn in the middle of the answer
 	Stall          FaultKind = "stall"            // carried out; the answer's body pauses for Delay after After bytes, for ever if zero
-	TearReused     FaultKind = "tear_reused"      // a kept connection is torn as the next request comes, before a byte of it is read
+	TearReused     FaultKind = "tear_reused"      // a kept connection (of HTTP/1.1) is torn as the next request comes, before a byte of it is read
 	TearReusedHead FaultKind = "tear_reused_head" // the same after the head was read, and before the body is
 	SlowHandshake  FaultKind = "slow_handshake"   // a connection is accepted and says nothing for Delay, for ever if zero
 	Throttle       FaultKind = "throttle"         // 429 with Code and RetryAfter; a fault for SOAP
@@ -122,7 +122,7 @@ func (s *span) UnmarshalText(text []byte) error {
 // moment is a request as far as a fault looks at it.
 type moment struct{ method, path, tenant, client string }
 
-func (f *Fault) strikes(at moment) bool {
+func (f *Fault) matches(at moment) bool {
 	return (f.Method == "" || f.Method == at.method) &&
 		strings.HasPrefix(at.path, f.Path) &&
 		(f.Tenant == "" || strings.EqualFold(f.Tenant, at.tenant)) &&
@@ -163,7 +163,7 @@ func (l *faults) take(kind FaultKind, at moment) (Fault, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, f := range l.list {
-		if f.Kind != kind || !f.strikes(at) {
+		if f.Kind != kind || !f.matches(at) {
 			continue
 		}
 		if f.Times == 1 {
@@ -196,7 +196,7 @@ func (l *faults) skew(w http.ResponseWriter, at moment) {
 func (l *faults) has(kind FaultKind) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.list, func(f *Fault) bool { return f.Kind == kind && f.Times == 0 && f.strikes(moment{}) })
+	return slices.ContainsFunc(l.list, func(f *Fault) bool { return f.Kind == kind && f.Times == 0 && f.matches(moment{}) })
 }
 
 func (l *faults) heal() {

@@ -15,7 +15,7 @@ import (
 )
 
 // torn sends a request whose answer must break off, and returns what arrived.
-func (h *house) torn(t *testing.T, r *http.Request) (status int, body string) {
+func (h *harness) torn(t *testing.T, r *http.Request) (status int, body string) {
 	t.Helper()
 	resp, err := h.client.Do(r)
 	if err != nil {
@@ -158,7 +158,7 @@ func TestOrganizationFaults(t *testing.T) {
 }
 
 func TestSlowOrganization(t *testing.T) {
-	bubble(t, emulator.Limits{}, func(t *testing.T, h *house, tok string) {
+	bubble(t, emulator.Limits{}, func(t *testing.T, h *harness, tok string) {
 		inject(t, h.Organization("contoso"), emulator.Fault{Kind: emulator.Slow, Delay: 90 * time.Second, Times: 2})
 		for _, token := range []string{tok, "dead"} {
 			start := time.Now()

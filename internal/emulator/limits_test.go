@@ -14,7 +14,7 @@ import (
 )
 
 // bubble runs a test against an emulator with these limits on a fake clock.
-func bubble(t *testing.T, l emulator.Limits, test func(t *testing.T, h *house, tok string)) {
+func bubble(t *testing.T, l emulator.Limits, test func(t *testing.T, h *harness, tok string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := seed()
@@ -39,7 +39,7 @@ func retryAfter(t *testing.T, r reply) time.Duration {
 }
 
 func TestRequestsWindowIsExact(t *testing.T) {
-	bubble(t, emulator.Limits{Requests: 10, Window: 30 * time.Second}, func(t *testing.T, h *house, tok string) {
+	bubble(t, emulator.Limits{Requests: 10, Window: 30 * time.Second}, func(t *testing.T, h *harness, tok string) {
 		// One every second: the eleventh is refused, until the first leaves.
 		for i := range 10 {
 			got := h.call(t, whoAmI, tok)
@@ -68,7 +68,7 @@ func TestRequestsWindowIsExact(t *testing.T) {
 }
 
 func TestRetryAfterGrowsWhenIgnored(t *testing.T) {
-	bubble(t, emulator.Limits{Requests: 1, Window: 300 * time.Second}, func(t *testing.T, h *house, tok string) {
+	bubble(t, emulator.Limits{Requests: 1, Window: 300 * time.Second}, func(t *testing.T, h *harness, tok string) {
 		h.call(t, whoAmI, tok)
 		var left []time.Duration // until the told moment, seen from the first refusal
 		start := time.Now()
@@ -96,7 +96,7 @@ func TestRetryAfterGrowsWhenIgnored(t *testing.T) {
 }
 
 func TestExecutionTime(t *testing.T) {
-	bubble(t, emulator.Limits{ExecutionTime: 20 * time.Minute, Window: 5 * time.Minute, MinExecution: 5 * time.Minute}, func(t *testing.T, h *house, tok string) {
+	bubble(t, emulator.Limits{ExecutionTime: 20 * time.Minute, Window: 5 * time.Minute, MinExecution: 5 * time.Minute}, func(t *testing.T, h *harness, tok string) {
 		for i, want := range []string{"1,200.00", "900.00", "600.00", "300.00"} {
 			got := h.call(t, whoAmI, tok)
 			if got.StatusCode != 200 || got.Header.Get("X-Ms-Ratelimit-Time-Remaining-Xrm-Requests") != want {
@@ -117,7 +117,7 @@ func TestExecutionTime(t *testing.T) {
 }
 
 func TestSlowRequestsCostExecutionTime(t *testing.T) {
-	bubble(t, emulator.Limits{ExecutionTime: 3 * time.Second, Window: time.Minute}, func(t *testing.T, h *house, tok string) {
+	bubble(t, emulator.Limits{ExecutionTime: 3 * time.Second, Window: time.Minute}, func(t *testing.T, h *harness, tok string) {
 		inject(t, h.Organization("contoso"), emulator.Fault{Kind: emulator.Slow, Delay: 4 * time.Second, Times: 1})
 		h.call(t, whoAmI, tok)
 		if got := h.call(t, whoAmI, tok); got.StatusCode != 429 || retryAfter(t, got) != time.Minute {
@@ -127,7 +127,7 @@ func TestSlowRequestsCostExecutionTime(t *testing.T) {
 }
 
 func TestConcurrencyIsRefusedAtOnce(t *testing.T) {
-	bubble(t, emulator.Limits{Concurrency: 3}, func(t *testing.T, h *house, tok string) {
+	bubble(t, emulator.Limits{Concurrency: 3}, func(t *testing.T, h *harness, tok string) {
 		inject(t, h.Organization("contoso"), emulator.Fault{Kind: emulator.Slow, Delay: 10 * time.Second, Times: 3})
 		var wg sync.WaitGroup
 		for range 3 {
@@ -223,7 +223,7 @@ func TestEachUserAndServerHasItsOwnBudget(t *testing.T) {
 }
 
 func TestSOAPIsThrottledByFault(t *testing.T) {
-	bubble(t, emulator.Limits{Requests: 1, Window: time.Minute}, func(t *testing.T, h *house, tok string) {
+	bubble(t, emulator.Limits{Requests: 1, Window: time.Minute}, func(t *testing.T, h *harness, tok string) {
 		h.call(t, whoAmI, tok)
 		r := request(t, "POST", contoso+"/XRMServices/2011/Organization.svc/web?SDKClientVersion=9.2.0.0", "<Envelope/>", "Authorization", "Bearer "+tok)
 		got := h.do(t, r)
@@ -239,7 +239,7 @@ func TestSOAPIsThrottledByFault(t *testing.T) {
 }
 
 func TestLimitsChangeOnTheFly(t *testing.T) {
-	bubble(t, emulator.Limits{}, func(t *testing.T, h *house, tok string) {
+	bubble(t, emulator.Limits{}, func(t *testing.T, h *harness, tok string) {
 		for range 5 {
 			got := h.call(t, whoAmI, tok)
 			if got.StatusCode != 200 || got.Header.Get("X-Ms-Ratelimit-Burst-Remaining-Xrm-Requests") != "" || got.Header.Get("X-Ms-Dop-Hint") != "4" {
@@ -260,7 +260,7 @@ func TestLimitsChangeOnTheFly(t *testing.T) {
 }
 
 func TestOneTenantsBudgetIsNotAnothers(t *testing.T) {
-	bubble(t, emulator.Limits{Requests: 1, Window: time.Minute}, func(t *testing.T, h *house, tok string) {
+	bubble(t, emulator.Limits{Requests: 1, Window: time.Minute}, func(t *testing.T, h *harness, tok string) {
 		h.call(t, whoAmI, tok)
 		tailspin := h.Organization("tailspin")
 		tailspin.AddApplicationUser(clientID)
@@ -275,7 +275,7 @@ func TestOneTenantsBudgetIsNotAnothers(t *testing.T) {
 // answer with a count of what was admitted in the window.
 func TestWindowAgainstCountingByHand(t *testing.T) {
 	const limit, window = 20, 10 * time.Second
-	bubble(t, emulator.Limits{Requests: limit, Window: window}, func(t *testing.T, h *house, tok string) {
+	bubble(t, emulator.Limits{Requests: limit, Window: window}, func(t *testing.T, h *harness, tok string) {
 		dice := rand.New(rand.NewPCG(1, 2))
 		var admitted []time.Time
 		refused := 0

@@ -21,7 +21,7 @@ type Organization struct {
 
 	faults   faults
 	throttle throttle
-	journal  journal
+	received requestLog
 	zips     sync.Pool // of *gzip.Writer
 
 	mu       sync.Mutex // guards what follows
@@ -122,7 +122,7 @@ func (o *Organization) SetApplicationUser(clientID string, disabled, noRole bool
 func (o *Organization) serve(w http.ResponseWriter, r *http.Request) {
 	conn := connection(r)
 	reused := conn.begin(o)
-	n := o.journal.begin(r)
+	n := o.received.begin(r)
 	server := o.throttle.server(cookieValue(r, "ARRAffinity"))
 	n.caller("", server)
 	at := moment{method: r.Method, path: r.URL.Path, tenant: o.tenantID}

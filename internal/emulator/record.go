@@ -39,8 +39,8 @@ type Request struct {
 	Body   []byte `json:"body"`
 }
 
-// journal keeps the last requests. The zero value is empty.
-type journal struct {
+// requestLog keeps the last requests. The zero value is empty.
+type requestLog struct {
 	mu    sync.Mutex // guards what follows
 	total int
 	by    map[int]int // answers by status
@@ -49,7 +49,7 @@ type journal struct {
 
 // entry is a request whose body is still being read.
 type entry struct {
-	journal *journal
+	log     *requestLog
 	body    io.ReadCloser
 	expects bool // the client waits for leave to send the body
 
@@ -60,24 +60,24 @@ type entry struct {
 }
 
 // begin writes a request down and listens to its body.
-func (j *journal) begin(r *http.Request) *entry {
+func (l *requestLog) begin(r *http.Request) *entry {
 	n := &entry{
 		request: Request{At: time.Now(), Method: r.Method, Host: r.Host, Target: r.RequestURI, Proto: r.Proto, Header: r.Header.Clone()},
-		journal: j,
+		log:     l,
 		body:    r.Body,
 		expects: r.Header.Get("Expect") != "",
 		sum:     sha256.New(),
 		whole:   r.ContentLength == 0,
 	}
 	r.Body = n
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.total++
-	if len(j.last) == keptRequests {
-		copy(j.last, j.last[1:])
-		j.last = j.last[:keptRequests-1]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total++
+	if len(l.last) == keptRequests {
+		copy(l.last, l.last[1:])
+		l.last = l.last[:keptRequests-1]
 	}
-	j.last = append(j.last, n)
+	l.last = append(l.last, n)
 	return n
 }
 
@@ -116,21 +116,21 @@ func (n *entry) answered(status int) {
 	n.mu.Lock()
 	n.request.Status = status
 	n.mu.Unlock()
-	n.journal.mu.Lock()
-	defer n.journal.mu.Unlock()
-	if n.journal.by == nil {
-		n.journal.by = map[int]int{}
+	n.log.mu.Lock()
+	defer n.log.mu.Unlock()
+	if n.log.by == nil {
+		n.log.by = map[int]int{}
 	}
-	n.journal.by[status]++
+	n.log.by[status]++
 }
 
 // Requests returns the last requests that the organization received, at most
 // 512, oldest first.
 func (o *Organization) Requests() []Request {
-	o.journal.mu.Lock()
-	defer o.journal.mu.Unlock()
-	list := make([]Request, 0, len(o.journal.last))
-	for _, n := range o.journal.last {
+	o.received.mu.Lock()
+	defer o.received.mu.Unlock()
+	list := make([]Request, 0, len(o.received.last))
+	for _, n := range o.received.last {
 		n.mu.Lock()
 		r := n.request
 		r.SHA256 = hex.EncodeToString(n.sum.Sum(nil))
@@ -142,14 +142,14 @@ func (o *Organization) Requests() []Request {
 
 // Received returns how many requests have reached the organization.
 func (o *Organization) Received() int {
-	o.journal.mu.Lock()
-	defer o.journal.mu.Unlock()
-	return o.journal.total
+	o.received.mu.Lock()
+	defer o.received.mu.Unlock()
+	return o.received.total
 }
 
 // Answered returns how many were answered with that status.
 func (o *Organization) Answered(status int) int {
-	o.journal.mu.Lock()
-	defer o.journal.mu.Unlock()
-	return o.journal.by[status]
+	o.received.mu.Lock()
+	defer o.received.mu.Unlock()
+	return o.received.by[status]
 }

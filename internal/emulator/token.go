@@ -78,7 +78,7 @@ func (e *Entra) serveToken(w http.ResponseWriter, r *http.Request, tenantName st
 	e.asked[q]++
 	e.mu.Unlock()
 
-	if e.strike(w, r, q) {
+	if e.applyFaults(w, r, q) {
 		return
 	}
 	answer, refused := e.grant(r, q, form)

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// strike lets the faults of Entra ID act on a request, and reports whether one
+// applyFaults lets the faults of Entra ID act on a request, and reports whether one
 // of them has answered it.
-func (e *Entra) strike(w http.ResponseWriter, r *http.Request, q TokenRequest) bool {
+func (e *Entra) applyFaults(w http.ResponseWriter, r *http.Request, q TokenRequest) bool {
 	at := moment{r.Method, r.URL.Path, q.Tenant, q.Client}
 	if _, ok := e.faults.take(Down, at); ok {
 		panic(http.ErrAbortHandler)
