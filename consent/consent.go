@@ -6,13 +6,18 @@ package consent
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
 	"embed"
+	"encoding/base64"
 	"html/template"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -24,6 +29,8 @@ type Backend interface {
 	// ConsentLink is where Entra ID asks the administrator of a tenant, with a
 	// state to send back. It reports false if there is no such tenant.
 	ConsentLink(ctx context.Context, tenant, state string) (string, bool)
+	// NewcomerLink is where Entra ID asks the administrator of any tenant.
+	NewcomerLink(ctx context.Context, state string) string
 	// Prove asks for a token as if nothing were known: "" means that access is
 	// granted. Otherwise it says, in words for the administrator, why not.
 	Prove(ctx context.Context, tenant string) (problem string)
@@ -31,6 +38,20 @@ type Backend interface {
 	Report(ctx context.Context, tenant string) (check.Report, bool)
 	// Facts are what the instructions are made of.
 	Facts(tenant string) Facts
+	// Welcome notes that somebody at the address from says to be an administrator
+	// of the tenant of that id, and to have granted access. It may be a lie.
+	Welcome(tenantID, from string)
+}
+
+// Options are what the pages are made of.
+type Options struct {
+	Key     Key
+	Backend Backend
+	// Strangers says whether the page of a tenant is open to who has no signed
+	// link. Where it is not, it does not even tell which tenants there are.
+	Strangers bool
+	// Base is the address of the pages under which Entra ID sends people back.
+	Base func() string
 }
 
 // Facts of a tenant, for instructions that can be pasted.
@@ -43,69 +64,123 @@ type Facts struct {
 //go:embed pages
 var files embed.FS
 
-// Pages serves /consent/.
+// Pages serves /consent and what lies below.
 type Pages struct {
 	*http.ServeMux
-	key   Key
-	back  Backend
-	pages *template.Template
-	used  used
+	Options
+	pages  *template.Template
+	used   used
+	proofs sync.Map // *proof, by tenant
 
-	all   *rate.Limiter
-	mu    sync.Mutex // guards those
-	those map[string]*rate.Limiter
+	mu        sync.Mutex // guards strangers
+	strangers map[string]*rate.Limiter
 }
 
-// New returns the pages. What they sign is signed with key.
-func New(key Key, b Backend) *Pages {
+// New returns the pages.
+func New(o Options) *Pages {
 	p := &Pages{
-		ServeMux: http.NewServeMux(), key: key, back: b, all: rate.NewLimiter(20, 100), those: make(map[string]*rate.Limiter),
+		ServeMux: http.NewServeMux(), Options: o, strangers: make(map[string]*rate.Limiter),
 		pages: template.Must(template.ParseFS(files, "pages/*.html")),
 	}
-	p.Handle("GET /consent/callback", p.limited(p.callback))
-	p.Handle("POST /consent/callback", p.limited(p.callback))
-	p.Handle("GET /consent/status", p.limited(p.status))
-	p.Handle("GET /consent/{tenant}", p.limited(p.leave))
+	p.HandleFunc("GET /consent", p.begin)
+	p.HandleFunc("GET /consent/callback", p.callback)
+	p.HandleFunc("POST /consent/callback", p.callback)
+	p.HandleFunc("GET /consent/status", p.status)
+	p.HandleFunc("GET /consent/{tenant}", p.leave)
 	return p
 }
 
-// limited holds off who asks more than anybody needs: each answer may cost a
-// token request.
-func (p *Pages) limited(next http.HandlerFunc) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		if !p.of(host).Allow() || !p.all.Allow() {
-			w.Header().Set("Retry-After", "10")
-			p.say(w, http.StatusTooManyRequests, words{Title: "Too many requests", Text: "Wait a few seconds, then load this page again."})
-			return
-		}
-		next(w, r)
-	})
+// nothing answers what shows no signature of ours. That is all that is
+// counted, address by address: a flood of it keeps nobody out who has been
+// sent a link or has begun here. What has a signature costs little, or is
+// asked once for all (see proof).
+func (p *Pages) nothing(w http.ResponseWriter, r *http.Request, status int, text words) {
+	host, _, _ := net.SplitHostPort(r.RemoteAddr)
+	if !p.stranger(host).Allow() {
+		w.Header().Set("Retry-After", "10")
+		status, text = http.StatusTooManyRequests, words{Title: "Too many requests", Text: "Wait a few seconds, then open the link that you were sent once more."}
+	}
+	p.say(w, status, text)
 }
 
-func (p *Pages) of(host string) *rate.Limiter {
+func (p *Pages) stranger(host string) *rate.Limiter {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := p.those[host]
+	l := p.strangers[host]
 	if l == nil {
-		if len(p.those) >= 10_000 {
-			clear(p.those)
+		if len(p.strangers) >= 10_000 {
+			clear(p.strangers)
 		}
 		l = rate.NewLimiter(2, 30)
-		p.those[host] = l
+		p.strangers[host] = l
 	}
 	return l
 }
 
-// leave sends the administrator to Entra ID.
+// begin sends the administrator of whichever tenant to Entra ID.
+func (p *Pages) begin(w http.ResponseWriter, r *http.Request) {
+	state := p.Key.sign(signed{purpose: forNewcomer, nonce: rand.Text(), browser: p.browser(w, r)}, clickLife)
+	http.Redirect(w, r, p.Backend.NewcomerLink(r.Context(), state), http.StatusFound)
+}
+
+// leave sends the administrator of a tenant to Entra ID.
 func (p *Pages) leave(w http.ResponseWriter, r *http.Request) {
 	tenant := strings.ToLower(r.PathValue("tenant"))
-	link, ok := p.back.ConsentLink(r.Context(), tenant, p.key.State(tenant, clickLife))
+	nowhere := words{Title: "This link leads nowhere", Text: "Ask for the right one whoever sent it to you."}
+	if !p.Strangers {
+		s, ok := p.Key.read(r.URL.Query().Get("key"), forLink)
+		if !ok || s.tenant != tenant {
+			p.nothing(w, r, http.StatusNotFound, nowhere)
+			return
+		}
+		if s.late(time.Now()) {
+			p.say(w, http.StatusNotFound, words{Title: "This link has ended", Text: "Ask for a new one whoever sent it to you."})
+			return
+		}
+	}
+	state := p.Key.sign(signed{purpose: forConsent, tenant: tenant, nonce: rand.Text(), browser: p.browser(w, r)}, clickLife)
+	link, ok := p.Backend.ConsentLink(r.Context(), tenant, state)
 	if !ok {
-		p.say(w, http.StatusNotFound, words{Title: "This link leads nowhere", Text: "Ask for the right one whoever sent it to you."})
+		p.nothing(w, r, http.StatusNotFound, nowhere)
 		return
 	}
 	http.Redirect(w, r, link, http.StatusFound)
+}
+
+const cookieName = "dynproxy_consent"
+
+// browser gives the browser a cookie, or finds the one that it has, and
+// returns its digest: what begins here is answered from the same browser. A
+// browser that came under another name than that of Base would not send the
+// cookie back; there the signature alone has to do.
+func (p *Pages) browser(w http.ResponseWriter, r *http.Request) string {
+	base, err := url.Parse(p.Base())
+	if err != nil || !strings.EqualFold(base.Host, r.Host) {
+		return ""
+	}
+	if c, err := r.Cookie(cookieName); err == nil && len(c.Value) >= 26 {
+		return digest(c.Value)
+	}
+	value := rand.Text()
+	http.SetCookie(w, &http.Cookie{
+		Name: cookieName, Value: value, Path: "/consent", MaxAge: int(statusLife / time.Second),
+		HttpOnly: true, Secure: base.Scheme == "https", SameSite: http.SameSiteLaxMode,
+	})
+	return digest(value)
+}
+
+// sameBrowser reports whether what s was signed for began in r's browser.
+func sameBrowser(s signed, r *http.Request) bool {
+	if s.browser == "" {
+		return true
+	}
+	c, err := r.Cookie(cookieName)
+	return err == nil && subtle.ConstantTimeCompare([]byte(digest(c.Value)), []byte(s.browser)) == 1
+}
+
+func digest(cookie string) string {
+	sum := sha256.Sum256([]byte(cookie))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 // words are what a plain page says.
@@ -118,31 +193,103 @@ type words struct {
 func (p *Pages) callback(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	if err := r.ParseForm(); err != nil {
-		p.say(w, http.StatusBadRequest, words{Title: "This answer cannot be read", Text: "Open the link once more."})
+		p.nothing(w, r, http.StatusBadRequest, words{Title: "This answer cannot be read", Text: "Open the link once more."})
 		return
 	}
-	tenant, nonce, ends, ok, late := p.key.read(forConsent, r.Form.Get("state"))
-	again := "/consent/" + url.PathEscape(tenant)
+	s, ok := p.Key.read(r.Form.Get("state"), forConsent, forNewcomer)
 	switch {
 	case !ok:
-		p.say(w, http.StatusBadRequest, words{
+		p.nothing(w, r, http.StatusBadRequest, words{
 			Title: "This answer belongs to no question of ours",
-			Text:  "Nothing was done with it. If you have just granted access in Entra ID, that stands: the next call of the app shows it. If not, open the link that you were sent once more.",
+			Text:  "It was not looked at. If you have just granted access in Entra ID, that stands: the next call of the app shows it. If not, open the link that you were sent once more.",
 		})
 		return
-	case late:
-		p.say(w, http.StatusBadRequest, words{Title: "This answer comes too late", Text: "The link that it belongs to has ended. Open it anew.", Again: again})
+	case !sameBrowser(s, r):
+		p.nothing(w, r, http.StatusBadRequest, words{
+			Title: "This answer belongs to another browser",
+			Text:  "It was not looked at. Open the link that you were sent in this browser, and allow it to keep a cookie of this page.",
+		})
 		return
-	case !p.used.take(nonce, ends):
-		p.say(w, http.StatusBadRequest, words{Title: "This answer was given before", Text: "Each link is good for one answer. Nothing was done with this one.", Again: again})
+	case s.late(time.Now()):
+		p.say(w, http.StatusBadRequest, words{Title: "This answer comes too late", Text: "The link that it belongs to has ended. Open it anew.", Again: p.again(s)})
 		return
 	}
-	// Entra ID says admin_consent=True beside an error too.
+	// Entra ID says admin_consent=True beside an error too. Who has declined may
+	// think again, with the same link.
 	if wrong := r.Form.Get("error"); wrong != "" {
-		p.say(w, http.StatusOK, words{Title: "Access was not granted", Text: refusals(wrong), Again: again})
+		p.declined(w, r, s, wrong)
 		return
 	}
-	http.Redirect(w, r, "/consent/status?of="+p.key.sign(forStatus, tenant, statusLife), http.StatusSeeOther)
+	if !p.used.take(s.nonce, s.ends) {
+		p.repeated(w, r, s)
+		return
+	}
+	if s.purpose == forNewcomer {
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		p.Backend.Welcome(r.Form.Get("tenant"), host)
+		p.say(w, http.StatusOK, words{
+			Title: "Thank you",
+			Text:  "If you have granted access in Entra ID, it stands. The operators of the app see your tenant's id and take it from here. You can close this page.",
+		})
+		return
+	}
+	http.Redirect(w, r, "/consent/status?of="+p.Key.sign(signed{purpose: forStatus, tenant: s.tenant, nonce: rand.Text()}, statusLife), http.StatusSeeOther)
+}
+
+// declined tells of an answer that grants nothing.
+func (p *Pages) declined(w http.ResponseWriter, r *http.Request, s signed, wrong string) {
+	if s.purpose == forConsent && p.prove(r.Context(), s.tenant) == "" {
+		p.say(w, http.StatusOK, words{Title: "Access stands", Text: "It was granted before, and what was answered now does not take it back."})
+		return
+	}
+	p.say(w, http.StatusOK, words{Title: "Access was not granted", Text: refusals(wrong), Again: p.again(s)})
+}
+
+// repeated tells of an answer that has been given already.
+func (p *Pages) repeated(w http.ResponseWriter, r *http.Request, s signed) {
+	text := "Each link is good for one answer, and this one has had it."
+	if s.purpose == forConsent && p.prove(r.Context(), s.tenant) == "" {
+		text += " Access stands: the app gets its tokens."
+	} else if s.purpose == forConsent {
+		text += " The app gets no token yet."
+	}
+	p.say(w, http.StatusBadRequest, words{Title: "This answer was given before", Text: text, Again: p.again(s)})
+}
+
+// again is a link to begin once more.
+func (p *Pages) again(s signed) string {
+	if s.purpose == forNewcomer {
+		return "/consent"
+	}
+	return "/consent/" + url.PathEscape(s.tenant) + "?key=" + url.QueryEscape(p.Key.Link(s.tenant, clickLife))
+}
+
+// proof is what the last token request of a tenant showed. Whoever asks
+// meanwhile, and soon after, hears the same: pages that are opened a thousand
+// times cost one.
+type proof struct {
+	mu      sync.Mutex // guards what follows; held while a token is asked for
+	at      time.Time
+	problem string
+}
+
+const (
+	proofAge    = 2 * time.Second
+	proofWithin = 30 * time.Second
+)
+
+func (p *Pages) prove(ctx context.Context, tenant string) (problem string) {
+	v, _ := p.proofs.LoadOrStore(tenant, &proof{}) // of tenants that we have signed for
+	last := v.(*proof)
+	last.mu.Lock()
+	defer last.mu.Unlock()
+	if last.at.IsZero() || time.Since(last.at) >= proofAge {
+		// Whoever asked first may leave, and the rest still wait.
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), proofWithin)
+		defer cancel()
+		last.problem, last.at = p.Backend.Prove(within, tenant), time.Now()
+	}
+	return last.problem
 }
 
 // refusals puts Entra ID's errors into words of ours. Its own description is
@@ -160,21 +307,22 @@ func refusals(code string) string {
 // status proves what was granted, says what is next, and watches until the
 // organization answers.
 func (p *Pages) status(w http.ResponseWriter, r *http.Request) {
-	tenant, _, _, ok, late := p.key.read(forStatus, r.URL.Query().Get("of"))
-	if !ok || late {
-		p.say(w, http.StatusBadRequest, words{Title: "This page has ended", Text: "What was set up stands. The portal and dynproxy check show how far it is."})
+	s, ok := p.Key.read(r.URL.Query().Get("of"), forStatus)
+	if !ok || s.late(time.Now()) {
+		p.nothing(w, r, http.StatusBadRequest, words{Title: "This page has ended", Text: "What was set up stands. The portal and dynproxy check show how far it is."})
 		return
 	}
-	if problem := p.back.Prove(r.Context(), tenant); problem != "" {
+	tenant := s.tenant
+	if problem := p.prove(r.Context(), tenant); problem != "" {
 		w.Header().Set("Refresh", "5")
 		p.say(w, http.StatusOK, words{
 			Title: "There is no access yet",
 			Text:  "Entra ID gives no token: " + problem + " After consent that can take a minute; this page looks again by itself.",
-			Again: "/consent/" + url.PathEscape(tenant),
+			Again: p.again(s),
 		})
 		return
 	}
-	report, ok := p.back.Report(r.Context(), tenant)
+	report, ok := p.Backend.Report(r.Context(), tenant)
 	if !ok {
 		p.say(w, http.StatusBadRequest, words{Title: "This page has ended", Text: "What was set up stands."})
 		return
@@ -184,7 +332,7 @@ func (p *Pages) status(w http.ResponseWriter, r *http.Request) {
 		Facts   Facts
 		Done    bool
 		Problem check.Link
-	}{tenant, p.back.Facts(tenant), report.OK, report.FirstProblem()}
+	}{tenant, p.Backend.Facts(tenant), report.OK, report.FirstProblem()}
 	if !data.Done {
 		w.Header().Set("Refresh", "5")
 	}

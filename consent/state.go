@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,24 +14,23 @@ import (
 
 // Lives of what is signed.
 const (
-	clickLife  = 15 * time.Minute   // of a link that the portal's page leads to at once
-	MailLife   = 7 * 24 * time.Hour // of a link that is sent to an administrator
-	statusLife = time.Hour          // of the page that watches for the application user
+	clickLife  = 15 * time.Minute // of a question that was begun at one of our pages
+	statusLife = time.Hour        // of the page that watches for the application user
 )
 
-// Key signs states. Proxies and commands that share an app's credential share
-// the key, so that a link that one has printed is known to the other.
+// Key signs links and states. Proxies and commands share it, so that a link that
+// one has printed is known to the other.
 type Key [sha256.Size]byte
 
-// NewKey derives a key from the app's credential; from nothing it makes one
-// that dies with the process.
-func NewKey(credential []byte) Key {
+// NewKey derives a key from a secret; from nothing it makes one that dies with
+// the process.
+func NewKey(secret []byte) Key {
 	var k Key
-	if len(credential) == 0 {
+	if len(secret) == 0 {
 		rand.Read(k[:]) // never fails
 		return k
 	}
-	m := hmac.New(sha256.New, credential)
+	m := hmac.New(sha256.New, secret)
 	m.Write([]byte("dynproxy: states of consent, 1"))
 	m.Sum(k[:0])
 	return k
@@ -40,17 +40,42 @@ func NewKey(credential []byte) Key {
 type purpose string
 
 const (
-	forConsent purpose = "c"
-	forStatus  purpose = "s"
+	forConsent  purpose = "c" // a question to the administrator of a tenant
+	forNewcomer purpose = "n" // likewise, of whichever tenant
+	forStatus   purpose = "s" // the page that watches
+	forLink     purpose = "l" // a link to our page of a tenant
 )
 
-// State is a text that goes through an administrator's browser and back: it
-// names the tenant that is meant, ends at a time, and cannot be made by
-// anybody else.
-func (k Key) State(tenant string, life time.Duration) string { return k.sign(forConsent, tenant, life) }
+// signed is what goes through other hands and comes back.
+type signed struct {
+	purpose purpose
+	tenant  string
+	nonce   string
+	ends    time.Time // zero for never
+	browser string    // digest of the cookie of the browser in which it began, "" for any
+}
 
-func (k Key) sign(p purpose, tenant string, life time.Duration) string {
-	body := strings.Join([]string{string(p), strconv.FormatInt(time.Now().Add(life).Unix(), 36), rand.Text(), tenant}, "|")
+func (s signed) late(now time.Time) bool { return !s.ends.IsZero() && now.After(s.ends) }
+
+// State is a text that goes to Entra ID with an administrator and comes back:
+// it names the tenant that is meant, cannot be made by anybody else, is good for
+// one answer, and ends after life, or never if that is zero.
+func (k Key) State(tenant string, life time.Duration) string {
+	return k.sign(signed{purpose: forConsent, tenant: tenant, nonce: rand.Text()}, life)
+}
+
+// Link is the signature on a link to the page of a tenant: the value of the
+// parameter key. It ends after life, or never if that is zero.
+func (k Key) Link(tenant string, life time.Duration) string {
+	return k.sign(signed{purpose: forLink, tenant: strings.ToLower(tenant)}, life)
+}
+
+func (k Key) sign(s signed, life time.Duration) string {
+	ends := ""
+	if life != 0 {
+		ends = strconv.FormatInt(time.Now().Add(life).Unix(), 36)
+	}
+	body := strings.Join([]string{string(s.purpose), ends, s.nonce, s.browser, s.tenant}, "|")
 	return base64.RawURLEncoding.EncodeToString([]byte(body)) + "." + base64.RawURLEncoding.EncodeToString(k.mac(body))
 }
 
@@ -60,25 +85,28 @@ func (k Key) mac(body string) []byte {
 	return m.Sum(nil)
 }
 
-// read returns what was signed. ok is false for what was not signed here, late
-// for what was and has ended.
-func (k Key) read(p purpose, text string) (tenant, nonce string, ends time.Time, ok, late bool) {
+// read returns what was signed for one of the purposes. It reports false for
+// what was not signed here, and does not look whether it has ended.
+func (k Key) read(text string, purposes ...purpose) (signed, bool) {
 	left, right, _ := strings.Cut(text, ".")
 	body, err := base64.RawURLEncoding.DecodeString(left)
 	mac, macErr := base64.RawURLEncoding.DecodeString(right)
 	if err != nil || macErr != nil || !hmac.Equal(mac, k.mac(string(body))) {
-		return "", "", time.Time{}, false, false
+		return signed{}, false
 	}
-	parts := strings.SplitN(string(body), "|", 4)
-	if len(parts) != 4 || parts[0] != string(p) {
-		return "", "", time.Time{}, false, false
+	parts := strings.SplitN(string(body), "|", 5)
+	if len(parts) != 5 || !slices.Contains(purposes, purpose(parts[0])) {
+		return signed{}, false
 	}
-	seconds, err := strconv.ParseInt(parts[1], 36, 64)
-	if err != nil {
-		return "", "", time.Time{}, false, false
+	s := signed{purpose: purpose(parts[0]), nonce: parts[2], browser: parts[3], tenant: parts[4]}
+	if parts[1] != "" {
+		seconds, err := strconv.ParseInt(parts[1], 36, 64)
+		if err != nil {
+			return signed{}, false
+		}
+		s.ends = time.Unix(seconds, 0)
 	}
-	ends = time.Unix(seconds, 0)
-	return parts[3], parts[2], ends, true, time.Now().After(ends)
+	return s, true
 }
 
 // used remembers nonces until they end, so that each is good once.
@@ -87,13 +115,22 @@ type used struct {
 	ends map[string]time.Time
 }
 
-// maxUsed bounds the memory. Only states that we have signed get here.
-const maxUsed = 100_000
+const (
+	// maxUsed bounds the memory. Only what we have signed gets here; of too many
+	// some are forgotten, since to take one twice harms less than to take none.
+	maxUsed = 100_000
+	// longestUse is how long one is remembered that does not end.
+	longestUse = 30 * 24 * time.Hour
+)
 
 // take reports whether the nonce is new, and notes it.
 func (u *used) take(nonce string, ends time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	now := time.Now()
+	if ends.IsZero() {
+		ends = now.Add(longestUse)
+	}
 	if _, taken := u.ends[nonce]; taken {
 		return false
 	}
@@ -101,16 +138,24 @@ func (u *used) take(nonce string, ends time.Time) bool {
 		u.ends = make(map[string]time.Time)
 	}
 	if len(u.ends) >= maxUsed {
-		now := time.Now()
-		for n, end := range u.ends {
-			if now.After(end) {
-				delete(u.ends, n)
-			}
-		}
-		if len(u.ends) >= maxUsed {
-			return false
-		}
+		u.makeRoom(now)
 	}
 	u.ends[nonce] = ends
 	return true
+}
+
+// makeRoom drops what has ended, and if that is not enough some of the rest. It
+// is called with mu held.
+func (u *used) makeRoom(now time.Time) {
+	for n, end := range u.ends {
+		if now.After(end) {
+			delete(u.ends, n)
+		}
+	}
+	for n := range u.ends {
+		if len(u.ends) < maxUsed*9/10 {
+			return
+		}
+		delete(u.ends, n)
+	}
 }

@@ -35,6 +35,9 @@ type Source interface {
 	// ConsentLink is the address of the page that leads an administrator of the
 	// tenant to consent.
 	ConsentLink(name string) string
+	// Newcomers are tenants whose administrators say to have granted access, and
+	// of which nothing is proven.
+	Newcomers() []status.Newcomer
 }
 
 //go:embed pages
@@ -61,6 +64,7 @@ func New(s Source) *Portal {
 	p.HandleFunc("POST /tenants/{name}/check", p.check)
 	p.HandleFunc("GET /api/tenants", p.apiList)
 	p.HandleFunc("GET /api/tenants/{name}", p.apiOne)
+	p.HandleFunc("GET /api/newcomers", p.apiNewcomers)
 	p.Handle("GET /portal.css", Style())
 	return p
 }
@@ -183,7 +187,10 @@ func (p *Portal) list(w http.ResponseWriter, r *http.Request) {
 	if slices.ContainsFunc(v.Tenants, func(t status.Tenant) bool { return t.State == status.Unchecked }) {
 		w.Header().Set("Refresh", "3") // what was not known will be, in a moment
 	}
-	p.render(w, http.StatusOK, "list.html", v)
+	p.render(w, http.StatusOK, "list.html", struct {
+		view
+		Newcomers []status.Newcomer
+	}{v, p.source.Newcomers()})
 }
 
 func (p *Portal) wallboard(w http.ResponseWriter, r *http.Request) {
@@ -225,6 +232,12 @@ func (p *Portal) apiList(w http.ResponseWriter, r *http.Request) {
 		Pages   int                  `json:"pages"`
 		States  map[status.State]int `json:"states"`
 	}{append([]status.Tenant{}, v.Tenants...), v.Found, v.Page, v.Pages, v.Count})
+}
+
+func (p *Portal) apiNewcomers(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, struct {
+		Newcomers []status.Newcomer `json:"newcomers"`
+	}{append([]status.Newcomer{}, p.source.Newcomers()...)})
 }
 
 func (p *Portal) apiOne(w http.ResponseWriter, r *http.Request) {

@@ -35,6 +35,10 @@ func (crowd) State(name string) status.State {
 	return status.Ready
 }
 
+func (crowd) Newcomers() []status.Newcomer {
+	return []status.Newcomer{{TenantID: "11111111-2222-4333-8444-555555555555", At: time.Now(), From: "192.0.2.7"}}
+}
+
 func (crowd) Refresh([]string) {}
 
 func (c crowd) Tenant(name string) (status.Tenant, bool) {

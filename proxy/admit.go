@@ -43,6 +43,9 @@ func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 	if err := c.allowed(r.Method, r.Header, c.path, c.batch); err != nil {
 		return err
 	}
+	if err := c.allowedQuery(c.query); err != nil {
+		return err
+	}
 	if err := c.waitForOwnRate(r.Context()); err != nil {
 		return err
 	}
@@ -177,7 +180,7 @@ func (c *call) allowed(method string, header http.Header, path string, batch boo
 		}
 		return problem.New(problem.PathNotAllowed, "Callers of %s may use %s; an operator can widen that with PATHS.", t.Name, strings.Join(t.Paths, ", "))
 	}
-	writes := !batch && !reads(method, path) || overrides(header)
+	writes := !batch && !isEnvelope(method, path) && !reads(method, path) || overrides(header)
 	if t.ReadOnly && writes {
 		return problem.New(problem.ReadOnly, "%s is read-only here; an operator can change that with READ_ONLY.", t.Name)
 	}
@@ -222,7 +225,18 @@ func reads(method, path string) bool {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		return true
 	case http.MethodPost:
-		return under([]string{"/api/search/"}, path)
+		return under([]string{"/api/search/"}, path) || under([]string{"/api/data/"}, path) && searches(path)
+	}
+	return false
+}
+
+// searches reports whether a raw path ends in an operation that is asked by
+// POST and changes nothing.
+func searches(path string) bool {
+	path = strings.TrimRight(path, "/")
+	switch strings.ToLower(path[strings.LastIndexByte(path, '/')+1:]) {
+	case "searchquery", "searchsuggest", "searchautocomplete":
+		return true
 	}
 	return false
 }

@@ -40,6 +40,9 @@ func (h *Handler) readBody(c *call, r *http.Request) error {
 	if c.batch {
 		return h.takeBatch(c, r)
 	}
+	if isEnvelope(r.Method, c.path) {
+		return h.takeEnvelope(c, r)
+	}
 	// What has no type may be JSON: only its beginning tells.
 	if kind := odata.BodyKind(r.Header, []byte("{")); kind != odata.JSON && kind != odata.WideJSON {
 		return c.body.readAhead()
@@ -98,17 +101,23 @@ func ours(err error) bool {
 // judgePart holds a request inside a batch to the same policy as one that
 // comes alone.
 func judgePart(c *call, p *odata.Part) error {
-	path, _, _ := strings.Cut(p.Target, "?")
+	path, query, _ := strings.Cut(p.Target, "?")
 	if reason := ambiguous(path); reason != "" {
 		return problem.New(problem.BadRequest, "A path inside the batch holds %s, which servers read differently.", reason)
 	}
 	if isBatch(p.Method, path) {
 		return problem.New(problem.BadRequest, "A batch must not hold another batch.")
 	}
+	if isEnvelope(p.Method, path) {
+		return problem.New(problem.BadRequest, "A batch must not hold a SOAP message.")
+	}
 	if !strings.HasPrefix(path, "/") {
 		path = c.path[:strings.LastIndexByte(strings.TrimRight(c.path, "/"), '/')+1] + path
 	}
 	if err := c.allowed(p.Method, http.Header(p.Header), path, false); err != nil {
+		return err
+	}
+	if err := c.allowedQuery(query); err != nil {
 		return err
 	}
 	c.operations++
@@ -143,7 +152,7 @@ func bodyProblem(err error, so string) *problem.Error {
 		return say(problem.OutOfSpace, "The proxy has no room for the request's body, which it must keep to judge it; its operators find the reason in the log and at /readyz")
 	}
 	if large, is := errors.AsType[*spool.TooLarge](err); is {
-		e := say(problem.BadRequest, "The request's body is too large to be judged: a batch or a compressed body must not be larger than %d MiB (unpacked). Send it in several", large.Limit>>20)
+		e := say(problem.BadRequest, "The request's body is too large to be judged: a batch, a SOAP message or a compressed body must not be larger than %d MiB (unpacked). Send it in several", large.Limit>>20)
 		e.HTTPStatus = http.StatusRequestEntityTooLarge
 		return e
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +27,7 @@ type app struct {
 	out      *ways
 	tokens   *tokens.Source
 	key      consent.Key
+	lasting  bool // whether key is known to other processes
 	registry *prometheus.Registry
 }
 
@@ -43,7 +45,11 @@ func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 		}
 		out = &ways{} // what else is wrong is still to be told
 	}
-	a := &app{cfg: cfg, log: log, book: book, out: out, key: consentKey(cfg.registration), registry: prometheus.NewRegistry()}
+	key, lasting, err := linkKey(cfg)
+	if err != nil {
+		return nil, err
+	}
+	a := &app{cfg: cfg, log: log, book: book, out: out, key: key, lasting: lasting, registry: prometheus.NewRegistry()}
 	a.tokens, err = tokens.New(tokens.Options{
 		Registration: cfg.registration, SecretExpires: cfg.expires,
 		Login: out.login, Challenge: out.challenge, LoginAllowed: cfg.rules.Logins.Allows,
@@ -75,7 +81,18 @@ func (a *app) close() { a.tokens.Close() }
 
 // entraLink is where the administrator of t's tenant grants the app access.
 func (a *app) entraLink(t *tenants.Tenant, authority entra.Authority) string {
-	return entra.ConsentURL(authority.Login, authority.TenantID, a.tokens.ClientID(t), t.Org, a.cfg.redirectURI(), a.key.State(t.Name, consent.MailLife))
+	return a.entraLinkFor(t, authority, 0)
+}
+
+// entraLinkFor is entraLink for a link that ends after life, or never if that
+// is zero.
+func (a *app) entraLinkFor(t *tenants.Tenant, authority entra.Authority, life time.Duration) string {
+	return entra.ConsentURL(authority.Login, authority.TenantID, a.tokens.ClientID(t), t.Org, a.cfg.redirectURI(), a.key.State(t.Name, life))
+}
+
+// pageLink is the address of our own page that leads there.
+func (a *app) pageLink(tenant string, life time.Duration) string {
+	return a.cfg.opsURL() + "/consent/" + url.PathEscape(tenant) + "?key=" + url.QueryEscape(a.key.Link(tenant, life))
 }
 
 // checker checks tenants with the functions that calls go through too.

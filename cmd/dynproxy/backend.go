@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"dynproxy/consent"
@@ -26,7 +27,7 @@ type portalSource struct {
 }
 
 // ConsentLink is portal.Source's.
-func (p portalSource) ConsentLink(name string) string { return p.app.cfg.opsURL() + "/consent/" + name }
+func (p portalSource) ConsentLink(name string) string { return p.app.pageLink(name, 0) }
 
 // budget is how far t's budget is spent, and by whom.
 func (h *server) budget(t *tenants.Tenant) (status.Budget, []status.Share) {
@@ -65,6 +66,45 @@ func (b consentBackend) ConsentLink(ctx context.Context, name, state string) (st
 		return "", false
 	}
 	return entra.ConsentURL(authority.Login, authority.TenantID, b.tokens.ClientID(t), t.Org, b.cfg.redirectURI(), state), true
+}
+
+// dataverseApp is Dataverse itself, in every tenant that has it: what stands in
+// the scope where the organization is not known yet.
+const dataverseApp = "00000007-0000-0000-c000-000000000000"
+
+// NewcomerLink is consent.Backend's.
+func (b consentBackend) NewcomerLink(ctx context.Context, state string) string {
+	return entra.ConsentURL(b.login(ctx), "organizations", b.cfg.registration.ClientID, dataverseApp, b.cfg.redirectURI(), state)
+}
+
+// login is the login host of the cloud in which the app registration is: the
+// setting's, else that of a tenant which uses the registration.
+func (b consentBackend) login(ctx context.Context) string {
+	if set := b.cfg.rules.Defaults["LOGIN_HOST"]; set != "" {
+		return set
+	}
+	within, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	for t := range b.book.All() {
+		if b.tokens.ClientID(t) != b.cfg.registration.ClientID {
+			continue
+		}
+		if authority, err := b.tokens.Authority(within, t); err == nil {
+			return authority.Login
+		}
+		if within.Err() != nil {
+			break
+		}
+	}
+	return "login.microsoftonline.com"
+}
+
+// Welcome is consent.Backend's.
+func (b consentBackend) Welcome(tenantID, from string) {
+	if b.board.Welcome(tenantID, from) {
+		b.log.Info().Str("tenant_id", strings.ToLower(tenantID)).Str("remote", from).
+			Msg("an administrator says to have granted access; add the tenant to prove it")
+	}
 }
 
 // Prove is consent.Backend's.

@@ -32,6 +32,8 @@ type settings struct {
 
 	tenants.Credentials
 	SecretExpires string `env:"SECRET_EXPIRES"`
+	LinkKeyFile   string `env:"LINK_KEY_FILE"`
+	StateDir      string `env:"STATE_DIR"`
 
 	Tenants    string `env:"TENANTS"`
 	TenantsDir string `env:"TENANTS_DIR"`

@@ -3,32 +3,41 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/skip2/go-qrcode"
 	"github.com/spf13/cobra"
 
-	"dynproxy/consent"
 	"dynproxy/internal/entra"
+	"dynproxy/tenants"
 )
 
 func (w *cli) consentURL() *cobra.Command {
 	var form consentForm
 	c := &cobra.Command{
 		Use: "consent-url TENANT", Short: "Print the link on which a tenant's administrator grants the app access",
-		Long: "Prints the link for the tenant's administrator. It is good for seven days and one answer, which the running\n" +
-			"proxy takes at OPS_LISTEN: <base>/consent/callback must be a redirect URI of the app registration (OPS_PUBLIC_URL).",
+		Long: "Prints the link for the tenant's administrator. It is good for one answer, which the running proxy takes at\n" +
+			"OPS_LISTEN: <base>/consent/callback must be a redirect URI of the app registration (OPS_PUBLIC_URL). It does not\n" +
+			"expire, unless --expires says so, nor with a change of the secret where LINK_KEY_FILE or STATE_DIR is set.\n" +
+			"With --page it is that of the proxy's own page, which leads there and can be opened more than once.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return w.runConsentURL(c.Context(), args[0], form) },
 	}
 	c.Flags().BoolVar(&form.v1, "v1", false, "print the form of 2017, which old documents still show")
 	c.Flags().BoolVar(&form.anyTenant, "organization", false, "for an administrator whose tenant is not known yet: whoever signs in chooses it")
 	c.Flags().BoolVar(&form.qr, "qr", false, "draw it as a QR code too")
-	c.MarkFlagsMutuallyExclusive("v1", "organization")
+	c.Flags().BoolVar(&form.page, "page", false, "the link of the proxy's own page, which leads to Entra ID")
+	c.Flags().DurationVar(&form.expires, "expires", 0, "after how long the link ends, such as 168h (default never)")
+	c.MarkFlagsMutuallyExclusive("v1", "organization", "page")
 	return c
 }
 
 // consentForm is which link is wanted, and how.
-type consentForm struct{ v1, anyTenant, qr bool }
+type consentForm struct {
+	v1, anyTenant, qr, page bool
+
+	expires time.Duration
+}
 
 func (w *cli) runConsentURL(ctx context.Context, name string, form consentForm) error {
 	cfg, err := w.config()
@@ -44,18 +53,12 @@ func (w *cli) runConsentURL(ctx context.Context, name string, form consentForm) 
 	if err != nil {
 		return err
 	}
-	authority, err := a.tokens.Authority(ctx, t)
-	if err != nil {
-		return plainly(err)
+	if !a.lasting {
+		fmt.Fprintf(w.stderr, "dynproxy: the running proxy will not know this link: set %[1]sLINK_KEY_FILE or %[1]sSTATE_DIR for both\n", prefix)
 	}
-	link := a.entraLink(t, authority)
-	switch {
-	case form.v1:
-		link = entra.ConsentURLv1(authority.Login, a.tokens.ClientID(t), cfg.redirectURI(), a.key.State(t.Name, consent.MailLife))
-		fmt.Fprintln(w.stderr, "The form of 2017: it signs the administrator in as a person, asks for all that the registration lists and not\n"+
-			"for this organization alone, and its answer is a form posted from another site. Prefer the link without --v1.")
-	case form.anyTenant:
-		link = a.entraLink(t, entra.Authority{Login: authority.Login, TenantID: "organizations"})
+	link, err := w.consentLink(ctx, a, t, form)
+	if err != nil {
+		return err
 	}
 	if _, err := fmt.Fprintln(w.stdout, link); err != nil || !form.qr {
 		return err
@@ -66,4 +69,22 @@ func (w *cli) runConsentURL(ctx context.Context, name string, form consentForm) 
 	}
 	_, err = fmt.Fprint(w.stdout, code.ToSmallString(false))
 	return err
+}
+
+func (w *cli) consentLink(ctx context.Context, a *app, t *tenants.Tenant, form consentForm) (string, error) {
+	if form.page {
+		return a.pageLink(t.Name, form.expires), nil
+	}
+	authority, err := a.tokens.Authority(ctx, t)
+	switch {
+	case err != nil:
+		return "", plainly(err)
+	case form.v1:
+		fmt.Fprintln(w.stderr, "The form of 2017: it signs the administrator in as a person, asks for all that the registration lists and not\n"+
+			"for this organization alone, and its answer is a form posted from another site. Prefer the link without --v1.")
+		return entra.ConsentURLv1(authority.Login, a.tokens.ClientID(t), a.cfg.redirectURI(), a.key.State(t.Name, form.expires)), nil
+	case form.anyTenant:
+		authority.TenantID = "organizations"
+	}
+	return a.entraLinkFor(t, authority, form.expires), nil
 }

@@ -32,7 +32,12 @@ func newOps(h *server) *ops {
 	mux.Handle("GET /metrics", o.behindPassword(promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{})))
 	// Administrators of tenants come without the operators' password. What
 	// their pages show is for whoever has the signed link.
-	mux.Handle("/consent/", consent.New(h.key, consentBackend{h.app, h.board}))
+	pages := consent.New(consent.Options{
+		Key: h.key, Backend: consentBackend{h.app, h.board}, Base: h.cfg.opsURL,
+		Strangers: h.cfg.OpsPassword.Empty() && h.cfg.OpsPasswordFile == "",
+	})
+	mux.Handle("/consent", pages)
+	mux.Handle("/consent/", pages)
 	mux.Handle("GET /portal.css", portal.Style())
 	mux.Handle("/", o.behindPassword(portal.New(portalSource{h.board, h.app})))
 	return o

@@ -1,14 +1,22 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"html"
+	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,7 +110,7 @@ func TestThePortalIsBehindThePassword(t *testing.T) {
 			t.Errorf("%s: %d", path, resp.StatusCode)
 		}
 	}
-	for path, want := range map[string]int{"/healthz": 200, "/consent/nobody": 404, "/consent/callback": 400, "/portal.css": 200} {
+	for path, want := range map[string]int{"/healthz": 200, "/consent/nobody": 404, "/consent/contoso": 404, "/consent/callback": 400, "/portal.css": 200} {
 		if resp, _ := fetch(t, r.ops+path); resp.StatusCode != want || resp.Header.Get("Content-Security-Policy") == "" {
 			t.Errorf("%s: %d %v", path, resp.StatusCode, resp.Header)
 		}
@@ -155,4 +163,149 @@ func TestAHundredTenantsAreCheckedSideBySide(t *testing.T) {
 	if l := reports[0].Link(check.TLS); reports[0].Tenant != "deaf" || l.State != check.Broken {
 		t.Errorf("the deaf one: %+v", reports[0].FirstProblem())
 	}
+}
+
+// signedLink is the link to consent that the portal shows of a tenant.
+func signedLink(t *testing.T, page string) string {
+	t.Helper()
+	found := regexp.MustCompile(`href="(http://[^"]*/consent/[^"]*)"`).FindStringSubmatch(page)
+	if found == nil {
+		t.Fatalf("no link in %s", page)
+	}
+	return html.UnescapeString(found[1])
+}
+
+// Behind a password the links that portal and command print work, for who has
+// no password; and the open page leads an administrator of whichever tenant to
+// Entra ID and back, and the operators see who came.
+func TestConsentBehindAPassword(t *testing.T) {
+	p := pretended(t, demoSeed())
+	settings := p.settings("contoso", "fabrikam")
+	settings[prefix+"OPS_PASSWORD"], settings[prefix+"OPS_LISTEN"] = "let me in", unused(t)
+	r := start(t, settings)
+	asOperator := strings.Replace(r.ops, "http://", "http://ann:let%20me%20in@", 1)
+	_, page := fetch(t, asOperator+"/tenants/fabrikam")
+	var out, errs bytes.Buffer
+	if err := run(t.Context(), []string{"consent-url", "fabrikam", "--page"}, environOf(settings), &out, &errs); err != nil {
+		t.Fatal(err, errs.String())
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	leads := func(link string) *url.URL {
+		t.Helper()
+		resp, err := client.Get(link)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		to, err := resp.Location()
+		if err != nil {
+			t.Fatalf("%s: %d", link, resp.StatusCode)
+		}
+		return to
+	}
+	for _, link := range []string{signedLink(t, page), strings.TrimSpace(out.String())} {
+		if to := leads(link); to.Host != p.LoginHost() || !strings.Contains(to.Path, p.Organization("fabrikam").TenantID()+"/v2.0/adminconsent") {
+			t.Errorf("%s leads to %v", link, to)
+		}
+	}
+	base := strings.TrimSuffix(signedLink(t, page)[:strings.Index(signedLink(t, page), "/consent/")], "/")
+	to := leads(base + "/consent")
+	if to.Host != p.LoginHost() || !strings.HasPrefix(to.Path, "/organizations/") {
+		t.Errorf("/consent leads to %v", to)
+	}
+	const stranger = "99999999-9999-4999-8999-999999999999"
+	back := base + "/consent/callback?" + url.Values{"admin_consent": {"True"}, "tenant": {stranger}, "state": {to.Query().Get("state")}}.Encode()
+	resp, err := client.Get(back)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(err, resp)
+	}
+	resp.Body.Close()
+	if _, text := fetch(t, asOperator+"/api/newcomers"); !strings.Contains(text, stranger) {
+		t.Errorf("operators see %s", text)
+	}
+	if resp, _ := fetch(t, r.ops+"/api/newcomers"); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("strangers see newcomers: %d", resp.StatusCode)
+	}
+}
+
+// A link outlives a change of the secret where its key is kept, and works with
+// a credential that is no secret.
+func TestALinkOutlivesTheSecret(t *testing.T) {
+	p := pretended(t, demoSeed())
+	dir := t.TempDir()
+	keyFile, federated := filepath.Join(dir, "key"), filepath.Join(dir, "federated")
+	write(t, keyFile, []byte("\ufeff a key that is long enough \r\n"))
+	write(t, federated, []byte("an assertion"))
+	for name, kept := range map[string][2]string{"LINK_KEY_FILE": {"LINK_KEY_FILE", keyFile}, "STATE_DIR": {"STATE_DIR", filepath.Join(dir, "state")}} {
+		before := p.settings("contoso")
+		before[prefix+kept[0]] = kept[1]
+		var out, errs bytes.Buffer
+		if err := run(t.Context(), []string{"consent-url", "contoso"}, environOf(before), &out, &errs); err != nil || errs.Len() > 0 {
+			t.Fatal(name, err, errs.String())
+		}
+		link, err := url.Parse(strings.TrimSpace(out.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := p.settings("contoso")
+		after[prefix+kept[0]] = kept[1]
+		delete(after, prefix+"CLIENT_SECRET")
+		after[prefix+"FEDERATED_TOKEN_FILE"] = federated
+		r := start(t, after)
+		resp, text := fetch(t, r.ops+"/consent/callback?admin_consent=True&state="+url.QueryEscape(link.Query().Get("state")))
+		if resp.StatusCode != http.StatusOK || strings.Contains(text, "no question of ours") {
+			t.Errorf("%s: %d %s", name, resp.StatusCode, text)
+		}
+	}
+	info, err := os.Stat(filepath.Join(dir, "state", linkKeyName))
+	if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", err, info)
+	}
+	for _, wrong := range []string{filepath.Join(dir, "none"), federated} {
+		settings := p.settings("contoso")
+		settings[prefix+"LINK_KEY_FILE"] = wrong
+		var errs bytes.Buffer
+		err := run(t.Context(), []string{"consent-url", "contoso"}, environOf(settings), io.Discard, &errs)
+		if exitStatus(err, &errs) != 2 || !strings.Contains(errs.String(), "DYNPROXY_LINK_KEY_FILE") || strings.Contains(errs.String(), "assertion") {
+			t.Errorf("%s: %v %s", wrong, err, errs.String())
+		}
+	}
+}
+
+// Of many that make the key at the same time all get one.
+func TestTheLinkKeyIsMadeOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	keys := make(chan string, 50)
+	var makers sync.WaitGroup
+	for range cap(keys) {
+		makers.Go(func() {
+			key, err := keptLinkKey(dir)
+			if err != nil {
+				t.Error(err)
+			}
+			keys <- string(key)
+		})
+	}
+	makers.Wait()
+	first := <-keys
+	for range cap(keys) - 1 {
+		if next := <-keys; next != first || len(next) < 40 {
+			t.Fatal("two keys")
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("%v %v", err, left)
+	}
+}
+
+func environOf(settings map[string]string) []string {
+	var environ []string
+	for name, value := range settings {
+		environ = append(environ, name+"="+value)
+	}
+	return environ
 }

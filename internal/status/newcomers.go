@@ -32,11 +32,11 @@ type newcomers struct {
 
 var tenantID = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
-// Welcome notes a newcomer. What is no tenant's id is not noted.
-func (b *Board) Welcome(id, from string) {
+// Welcome notes a newcomer. It reports false for what is no tenant's id.
+func (b *Board) Welcome(id, from string) bool {
 	id = strings.ToLower(id)
 	if !tenantID.MatchString(id) {
-		return
+		return false
 	}
 	n := &b.newcomers
 	n.mu.Lock()
@@ -55,6 +55,7 @@ func (b *Board) Welcome(id, from string) {
 		n.all = n.all[1:]
 	}
 	n.all = append(n.all, Newcomer{TenantID: id, At: time.Now(), From: from})
+	return true
 }
 
 // Newcomers returns those who are waiting, the latest first. Those of whose

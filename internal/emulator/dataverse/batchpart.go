@@ -95,7 +95,8 @@ func (q *request) readInner(b *batchReader) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	inner := &request{org: q.org, method: method, host: q.host, root: q.root, header: header.canonical(), who: q.who}
+	inner := &request{org: q.org, host: q.host, root: q.root, header: header.canonical(), who: q.who}
+	inner.method = methodOf(method, inner.header)
 	if err := inner.point(target); err != nil {
 		return nil, err
 	}

@@ -223,6 +223,13 @@ func TestSpellingsThatServersTake(t *testing.T) {
 		}
 	}
 	s.send("GET", "/API/DATA/V9.2/accounts?$top=1", "").contains(t, orgRoot+"$metadata#accounts")
+	id := s.make("accounts", `{"name":"by another method"}`)
+	s.api(204, "POST", "accounts("+id+")", `{"name":"changed"}`, "X-HTTP-Method-Override: PATCH")
+	part := item("POST accounts(" + id + ") HTTP/1.1\nX-HTTP-Method:\nX-HTTP-Method-Override: DELETE\n\n")
+	if got := s.api(200, "POST", "$batch", multipart("batch_1", part), batchType); statuses(got) != "204" {
+		t.Errorf("a method that a part names: %s", got.body)
+	}
+	s.api(404, "POST", "accounts("+id+")", "", "X-HTTP-Method: ", "X-HTTP-Method: GET")
 	s.api(204, "POST", "accounts?SuppressDuplicateDetection=true", "\ufeff"+`{"name":"with a byte order mark"}`)
 }
 

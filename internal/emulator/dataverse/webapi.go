@@ -36,7 +36,7 @@ var versionPath = regexp.MustCompile(`^(?i:/api/data/)((?i:v)(?:8\.[0-2]|9\.[0-2
 
 // serveWebAPI answers a request to /api/data/.
 func (o *Organization) serveWebAPI(w http.ResponseWriter, r *http.Request, who Caller) {
-	q := &request{org: o, method: r.Method, host: r.Host, query: r.URL.RawQuery, header: r.Header, who: who}
+	q := &request{org: o, method: methodOf(r.Method, r.Header), host: r.Host, query: r.URL.RawQuery, header: r.Header, who: who}
 	err := q.locate(r.URL.EscapedPath())
 	if err == nil {
 		err = q.read(r)
@@ -50,6 +50,24 @@ func (o *Organization) serveWebAPI(w http.ResponseWriter, r *http.Request, who C
 		return
 	}
 	q.answer().write(w)
+}
+
+// methodOf is the method that a POST asks to be taken for, as clients do that
+// cannot send every method. Servers and what stands before them differ in the
+// header that they heed: here it is any, and the first value that says
+// something.
+func methodOf(method string, header http.Header) string {
+	if method != http.MethodPost {
+		return method
+	}
+	for _, name := range []string{"X-Http-Method", "X-Http-Method-Override", "X-Method-Override"} {
+		for _, value := range header.Values(name) {
+			if value = strings.ToUpper(strings.TrimSpace(value)); value != "" {
+				return value
+			}
+		}
+	}
+	return method
 }
 
 // locate splits an escaped path into service root and the rest.

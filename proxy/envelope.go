@@ -1,0 +1,104 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"dynproxy/internal/problem"
+	"dynproxy/internal/soap"
+	"dynproxy/internal/spool"
+)
+
+// isEnvelope reports whether the request is a message of a SOAP service.
+func isEnvelope(method, path string) bool {
+	return method == http.MethodPost && soap.Serves(path)
+}
+
+// takeEnvelope judges what a SOAP message would do. It is kept for that: one
+// that is refused must not be half sent. Where nothing depends on what it says,
+// it goes unread.
+func (h *Handler) takeEnvelope(c *call, r *http.Request) error {
+	b := c.body
+	if c.impersonation() && !c.readOnly() {
+		return b.readAhead()
+	}
+	if r.ContentLength > h.Spool.Largest() {
+		return &spool.TooLarge{Limit: h.Spool.Largest()}
+	}
+	if err := h.decodeBody(b, r); err != nil {
+		return err
+	}
+	if _, err := io.Copy(&b.spooled, b.src); err != nil {
+		return err
+	}
+	b.ended, b.read = true, b.spooled.Size()
+	b.length = b.read
+	envelope, err := soap.Judge(r.Header, b.spooled.Reader())
+	if unreadable, is := errors.AsType[*soap.Unreadable](err); is {
+		return problem.New(problem.BadRequest, "The message cannot be judged: %s.", unreadable.Reason)
+	} else if err != nil {
+		return err
+	}
+	c.operations = envelope.Requests
+	return c.allowedEnvelope(envelope)
+}
+
+// allowedEnvelope judges a SOAP message by the policy of the call's tenant and
+// of its caller.
+func (c *call) allowedEnvelope(e soap.Envelope) error {
+	if !c.impersonation() {
+		switch {
+		case e.Impersonates != "":
+			return c.notPersonated("The envelope's header " + e.Impersonates + " acts as another user")
+		case e.Bypasses != "":
+			return c.notPersonated("The message's parameter " + e.Bypasses + " goes round the organization's own logic")
+		}
+	}
+	switch {
+	case e.Write == "":
+		return nil
+	case c.tenant.ReadOnly:
+		return problem.New(problem.ReadOnly, "%s is read-only here, and %s may change something; an operator can change that with READ_ONLY.", c.tenant.Name, e.Write)
+	case c.known != nil && c.known.ReadOnly:
+		return problem.New(problem.Forbidden, "The caller %s may only read, and %s may change something; an operator can change that with READ_ONLY in its file.", c.caller, e.Write)
+	}
+	return nil
+}
+
+// readOnly reports whether the call may change nothing.
+func (c *call) readOnly() bool { return c.tenant.ReadOnly || c.known != nil && c.known.ReadOnly }
+
+// allowedQuery refuses the query parameters that say what the headers of
+// impersonation and plug-in bypass say. query is raw.
+func (c *call) allowedQuery(query string) error {
+	if query == "" || c.impersonation() {
+		return nil
+	}
+	for part := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
+		raw, _, _ := strings.Cut(part, "=")
+		name, err := url.QueryUnescape(raw)
+		if err != nil {
+			name = raw
+		}
+		folded := strings.NewReplacer("-", "", "_", "", ".", "", " ", "").Replace(strings.ToLower(name))
+		folded = strings.TrimPrefix(strings.TrimPrefix(folded, "$"), "mscrm")
+		switch {
+		case strings.HasPrefix(folded, "caller"):
+			return c.notPersonated("The query parameter " + strings.TrimSpace(name) + " acts as another user")
+		case strings.HasPrefix(folded, "bypass"), strings.HasPrefix(folded, "suppress") && folded != "suppressduplicatedetection":
+			return c.notPersonated("The query parameter " + strings.TrimSpace(name) + " goes round the organization's own logic")
+		}
+	}
+	return nil
+}
+
+// notPersonated refuses what IMPERSONATION would allow.
+func (c *call) notPersonated(what string) error {
+	if c.person != "" {
+		return problem.New(problem.Forbidden, "%s, and the caller %s always acts as the person that its settings name.", what, c.caller)
+	}
+	return problem.New(problem.Forbidden, "%s, which is not allowed here; an operator can allow it with IMPERSONATION=true for the tenant %s or for a caller.", what, c.tenant.Name)
+}

@@ -1,0 +1,191 @@
+package proxy_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"dynproxy/internal/callers"
+	"dynproxy/internal/problem"
+	"dynproxy/proxy"
+)
+
+func soapPair(key, value string) string {
+	return `<a:KeyValuePairOfstringanyType><b:key>` + key + `</b:key><b:value ` + value + `</b:value></a:KeyValuePairOfstringanyType>`
+}
+
+const soapQuery = `i:type="a:QueryExpression"><a:ColumnSet><a:AllColumns>true</a:AllColumns></a:ColumnSet><a:EntityName>account</a:EntityName>`
+
+// soapMultiple is a request that holds others.
+func soapMultiple(name string, inner ...string) string {
+	var all strings.Builder
+	for _, one := range inner {
+		all.WriteString(`<a:OrganizationRequest>` + one + `</a:OrganizationRequest>`)
+	}
+	settings := soapPair("Settings", `i:type="a:ExecuteMultipleSettings"><a:ContinueOnError>false</a:ContinueOnError><a:ReturnResponses>true</a:ReturnResponses>`)
+	if name == "ExecuteTransaction" {
+		settings = soapPair("ReturnResponses", `i:type="x:boolean" xmlns:x="http://www.w3.org/2001/XMLSchema">true`)
+	}
+	return soapExecute(soapPair("Requests", `i:type="a:OrganizationRequestCollection">`+all.String())+settings, name)
+}
+
+func soapInner(name, parameters string) string {
+	return `<a:Parameters>` + parameters + `</a:Parameters><a:RequestId i:nil="true"/><a:RequestName>` + name + `</a:RequestName>`
+}
+
+const soapCreate = `<Create xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Services"><entity ` + soapSpaces + `><a:Attributes><a:KeyValuePairOfstringanyType><b:key>name</b:key><b:value i:type="x:string" xmlns:x="http://www.w3.org/2001/XMLSchema">by SOAP</b:value></a:KeyValuePairOfstringanyType></a:Attributes><a:LogicalName>account</a:LogicalName></entity></Create>`
+
+const soapTarget = `i:type="a:EntityReference"><a:Id>7bd2a5f0-0000-4000-8000-000000000001</a:Id><a:LogicalName>account</a:LogicalName>`
+
+// onlyCaller is one that is known by its address.
+func onlyCaller(t *testing.T, lines string) setting {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "erp.env"), []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	known, err := callers.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(_ map[string]string, p *proxy.Parts) { p.Callers = known }
+}
+
+func TestSOAPWhereOnlyReadingIs(t *testing.T) {
+	for about, c := range map[string]struct {
+		corridor *corridor
+		code     problem.Code
+	}{
+		"a read-only tenant": {newCorridor(t, tenant("contoso", "READ_ONLY=true")), problem.ReadOnly},
+		"a read-only caller": {newCorridor(t, onlyCaller(t, "CIDRS=127.0.0.0/8\nREAD_ONLY=true")), problem.Forbidden},
+	} {
+		for name, body := range map[string]string{
+			"WhoAmI":                  soapExecute("", "WhoAmI"),
+			"RetrieveVersion":         soapExecute("", "RetrieveVersion"),
+			"RetrieveMultiple":        `<RetrieveMultiple xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Services"><query ` + soapSpaces + ` ` + soapQuery + `</query></RetrieveMultiple>`,
+			"RetrieveMultiple inside": soapMultiple("ExecuteMultiple", soapInner("RetrieveMultiple", soapPair("Query", soapQuery)), soapInner("WhoAmI", "")),
+		} {
+			if a := c.corridor.soap(soapEnvelope("", body)); a.StatusCode != 200 {
+				t.Errorf("%s, %s: %d %.400s", about, name, a.StatusCode, a.body)
+			}
+		}
+		before := len(c.corridor.contoso.Requests())
+		for name, body := range map[string]string{
+			"Create":                       soapCreate,
+			"Delete as a message":          soapExecute(soapPair("Target", soapTarget), "Delete"),
+			"Delete behind a comment":      soapExecute(soapPair("Target", soapTarget), "Del<!-- -->ete"),
+			"a message nobody knows":       soapExecute("", "new_Frobnicate"),
+			"a write inside":               soapMultiple("ExecuteMultiple", soapInner("WhoAmI", ""), soapInner("Delete", soapPair("Target", soapTarget))),
+			"a write inside a transaction": soapMultiple("ExecuteTransaction", soapInner("Delete", soapPair("Target", soapTarget))),
+		} {
+			for _, path := range []string{soapPath, strings.TrimSuffix(soapPath, "/web"), strings.ToUpper(soapPath)} {
+				path = strings.Replace(path, "/CONTOSO", "/contoso", 1)
+				a := c.corridor.call("POST", path, soapEnvelope("", body), "Content-Type: text/xml; charset=utf-8")
+				if d := a.faulted(t, c.code, 403, -2147220960, false); !strings.Contains(d.Message, "READ_ONLY") {
+					t.Errorf("%s, %s: %q", about, name, d.Message)
+				}
+			}
+		}
+		for name, text := range map[string]string{
+			"no envelope": "hello", "JSON": `{}`, "a document type": `<!DOCTYPE x>` + soapEnvelope("", soapExecute("", "WhoAmI")),
+			"two names": soapEnvelope("", strings.Replace(soapExecute("", "WhoAmI"), "<a:RequestName>", "<a:RequestName>Delete</a:RequestName><a:RequestName>", 1)),
+		} {
+			if d := c.corridor.soap(text).faulted(t, problem.BadRequest, 500, -2147220989, false); !strings.Contains(d.Message, "cannot be judged") {
+				t.Errorf("%s, %s: %q", about, name, d.Message)
+			}
+		}
+		c.corridor.call("POST", soapPath, "--b\r\n\r\n"+soapEnvelope("", soapCreate)+"\r\n--b--", "Content-Type: multipart/related; boundary=b").faulted(t, problem.BadRequest, 500, -2147220989, false)
+		if n := len(c.corridor.contoso.Requests()); n != before {
+			t.Errorf("%s: %d refused messages reached the organization", about, n-before)
+		}
+	}
+}
+
+func TestSOAPThatActsAsAnotherOrRoundPlugins(t *testing.T) {
+	const other = `<a:CallerId xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts">7bd2a5f0-0000-4000-8000-000000000001</a:CallerId>`
+	key := func(name string) string {
+		return soapPair(name, `i:type="x:boolean" xmlns:x="http://www.w3.org/2001/XMLSchema">true`)
+	}
+	c := newCorridor(t)
+	for name, text := range map[string]string{
+		"CallerId":                                soapEnvelope(other, soapExecute("", "WhoAmI")),
+		"CallerObjectId":                          soapEnvelope(strings.ReplaceAll(other, "CallerId", "CallerObjectId"), soapCreate),
+		"BypassCustomPluginExecution":             soapEnvelope("", soapExecute(key("BypassCustomPluginExecution"), "Create")),
+		"BypassBusinessLogicExecution":            soapEnvelope("", soapExecute(key("BypassBusinessLogicExecution"), "Update")),
+		"SuppressCallbackRegistrationExpanderJob": soapEnvelope("", soapMultiple("ExecuteMultiple", soapInner("Create", key("SuppressCallbackRegistrationExpanderJob")))),
+	} {
+		if d := c.soap(text).faulted(t, problem.Forbidden, 403, -2147220960, false); !strings.Contains(d.Message, "IMPERSONATION") || !strings.Contains(d.Message, name) {
+			t.Errorf("%s: %q", name, d.Message)
+		}
+	}
+	if n := len(c.contoso.Requests()); n != 0 {
+		t.Errorf("%d refused messages reached the organization", n)
+	}
+	for _, text := range []string{
+		soapEnvelope(strings.Replace(other, "7bd2a5f0-0000-4000-8000-000000000001", "00000000-0000-0000-0000-000000000000", 1), soapExecute("", "WhoAmI")),
+		soapEnvelope("", soapExecute(key("SuppressDuplicateDetection"), "WhoAmI")), soapEnvelope("", soapCreate),
+	} {
+		if a := c.soap(text); a.StatusCode != 200 || string(c.last().Body) != text {
+			t.Errorf("%d %.300s", a.StatusCode, a.body)
+		}
+	}
+	allowed := newCorridor(t, tenant("contoso", "IMPERSONATION=true"))
+	text := soapEnvelope(other, soapExecute(key("BypassCustomPluginExecution"), "WhoAmI"))
+	if allowed.soap(text); string(allowed.last().Body) != text {
+		t.Error("what is allowed did not pass as it was")
+	}
+}
+
+func batchWith(part string) string {
+	return "--b\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n" + part + "\r\n--b--\r\n"
+}
+
+const batchKind = "Content-Type: multipart/mixed; boundary=b"
+
+func TestQueriesThatActAsAnotherOrRoundPlugins(t *testing.T) {
+	c := newCorridor(t)
+	for _, query := range []string{
+		"CallerObjectId=7", "callerobjectid=7", "MSCRMCallerID=7", "mscrm_callerid=7", "CallerAADObjectId=7", "$top=1&%43allerObjectId=7",
+		"BypassCustomPluginExecution=true", "MSCRM.BypassCustomPluginExecution=true", "$select=name&bypass-business-logic-execution=CustomSync", "MSCRM.BypassBusinessLogicExecutionStepIds=7",
+		"SuppressCallbackRegistrationExpanderJob=true", "tag=x&MSCRM.SuppressCallbackRegistrationExpanderJob", "BypassCustomPluginExecution", "x=1;BypassCustomPluginExecution=true",
+	} {
+		c.get("/contoso/api/data/v9.2/accounts?"+query).refused(t, problem.Forbidden, 403)
+		c.call("POST", "/contoso/api/data/v9.2/$batch", batchWith("GET /api/data/v9.2/accounts?"+query+" HTTP/1.1\r\n\r\n"), batchKind).refused(t, problem.Forbidden, 403)
+	}
+	if n := len(c.contoso.Requests()); n != 0 {
+		t.Errorf("%d refused requests reached the organization", n)
+	}
+	for _, query := range []string{"tag=bypass", "partitionId=7", "$filter=name%20eq%20'BypassCustomPluginExecution'", "SuppressDuplicateDetection=false", "MSCRM.SuppressDuplicateDetection=true", "@bypass=1", "$select=name&$top=1"} {
+		if a := c.get("/contoso/api/data/v9.2/accounts?" + query); a.StatusCode == 403 {
+			t.Errorf("%s: %.300s", query, a.body)
+		}
+	}
+	allowed := newCorridor(t, tenant("contoso", "IMPERSONATION=true"))
+	if a := allowed.get("/contoso/api/data/v9.2/WhoAmI?CallerObjectId=7"); a.Header.Get("Dynproxy-Error") != "" {
+		t.Errorf("what is allowed was refused: %.300s", a.body)
+	}
+}
+
+func TestASearchAskedByPOSTIsARead(t *testing.T) {
+	c := newCorridor(t, tenant("contoso", "READ_ONLY=true"))
+	for _, name := range []string{"searchquery", "searchsuggest", "searchautocomplete", "SearchQuery"} {
+		if a := c.call("POST", "/contoso/api/data/v9.2/"+name, `{"search":"a"}`, "Content-Type: application/json"); a.Header.Get("Dynproxy-Error") != "" {
+			t.Errorf("%s: %.300s", name, a.body)
+		}
+		part := "POST /api/data/v9.2/" + name + " HTTP/1.1\r\nContent-Type: application/json\r\n\r\n" + `{"search":"a"}`
+		if a := c.call("POST", "/contoso/api/data/v9.2/$batch", batchWith(part), batchKind); a.Header.Get("Dynproxy-Error") != "" {
+			t.Errorf("%s in a batch: %.300s", name, a.body)
+		}
+	}
+	for _, path := range []string{"accounts", "searchquery/accounts", "xsearchquery", "accounts(searchquery)"} {
+		c.call("POST", "/contoso/api/data/v9.2/"+path, `{"name":"a"}`, "Content-Type: application/json").refused(t, problem.ReadOnly, 403)
+	}
+}
+
+func TestABatchHoldsNoSOAP(t *testing.T) {
+	c := newCorridor(t)
+	text := soapEnvelope("", soapCreate)
+	part := "POST /XRMServices/2011/Organization.svc/web HTTP/1.1\r\nContent-Type: text/xml\r\n\r\n" + text
+	c.call("POST", "/contoso/api/data/v9.2/$batch", batchWith(part), batchKind).refused(t, problem.BadRequest, 400)
+}
