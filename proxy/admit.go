@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strings"
 	"time"
 
@@ -40,7 +39,7 @@ func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 	}
 	c.clientID = h.Tokens.ClientID(c.tenant)
 	c.batch = isBatch(r.Method, c.path)
-	if err := c.allowed(r.Method, r.Header, c.path, c.batch); err != nil {
+	if err := c.allowed(deed{r.Method, c.path, r.Header, c.batch}); err != nil {
 		return err
 	}
 	if err := c.allowedQuery(c.query); err != nil {
@@ -169,33 +168,6 @@ func (c *call) denied(tenant, method string) error {
 	return nil
 }
 
-// allowed judges a request, or one inside a batch, by the policy of its tenant
-// and its caller. Of a batch itself only the path is judged: what it does, its
-// parts do.
-func (c *call) allowed(method string, header http.Header, path string, batch bool) error {
-	t := c.tenant
-	if !under(t.Paths, path) {
-		if masked(path) {
-			return problem.New(problem.BadRequest, "The path holds encoded slashes before the OData path.")
-		}
-		return problem.New(problem.PathNotAllowed, "Callers of %s may use %s; an operator can widen that with PATHS.", t.Name, strings.Join(t.Paths, ", "))
-	}
-	writes := !batch && !isEnvelope(method, path) && !reads(method, path) || overrides(header)
-	if t.ReadOnly && writes {
-		return problem.New(problem.ReadOnly, "%s is read-only here; an operator can change that with READ_ONLY.", t.Name)
-	}
-	if c.known == nil {
-		return nil
-	}
-	if c.known.ReadOnly && writes {
-		return problem.New(problem.Forbidden, "The caller %s may only read.", c.caller)
-	}
-	if !batch && !c.known.AllowsMethod(method) || len(c.known.Methods) > 0 && overrides(header) {
-		return problem.New(problem.Forbidden, "The caller %s may not use the method %s.", c.caller, method)
-	}
-	return nil
-}
-
 // waitForOwnRate holds a caller to the rate of its file, before it spends
 // anything of its tenant's budget.
 func (c *call) waitForOwnRate(ctx context.Context) error {
@@ -217,40 +189,6 @@ func (c *call) waitForOwnRate(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// reads reports whether a request changes nothing. A search is asked by POST.
-func reads(method, path string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		return true
-	case http.MethodPost:
-		return under([]string{"/api/search/"}, path) || under([]string{"/api/data/"}, path) && searches(path)
-	}
-	return false
-}
-
-// searches reports whether a raw path ends in an operation that is asked by
-// POST and changes nothing.
-func searches(path string) bool {
-	path = strings.TrimRight(path, "/")
-	switch strings.ToLower(path[strings.LastIndexByte(path, '/')+1:]) {
-	case "searchquery", "searchsuggest", "searchautocomplete":
-		return true
-	}
-	return false
-}
-
-// isBatch reports whether the request is an OData batch.
-func isBatch(method, path string) bool {
-	path = strings.TrimRight(path, "/")
-	last, err := url.PathUnescape(path[strings.LastIndexByte(path, '/')+1:])
-	return method == http.MethodPost && err == nil && strings.EqualFold(last, "$batch")
-}
-
-// overrides reports whether the request asks to be taken for another method.
-func overrides(header http.Header) bool {
-	return header.Get("X-Http-Method") != "" || header.Get("X-Http-Method-Override") != ""
 }
 
 // takesGzip reads Accept-Encoding.

@@ -87,6 +87,15 @@ func (b *body) open() io.ReadCloser {
 	return b.reader
 }
 
+// reopen is open for a request whose first connection turned out to be closed
+// before anything was written. Its error keeps the request from being sent.
+func (b *body) reopen() (io.ReadCloser, error) {
+	if !b.replayable() {
+		return nil, errStaleReader
+	}
+	return b.open(), nil
+}
+
 // replayable reports whether the body can be sent once more.
 func (b *body) replayable() bool {
 	if b == nil {

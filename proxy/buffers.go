@@ -47,15 +47,15 @@ func peekAt(src io.Reader, n int) (first []byte, whole io.Reader) {
 		got += m
 	}
 	if err != nil {
-		src = failed{err}
+		src = failedReader{err}
 	}
 	return first[:got], io.MultiReader(bytes.NewReader(first[:got]), src)
 }
 
-// failed is the end of a body that broke off.
-type failed struct{ err error }
+// failedReader is the end of a body that broke off.
+type failedReader struct{ err error }
 
-func (f failed) Read([]byte) (int, error) { return 0, f.err }
+func (f failedReader) Read([]byte) (int, error) { return 0, f.err }
 
 // flushInterval is how long bytes of an answer without a length may wait for
 // more of them.

@@ -38,14 +38,12 @@ type call struct {
 	gzip     bool // whether the caller takes gzip
 
 	attempts   int
-	token      string        // of the last attempt
-	throttled  bool          // whether the last attempt was refused by a service protection limit
-	sent       time.Duration // from sending the last attempt to its answer; 0 if it was not sent
-	operations int           // requests inside a batch, else 0
+	operations int // requests inside a batch, else 0
 
 	queued   time.Duration
 	minted   time.Duration
 	upstream time.Duration // until the answer began, all attempts together
+	paused   time.Duration // between attempts
 	service  string        // x-ms-service-request-id
 	failed   *problem.Error
 }

@@ -294,6 +294,8 @@ func TestBatchesAreJudgedWhole(t *testing.T) {
 		"a batch":               {"contoso", "POST /contoso/api/data/v9.2/%24batch HTTP/1.1\r\n", problem.BadRequest, 400},
 		"a write":               {"readonly", "POST accounts HTTP/1.1\r\nContent-Type: application/json\r\n\r\n{}", problem.ReadOnly, 403},
 		"a hidden write":        {"readonly", "GET accounts HTTP/1.1\r\nX-HTTP-Method: DELETE\r\n", problem.ReadOnly, 403},
+		"an impersonation":      {"contoso", "GET accounts HTTP/1.1\r\nMSCRMCallerID: 1\r\n", problem.Forbidden, 403},
+		"a bypass of plug-ins":  {"contoso", "GET accounts HTTP/1.1\r\nMSCRM.BypassCustomPluginExecution: true\r\n", problem.Forbidden, 403},
 		"a length that lies":    {"contoso", "POST accounts HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n{}", problem.BadRequest, 400},
 	} {
 		a := batch(x.tenant, strings.Replace(fine, "contoso", x.tenant, 1), x.request)
@@ -305,9 +307,9 @@ func TestBatchesAreJudgedWhole(t *testing.T) {
 	if a := batch("readonly", "GET accounts?$top=1 HTTP/1.1\r\n"); a.StatusCode != 200 {
 		t.Errorf("a batch that only reads: %d %s", a.StatusCode, a.body)
 	}
-	batch("contoso", "GET accounts?$top=1 HTTP/1.1\r\nAuthorization: Bearer forged\r\nMSCRMCallerID: 1\r\nMSCRM.BypassCustomPluginExecution: true\r\nHost: proxy\r\nOData-Version: 4.0\r\n")
+	batch("contoso", "GET accounts?$top=1 HTTP/1.1\r\nAuthorization: Bearer forged\r\nX-Original-Url: /main.aspx\r\nHost: proxy\r\nOData-Version: 4.0\r\n")
 	arrived := string(c.last().Body)
-	for _, gone := range []string{"forged", "MSCRM", "Host: proxy\r\n"} {
+	for _, gone := range []string{"forged", "main.aspx", "Host: proxy\r\n"} {
 		if strings.Contains(arrived, gone) {
 			t.Errorf("%q arrived inside a batch:\n%s", gone, arrived)
 		}

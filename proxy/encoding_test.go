@@ -114,7 +114,7 @@ func TestNoHeaderIsInvented(t *testing.T) {
 		kind, text string
 		gzip       bool
 	}{
-		"no type":     {"", "<html>hello", false},
+		"no type":     {"", "<xml>hello", false},
 		"no type, {":  {"", `{"a":1}`, false},
 		"text":        {"text/plain", "hello", false},
 		"JSON":        {"application/json", large, false},

@@ -96,7 +96,7 @@ func (c *call) allowedQuery(query string) error {
 }
 
 // notPersonated refuses what IMPERSONATION would allow.
-func (c *call) notPersonated(what string) error {
+func (c *call) notPersonated(what string) *problem.Error {
 	if c.person != "" {
 		return problem.New(problem.Forbidden, "%s, and the caller %s always acts as the person that its settings name.", what, c.caller)
 	}

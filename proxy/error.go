@@ -4,17 +4,16 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"dynproxy/internal/egress"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/soap"
@@ -90,7 +89,7 @@ func faultFor(head http.Header, r *http.Request, e *problem.Error, id string) (s
 	return f.HTTPStatus(), body
 }
 
-// explain finds the refusal in err, or makes one of what the network said.
+// explain finds the refusal in err, or makes one of what stopped the call.
 func explain(ctx context.Context, c *call, err error) *problem.Error {
 	if e, ok := errors.AsType[*problem.Error](err); ok {
 		return e
@@ -107,33 +106,25 @@ func explain(ctx context.Context, c *call, err error) *problem.Error {
 	if ctx.Err() != nil {
 		return &problem.Error{Code: problem.CallerLeft, Err: context.Cause(ctx)}
 	}
-	where := ""
+	if errors.Is(err, limits.ErrDropped) {
+		return &problem.Error{Code: problem.TenantUnknown, Message: "The tenant was removed or changed while the call waited; nothing of the request was sent.", Err: err}
+	}
+	host := ""
 	if c.tenant != nil {
-		where = c.tenant.OrgHost()
+		host = c.tenant.OrgHost()
 	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return &problem.Error{Code: problem.UpstreamTimeout, Message: fmt.Sprintf("The organization %s did not answer in time.", where), Err: brief(err)}
-	}
-	return &problem.Error{Code: problem.UpstreamUnreachable, Message: fmt.Sprintf("The organization %s cannot be reached: %v.", where, brief(err)), Err: brief(err)}
+	return upstreamProblem(host, &egress.Error{Stage: egress.Await, Sent: 1, Err: err}, "The request may have been carried out.")
 }
 
-// brief leaves out of a network error what a log must not hold and a caller
-// need not know: addresses with queries, and the layers it came through.
-func brief(err error) error {
-	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return fmt.Errorf("the name cannot be resolved (%s)", dns.Err)
+// upstreamProblem says what became of a request on its way to the organization
+// host. fate says whether it may have been carried out.
+func upstreamProblem(host string, e *egress.Error, fate string) *problem.Error {
+	code, what := problem.UpstreamUnreachable, "cannot be reached"
+	switch {
+	case e.Timeout:
+		code, what = problem.UpstreamTimeout, "did not answer in time"
+	case e.Stage != egress.Connect:
+		what = "gave no answer"
 	}
-	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return fmt.Errorf("its certificate is not trusted (%w); if a proxy inspects TLS, name its CA in DYNPROXY_TRUSTED_CA_FILE", cert.Err)
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Errorf("%s: %w", op.Op, op.Err)
-	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return errors.New("timeout")
-	}
-	if broken(err) {
-		return errors.New("the connection broke off")
-	}
-	return fmt.Errorf("%T", err)
+	return &problem.Error{Code: code, Message: fmt.Sprintf("The organization %s %s: %s. %s", host, what, e, fate), Err: e}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dynproxy/internal/problem"
 )
 
 func prefixes(list ...string) []netip.Prefix {
@@ -59,6 +61,7 @@ func TestCallerCannotForge(t *testing.T) {
 	unlessAllowed := []string{
 		"CallerObjectId: 1", "MSCRMCallerID: 1", "mscrmcallerid: 1", "MSCRM.BypassCustomPluginExecution: true",
 		"MSCRM.BypassBusinessLogicExecution: CustomSync,CustomAsync", "MSCRM.BypassBusinessLogicExecutionStepIds: 1",
+		"MSCRM.SuppressCallbackRegistrationExpanderJob: true", "CallerAADObjectId: 1", "MSCRM_CallerID: 1", "Caller-Object-Id: 1", "MSCRM_BypassCustomPluginExecution: true",
 	}
 	kept := []string{
 		"Prefer: odata.maxpagesize=3", "If-None-Match: null", "OData-Version: 4.0", "Consistency: Strong", "MSCRM.SolutionUniqueName: s",
@@ -73,8 +76,19 @@ func TestCallerCannotForge(t *testing.T) {
 			t.Errorf("%q arrived: %v", header, got)
 		}
 	}
-	for _, header := range slices.Concat(always, unlessAllowed) {
+	for _, header := range always {
 		check(header, false)
+	}
+	for _, header := range unlessAllowed {
+		before := c.contoso.Received()
+		a := c.get("/contoso/api/data/v9.2/WhoAmI", header)
+		a.refused(t, problem.Forbidden, 403)
+		if name, _, _ := strings.Cut(header, ":"); !strings.Contains(strings.ToLower(a.body), strings.ToLower(name)) || !strings.Contains(a.body, "IMPERSONATION") {
+			t.Errorf("%s: the refusal names neither header nor setting: %s", header, a.body)
+		}
+		if c.contoso.Received() != before {
+			t.Errorf("%s: sent all the same", header)
+		}
 	}
 	for _, header := range kept {
 		check(header, true)

@@ -19,14 +19,7 @@ const shortAnswer = 64 << 10
 func inbound(resp *http.Response) error {
 	c := callFrom(resp.Request.Context())
 	c.service = resp.Header.Get("X-Ms-Service-Request-Id")
-	for _, name := range []string{"Set-Cookie", "Strict-Transport-Security", "Www-Authenticate"} {
-		delete(resp.Header, name)
-	}
-	for _, name := range []string{"Location", "Odata-Entityid", "Content-Location"} {
-		for i, link := range resp.Header[name] {
-			resp.Header[name][i] = c.links.ToPublic(link)
-		}
-	}
+	answerHeader(resp.Header, c.links)
 	resp.Header["Dynproxy-Request-Id"] = []string{c.id}
 	if resp.StatusCode != http.StatusNoContent {
 		mapBody(c, resp)
@@ -69,7 +62,7 @@ func mapBody(c *call, resp *http.Response) {
 // rewriterFor returns what has to be done to the body, nil for nothing: files
 // and parts of something are data, whatever their type.
 func rewriterFor(c *call, resp *http.Response) func(io.Reader) io.Reader {
-	if verbatim(resp.Request) || resp.StatusCode == http.StatusPartialContent || resp.Header.Get("Content-Disposition") != "" {
+	if isFile(c.path) || resp.StatusCode == http.StatusPartialContent || resp.Header.Get("Content-Disposition") != "" {
 		return nil
 	}
 	kind, params, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
@@ -102,7 +95,7 @@ func replaceBody(resp *http.Response, rewrite func(io.Reader) io.Reader) {
 	text := bytes.NewBuffer(make([]byte, 0, told+told/8+bytes.MinRead))
 	if _, err := text.ReadFrom(resp.Body); err != nil {
 		// Streamed, the error reaches the caller as what it is: a body cut off.
-		resp.Body = readCloser{io.MultiReader(text, failed{err}), original}
+		resp.Body = readCloser{io.MultiReader(text, failedReader{err}), original}
 		return
 	}
 	resp.ContentLength = int64(text.Len())

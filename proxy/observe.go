@@ -94,6 +94,7 @@ func (o *observer) WriteHeader(status int) {
 	header := o.Header()
 	spell(header)
 	if status < 200 {
+		answerHeader(header, o.c.links)
 		o.sender.within(0, func() (int, error) { o.ResponseWriter.WriteHeader(status); return 0, nil })
 		return
 	}
@@ -249,7 +250,7 @@ func (o *observer) line(tenant string, status int, took time.Duration) {
 	}
 	e.Str("id", c.id).Str("caller", c.caller).Str("tenant", tenant).Str("method", o.r.Method).Str("path", o.r.URL.EscapedPath()).
 		Int("status", status).Int64("in", o.in.count()).Int64("out", o.out).
-		Dur("ms", took).Dur("queue_ms", c.queued).Dur("token_ms", c.minted).Dur("upstream_ms", c.upstream).
+		Dur("ms", took).Dur("queue_ms", c.queued).Dur("token_ms", c.minted).Dur("upstream_ms", c.upstream).Dur("retry_ms", c.paused).
 		Int("attempts", c.attempts)
 	if o.aborted {
 		e.Bool("cut_off", true)

@@ -25,10 +25,10 @@ type TokenSource interface {
 	// organization. Its errors are *problem.Error.
 	Token(ctx context.Context, t *tenants.Tenant) (string, error)
 
-	// Refused says that t's organization answered 401 to token. claims is the
+	// Invalidate says that t's organization answered 401 to token. claims is the
 	// claims challenge that came with it, or "". It reports whether there is, or
 	// will be, another token: without one, sending again is in vain.
-	Refused(t *tenants.Tenant, token, claims string) bool
+	Invalidate(t *tenants.Tenant, token, claims string) bool
 
 	// ClientID returns the app registration that t's tokens are for: with the
 	// organization, it says whose budget a call spends.
@@ -42,7 +42,7 @@ type Parts struct {
 	Tokens  TokenSource
 	Gate    *limits.Gate
 	Spool   *spool.Place      // where bodies are kept
-	Next    http.RoundTripper // to the organizations; must not follow redirects or decode bodies
+	Wire    http.RoundTripper // to the organizations; must not follow redirects or decode bodies, and fail with *egress.Error
 
 	Entrance Entrance
 	Log      zerolog.Logger
@@ -62,7 +62,7 @@ type Handler struct {
 }
 
 // New returns a Handler that admits calls, waits for a place in the tenant's
-// budget, attaches a token and sends them on through p.Next.
+// budget, attaches a token and sends them on through p.Wire.
 func New(p Parts) *Handler {
 	h := &Handler{Parts: p, budgets: budgets{tenants: p.Tenants, gate: p.Gate, tokens: p.Tokens}}
 	h.site = newSite(&h.Entrance, p.Tenants)
@@ -72,7 +72,7 @@ func New(p Parts) *Handler {
 	}
 	h.forward = &httputil.ReverseProxy{
 		Rewrite:        outbound,
-		Transport:      &again{&pace{&h.budgets, &attach{p.Tokens, p.Next}}, p.Tokens},
+		Transport:      &transport{&h.budgets, p.Tokens, p.Wire},
 		ModifyResponse: inbound,
 		ErrorHandler:   h.refuse,
 		FlushInterval:  flushInterval,
@@ -82,8 +82,8 @@ func New(p Parts) *Handler {
 	return h
 }
 
-// ServeHTTP is the whole trip: admit, then outbound, again, pace, attach, the
-// organization, and inbound. An *problem.Error at any stage goes to refuse.
+// ServeHTTP is the whole trip: admit, then outbound, the attempts of
+// transport at the organization, and inbound. An *problem.Error at any stage goes to refuse.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := newCall(r)
 	r = r.WithContext(withCall(r.Context(), c))

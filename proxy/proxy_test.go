@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"dynproxy/internal/callers"
+	"dynproxy/internal/egress"
 	"dynproxy/internal/emulator"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/problem"
@@ -73,11 +75,13 @@ func newCorridor(t *testing.T, settings ...setting) *corridor {
 	}
 	c := &corridor{t: t, emu: emu, contoso: emu.Organization("contoso"), log: new(lockedBuffer)}
 	way := emu.Transport()
-	next := proxy.NewTransport(proxy.Way{AnswerWithin: 10 * time.Second})
-	next.DialContext, next.TLSClientConfig.RootCAs = way.DialContext, way.TLSClientConfig.RootCAs
+	next := egress.New(egress.Config{
+		AnswerWithin: 10 * time.Second, IdleWithin: 10 * time.Second,
+		Dial: way.DialContext, Roots: func() *x509.CertPool { return way.TLSClientConfig.RootCAs },
+	})
 	c.tokens = &tokens{client: &http.Client{Transport: emu.Transport()}, held: make(map[string]string)}
 	parts := proxy.Parts{
-		Tokens: c.tokens, Gate: &limits.Gate{}, Next: next,
+		Tokens: c.tokens, Gate: &limits.Gate{}, Wire: next,
 		Log: zerolog.New(c.log), Metrics: proxy.NewMetrics(prometheus.NewRegistry()),
 	}
 	files := map[string]string{
@@ -164,7 +168,7 @@ func (s *tokens) Token(ctx context.Context, t *tenants.Tenant) (string, error) {
 	return s.held[t.Name], nil
 }
 
-func (s *tokens) Refused(t *tenants.Tenant, token, _ string) bool {
+func (s *tokens) Invalidate(t *tenants.Tenant, token, _ string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.held[t.Name] == token {

@@ -5,9 +5,14 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"dynproxy/internal/egress"
 	"dynproxy/proxy"
 )
 
@@ -24,18 +30,42 @@ import (
 // TLS.
 func organization(t *testing.T, handler http.HandlerFunc) setting {
 	t.Helper()
-	server := httptest.NewTLSServer(handler)
+	server := httptest.NewUnstartedServer(handler)
+	certificate, roots := certify(t, "contoso.crm.dynamics.com")
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	server.StartTLS()
 	t.Cleanup(server.Close)
 	return func(_ map[string]string, p *proxy.Parts) {
-		next := proxy.NewTransport(proxy.Way{AnswerWithin: 10 * time.Second, MayBePrivate: func(string) bool { return true }})
-		next.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
-		dial := next.DialContext
-		next.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return dial(ctx, network, server.Listener.Addr().String())
-		}
-		t.Cleanup(next.CloseIdleConnections)
-		p.Next = next
+		wire := egress.New(egress.Config{
+			AnswerWithin: 10 * time.Second, IdleWithin: 10 * time.Second, Roots: func() *x509.CertPool { return roots },
+			Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
+			},
+		})
+		t.Cleanup(wire.CloseIdleConnections)
+		p.Wire = wire
 	}
+}
+
+// certify makes a certificate for host, and the roots that trust it.
+func certify(t *testing.T, host string) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{host}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, _ := x509.ParseCertificate(der)
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
 }
 
 func packed(text string) []byte {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/textproto"
 	"strings"
 
 	"dynproxy/internal/httpguard"
@@ -114,23 +113,15 @@ func judgePart(c *call, p *odata.Part) error {
 	if !strings.HasPrefix(path, "/") {
 		path = c.path[:strings.LastIndexByte(strings.TrimRight(c.path, "/"), '/')+1] + path
 	}
-	if err := c.allowed(p.Method, http.Header(p.Header), path, false); err != nil {
+	if err := c.allowed(deed{method: p.Method, path: path, header: p.Header}); err != nil {
 		return err
 	}
 	if err := c.allowedQuery(query); err != nil {
 		return err
 	}
 	c.operations++
-	stripPart(p.Header, c.impersonation())
+	stripRequest(p.Header)
 	return nil
-}
-
-func stripPart(header textproto.MIMEHeader, impersonation bool) {
-	for name := range header {
-		if forbidden(name, impersonation) {
-			delete(header, name)
-		}
-	}
 }
 
 // bodyProblem says what is wrong with a request's body, and whose fault it is.

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"io"
 	"net/http"
+	"time"
 
+	"dynproxy/internal/limits"
 	"dynproxy/internal/refusal"
 )
 
@@ -48,4 +50,20 @@ func peek(resp *http.Response) []byte {
 type readCloser struct {
 	io.Reader
 	io.Closer
+}
+
+// feedbackOf reads what an answer says about the budget.
+func feedbackOf(resp *http.Response) limits.Feedback {
+	var feedback limits.Feedback
+	if resp.StatusCode == http.StatusTooManyRequests || isFault(resp) {
+		said := refusalIn(resp)
+		feedback = limits.ReadRefusal(said.Code, said.Message, said.RetryAfter, time.Now())
+		if resp.StatusCode == http.StatusTooManyRequests && feedback.Refused == limits.None {
+			feedback.Refused = limits.Requests // a 429 is a 429, whatever its body
+		}
+	}
+	return feedback.WithHeaders(
+		resp.Header.Get("X-Ms-Ratelimit-Burst-Remaining-Xrm-Requests"),
+		resp.Header.Get("X-Ms-Ratelimit-Time-Remaining-Xrm-Requests"),
+		resp.Header.Get("X-Ms-Dop-Hint"))
 }

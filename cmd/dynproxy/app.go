@@ -24,7 +24,7 @@ type app struct {
 	cfg      *config
 	log      zerolog.Logger
 	book     *tenants.Book
-	out      *ways
+	out      *transports
 	tokens   *tokens.Source
 	key      consent.Key
 	lasting  bool // whether key is known to other processes
@@ -38,12 +38,12 @@ func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 	if err != nil {
 		faults.Add(prefix+"TENANTS_DIR", "cannot be used: %v", err)
 	}
-	out, err := waysOut(cfg)
+	out, err := newTransports(cfg, log)
 	if err != nil {
 		if err = together(&faults, err); err != nil {
 			return nil, err
 		}
-		out = &ways{} // what else is wrong is still to be told
+		out = &transports{} // what else is wrong is still to be told
 	}
 	key, lasting, err := linkKey(cfg)
 	if err != nil {
@@ -110,8 +110,8 @@ func (a *app) checker() *check.Checker {
 		Credential:   a.tokens.Credential,
 		ClientID:     a.tokens.ClientID,
 		Advice:       tokens.Advice,
-		Organization: a.out.organizations,
-		Login:        a.out.login,
+		Organization: a.out.organizations.Transport(),
+		Login:        a.out.login.Transport(),
 	}
 }
 

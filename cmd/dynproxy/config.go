@@ -58,6 +58,7 @@ type settings struct {
 	DrainDelay      time.Duration `env:"DRAIN_DELAY"`
 	DrainTimeout    time.Duration `env:"DRAIN_TIMEOUT" envDefault:"30s"`
 	UpstreamTimeout time.Duration `env:"UPSTREAM_TIMEOUT" envDefault:"6m"`
+	UpstreamIdle    time.Duration `env:"UPSTREAM_IDLE_TIMEOUT" envDefault:"2m"`
 	HeaderTimeout   time.Duration `env:"HEADER_TIMEOUT" envDefault:"20s"`
 	BodyIdle        time.Duration `env:"BODY_IDLE_TIMEOUT" envDefault:"1m"`
 	AnswerIdle      time.Duration `env:"ANSWER_IDLE_TIMEOUT" envDefault:"2m"`
@@ -255,6 +256,7 @@ func (c *config) readManners(faults *envfile.Faults) {
 		least time.Duration
 	}{
 		{"DRAIN_DELAY", c.DrainDelay, 0}, {"DRAIN_TIMEOUT", c.DrainTimeout, 0}, {"UPSTREAM_TIMEOUT", c.UpstreamTimeout, time.Millisecond},
+		{"UPSTREAM_IDLE_TIMEOUT", c.UpstreamIdle, 0},
 		{"HEADER_TIMEOUT", c.HeaderTimeout, time.Millisecond}, {"BODY_IDLE_TIMEOUT", c.BodyIdle, 0}, {"ANSWER_IDLE_TIMEOUT", c.AnswerIdle, 0},
 		{"KEEP_ALIVE", c.KeepAlive, time.Millisecond},
 	} {

@@ -135,10 +135,13 @@ func TestCallersAreKnownByTheirKeys(t *testing.T) {
 			t.Errorf("%s: challenge %q", name, resp.Header.Get("WWW-Authenticate"))
 		}
 	}
-	call("GET", whoAmI, func(r *http.Request) {
+	if resp := call("GET", whoAmI, func(r *http.Request) {
 		r.Header.Set("X-Api-Key", personal)
 		r.Header.Set("CallerObjectId", "somebody-else")
-	})
+	}); resp.StatusCode != 403 {
+		t.Errorf("a caller with a person of its own acts as another: %d", resp.StatusCode)
+	}
+	call("GET", whoAmI, with(personal))
 	all := p.Organization("contoso").Requests()
 	last := all[len(all)-1]
 	if got := last.Header.Get("CallerObjectId"); got != "5f6a1c3e-5c1b-4b0e-9d6f-0c1d2e3f4a5b" {

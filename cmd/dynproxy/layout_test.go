@@ -19,11 +19,12 @@ var plan = map[string][]string{
 
 	"consent": {"internal/check", "internal/problem", "internal/status", "tenants"},
 	"portal":  {"internal/check", "internal/problem", "internal/status", "tenants"},
-	"proxy":   {"tenants", "internal/callers", "internal/limits", "internal/odata", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/httpguard"},
+	"proxy":   {"tenants", "internal/callers", "internal/egress", "internal/limits", "internal/odata", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
 	"internal/callers":            {"internal/envfile", "internal/secret"},
 	"internal/check":              {"internal/entra", "internal/problem", "internal/tokens", "tenants"},
+	"internal/egress":             {"internal/textfile"},
 	"internal/emulator":           {"internal/emulator/dataverse"},
 	"internal/emulator/dataverse": nil,
 	"internal/entra":              {"internal/secret", "internal/textfile"},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	stdlog "log"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -14,59 +13,62 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"dynproxy/internal/egress"
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/textfile"
-	"dynproxy/proxy"
 )
 
-// ways are the connections that leave the house, each kind with its own limits.
-type ways struct {
-	organizations *http.Transport
-	login         *http.Transport // for tokens
-	challenge     *http.Transport // for the question which tenant an organization belongs to
+// transports are the connections that leave the process, each kind with its
+// own limits.
+type transports struct {
+	organizations *egress.Client
+	login         *egress.Client // for tokens
+	challenge     *egress.Client // for the question which tenant an organization belongs to
 }
 
-func waysOut(cfg *config) (*ways, error) {
-	roots, err := trusted(cfg.TrustedCAFile)
+const (
+	loginWithin = 15 * time.Second
+	loginIdle   = 15 * time.Second
+)
+
+func newTransports(cfg *config, log zerolog.Logger) (*transports, error) {
+	roots, err := trusted(cfg.TrustedCAFile, log)
 	if err != nil {
 		return nil, err
 	}
-	way := func(within time.Duration, named func(string) bool) *http.Transport {
-		return proxy.NewTransport(proxy.Way{
-			Proxy: cfg.proxy, Roots: roots, AnswerWithin: within,
+	client := func(within, idle time.Duration, named func(string) bool) *egress.Client {
+		return egress.New(egress.Config{
+			Proxy: cfg.proxy, Roots: roots, AnswerWithin: within, IdleWithin: idle,
 			MayBePrivate: func(hostport string) bool {
 				return slices.Contains(cfg.proxies, hostport) || named(hostport)
 			},
 		})
 	}
-	return &ways{
-		organizations: way(cfg.UpstreamTimeout, cfg.rules.Organizations.Named),
-		login:         way(15*time.Second, cfg.rules.Logins.Named),
-		challenge:     way(15*time.Second, cfg.rules.Organizations.Named),
+	return &transports{
+		organizations: client(cfg.UpstreamTimeout, cfg.UpstreamIdle, cfg.rules.Organizations.Named),
+		login:         client(loginWithin, loginIdle, cfg.rules.Logins.Named),
+		challenge:     client(loginWithin, loginIdle, cfg.rules.Organizations.Named),
 	}, nil
 }
 
-// trusted returns the system's roots and those in file; nil, meaning the
-// system's, without a file.
-func trusted(file string) (*x509.CertPool, error) {
+// trusted returns whom to trust at a handshake: the system's roots and those
+// in file, which is read again when it changes; nil, meaning the system's,
+// without a file.
+func trusted(file string, log zerolog.Logger) (func() *x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	fault := func(cure string, args ...any) error {
-		return envfile.Faults{{Variable: prefix + "TRUSTED_CA_FILE", Cure: fmt.Sprintf(cure, args...)}}
-	}
-	further, err := textfile.ReadCertificates(file)
+	roots, err := egress.OpenRoots(file, func(err error) {
+		if err != nil {
+			log.Error().Str("file", file).Str("fault", err.Error()).Msg("the file of TRUSTED_CA_FILE cannot be used; what was trusted stays so")
+			return
+		}
+		log.Info().Str("file", file).Msg("the file of TRUSTED_CA_FILE was read again")
+	})
 	if err != nil {
-		return nil, fault("is wrong: %v", err)
+		return nil, envfile.Faults{{Variable: prefix + "TRUSTED_CA_FILE", Cure: err.Error()}}
 	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	for _, c := range further {
-		roots.AddCert(c)
-	}
-	return roots, nil
+	return roots.Pool, nil
 }
 
 // keyPair is a certificate and its key in two files, read again when they

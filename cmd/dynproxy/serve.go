@@ -99,7 +99,7 @@ func newServer(cfg *config, log zerolog.Logger) (*server, error) {
 	a.registry.MustRegister(h.spool.Metrics()...)
 	names := ownNames()
 	h.calls = proxy.New(proxy.Parts{
-		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Spool: h.spool, Next: a.out.organizations,
+		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Spool: h.spool, Wire: a.out.organizations,
 		Entrance: proxy.Entrance{
 			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg, names),
 			Names: append(names, ownAddresses()...), Ports: []string{portOf(cfg.Listen)},

@@ -81,10 +81,10 @@ func (s *Source) Token(ctx context.Context, t *tenants.Tenant) (string, error) {
 	return header, nil
 }
 
-// Refused says that t's organization answered 401 to token. claims is the
+// Invalidate says that t's organization answered 401 to token. claims is the
 // claims challenge that came with it, or "". It reports whether there is, or
 // will be, another token: without one, sending again is in vain.
-func (s *Source) Refused(t *tenants.Tenant, token, claims string) bool {
+func (s *Source) Invalidate(t *tenants.Tenant, token, claims string) bool {
 	source := s.heldOf(t)
 	return source != nil && source.Refused(token, claims)
 }

@@ -1,0 +1,29 @@
+package egress
+
+import (
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ackedBytes returns how many bytes the other side's system has acknowledged
+// on c, -1 where that is not known. What it has not acknowledged, no program
+// there can have read.
+func ackedBytes(c net.Conn) int64 {
+	raw, ok := c.(syscall.Conn)
+	if !ok {
+		return -1
+	}
+	rc, err := raw.SyscallConn()
+	if err != nil {
+		return -1
+	}
+	acked := int64(-1)
+	rc.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil && info.Bytes_acked > 0 {
+			acked = int64(info.Bytes_acked) - 1 // the first stands for the connection itself
+		}
+	})
+	return acked
+}

@@ -1,0 +1,105 @@
+// Package egress is every way out: how connections to organizations and login
+// hosts are made, whom they trust, how long they are waited for, and what
+// their failures mean in plain words.
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Config is how one kind of outgoing connection is made.
+type Config struct {
+	Proxy func(*url.URL) (*url.URL, error) // the way out, as of HTTPS_PROXY; nil for none
+
+	// Roots returns whom to trust, asked at every handshake, so that they may
+	// change; nil, the function or what it returns, for the system's.
+	Roots func() *x509.CertPool
+
+	AnswerWithin time.Duration // longest wait for a connection and for an answer to begin; 0 for ever
+	IdleWithin   time.Duration // longest silence inside an answer, or before more of a request is taken; 0 for ever
+
+	// MayBePrivate reports whether host:port may lie on this machine or in a
+	// private network, since the settings name it.
+	MayBePrivate func(hostport string) bool
+
+	// Dial makes connections in place of the network's own; nil outside tests.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Client sends requests over connections of one kind: TLS 1.2 or better,
+// HTTP/1.1 (a caller that stalls then holds up nobody else's connection), as
+// many as are needed, bodies as they come, redirects as they are.
+type Client struct {
+	config    Config
+	transport *http.Transport
+	idle      idleLimits
+}
+
+// New returns a Client.
+func New(config Config) *Client {
+	c := &Client{config: config}
+	c.transport = &http.Transport{
+		DialContext:         c.dial,
+		TLSClientConfig:     trust(config.Roots),
+		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: 64,
+		IdleConnTimeout:     time.Minute,
+		WriteBufferSize:     16 << 10,
+		ReadBufferSize:      32 << 10,
+	}
+	if config.Proxy != nil {
+		c.transport.Proxy = func(r *http.Request) (*url.URL, error) { return config.Proxy(r.URL) }
+	}
+	return c
+}
+
+// trust verifies by roots as they are at the time of the handshake.
+func trust(roots func() *x509.CertPool) *tls.Config {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if roots == nil {
+		return config
+	}
+	// crypto/tls takes roots once and for all; what it would verify with them
+	// is verified below in the same way, name included.
+	config.InsecureSkipVerify = true
+	config.VerifyConnection = func(s tls.ConnectionState) error {
+		options := x509.VerifyOptions{Roots: roots(), DNSName: s.ServerName, Intermediates: x509.NewCertPool()}
+		for _, cert := range s.PeerCertificates[1:] {
+			options.Intermediates.AddCert(cert)
+		}
+		if _, err := s.PeerCertificates[0].Verify(options); err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
+		}
+		return nil
+	}
+	return config
+}
+
+// Transport is what the Client sends with, without its bounds on time: for
+// whoever looks at single steps of a connection.
+func (c *Client) Transport() *http.Transport { return c.transport }
+
+// CloseIdleConnections closes what is kept and not in use.
+func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
+
+// RoundTrip is http.RoundTripper's. Its errors are *Error, those of the
+// answer's body too, unless the request's own context has ended: then they
+// wrap that context's cause.
+func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
+	x := newExchange(c, r)
+	resp, err := c.transport.RoundTrip(r.WithContext(x.traced()))
+	if err != nil {
+		return nil, x.failed(err)
+	}
+	x.answered()
+	resp.Request = r
+	resp.Body = &answer{ReadCloser: resp.Body, exchange: x}
+	return resp, nil
+}

@@ -1,0 +1,96 @@
+package proxy
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"dynproxy/internal/problem"
+)
+
+// deed is what an organization is asked to do: by a request, by a part of a
+// batch, or by an envelope.
+type deed struct {
+	method string
+	path   string
+	header map[string][]string
+	batch  bool // only the path and the headers are judged: what it does, its parts do. So with an envelope's messages
+}
+
+// allowed judges a deed by the policy of the call's tenant and of its caller.
+// It is the only judge; the answer is nil or the refusal.
+func (c *call) allowed(d deed) *problem.Error {
+	t := c.tenant
+	if !under(t.Paths, d.path) {
+		if masked(d.path) {
+			return problem.New(problem.BadRequest, "The path holds encoded slashes before the OData path.")
+		}
+		return problem.New(problem.PathNotAllowed, "Callers of %s may use %s; an operator can widen that with PATHS.", t.Name, strings.Join(t.Paths, ", "))
+	}
+	if err := c.allowedHeader(d.header); err != nil {
+		return err
+	}
+	overridden := overrides(d.header)
+	writes := !d.batch && !isEnvelope(d.method, d.path) && !reads(d.method, d.path) || overridden
+	if t.ReadOnly && writes {
+		return problem.New(problem.ReadOnly, "%s is read-only here; an operator can change that with READ_ONLY.", t.Name)
+	}
+	if c.known == nil {
+		return nil
+	}
+	if c.known.ReadOnly && writes {
+		return problem.New(problem.Forbidden, "The caller %s may only read; an operator can change that with READ_ONLY in its file.", c.caller)
+	}
+	if !d.batch && !c.known.AllowsMethod(d.method) || len(c.known.Methods) > 0 && overridden {
+		return problem.New(problem.Forbidden, "The caller %s may not use the method %s; an operator can change that with METHODS in its file.", c.caller, d.method)
+	}
+	return nil
+}
+
+// allowedHeader refuses the headers with which a caller would act as somebody
+// else or go round plug-ins. They are refused and not dropped: the call would
+// run as another than was asked for.
+func (c *call) allowedHeader(header map[string][]string) *problem.Error {
+	if c.impersonation() {
+		return nil
+	}
+	for name := range header {
+		switch ruleOf(name) {
+		case identity:
+			return c.notPersonated("The header " + name + " acts as another user")
+		case bypass:
+			return c.notPersonated("The header " + name + " goes round the organization's own logic")
+		}
+	}
+	return nil
+}
+
+// readsByPOST are the operations below /api/data/ that are asked by POST and
+// change nothing, as the last segment of a path.
+var readsByPOST = map[string]bool{"searchquery": true, "searchsuggest": true, "searchautocomplete": true}
+
+// reads reports whether a request changes nothing.
+func reads(method, path string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return true
+	case http.MethodPost:
+		return under([]string{"/api/search/"}, path) || under([]string{"/api/data/"}, path) && readsByPOST[lastSegment(path)]
+	}
+	return false
+}
+
+// isBatch reports whether the request is an OData batch.
+func isBatch(method, path string) bool {
+	return method == http.MethodPost && lastSegment(path) == "$batch"
+}
+
+// lastSegment returns the end of a raw path, decoded and in lower case.
+func lastSegment(path string) string {
+	path = strings.TrimRight(path, "/")
+	last, err := url.PathUnescape(path[strings.LastIndexByte(path, '/')+1:])
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(last)
+}

@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"dynproxy/internal/problem"
+)
+
+// transport is the loop of attempts. Each waits for its own place in the
+// budget and then takes its own token: one can expire while the other is
+// waited for.
+type transport struct {
+	budgets *budgets
+	tokens  TokenSource
+	wire    http.RoundTripper
+}
+
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	c := callFrom(r.Context())
+	asked := question{method: r.Method, ifMatch: r.Header.Get("If-Match"), patience: c.tenant.QueueWait, enforce: c.tenant.Limits == "enforce"}
+	var past history
+	for {
+		a := t.attempt(r, c)
+		asked.replayable = c.body.replayable() && r.Context().Err() == nil
+		asked.renewed = a.refusesToken() && !past.renewed && t.tokens.Invalidate(c.tenant, a.token, a.claims)
+		next := retry(asked, past, a)
+		if !next.again {
+			return t.answer(c, asked, past, a)
+		}
+		past = past.with(a)
+		a.discard()
+		if err := c.pause(r.Context(), next.pause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// answer is what the caller gets after the last attempt. A 401 never: it would
+// start a password prompt.
+func (t *transport) answer(c *call, asked question, past history, a *attempt) (*http.Response, error) {
+	host := c.tenant.OrgHost()
+	switch {
+	case a.err != nil && c.body.failure() != nil:
+		return nil, a.err
+	case a.err != nil:
+		return nil, unanswered(host, asked, past, a.err)
+	case a.result == tokenRefused && asked.renewed:
+		a.discard()
+		return nil, problem.New(problem.TokenRefused, "The organization %s refused the token, and the request's body is not kept, so that it cannot be sent a second time by itself; a new token is on its way: send the request again.", host)
+	case a.result == tokenRefused:
+		a.discard()
+		return nil, problem.New(problem.TokenRefused, "The organization %s refuses a fresh token. Check that ORG_URL and TENANT_ID belong together: dynproxy check %s", host, c.tenant.Name)
+	case a.result == webPage:
+		a.discard()
+		return nil, problem.New(problem.NotAnAnswer, "A web page came in place of %s's answer: a sign-in page, or something between this machine and the organization, such as a proxy that inspects or a portal that wants to be clicked. Next: dynproxy check %s", host, c.tenant.Name)
+	case past.lost && asked.writes() && (a.resp.StatusCode == http.StatusPreconditionFailed || a.resp.StatusCode == http.StatusNotFound):
+		// The first try may have done what the second then found done.
+		a.discard()
+		return nil, problem.New(problem.UpstreamUnreachable, "The answer of %s was lost, and the request was sent again: it may have been carried out. Look at the record before you send it again.", host)
+	}
+	return a.resp, nil
+}
+
+// pause waits before the next attempt.
+func (c *call) pause(ctx context.Context, d time.Duration) error {
+	began := time.Now()
+	err := sleep(ctx, d)
+	c.paused += time.Since(began)
+	return err
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
