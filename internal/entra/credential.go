@@ -7,14 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential"
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/managedidentity"
 
 	"dynproxy/internal/secret"
+	"dynproxy/internal/textfile"
 )
 
 // credential is one way in which a registration proves itself now.
@@ -76,20 +75,26 @@ func (r Registration) secrets() ([]credential, error) {
 	return found, nil
 }
 
-// secretOf returns text, or the content of file without its final line break.
+// secretOf returns text, or the secret in file.
 func secretOf(text secret.Text, file string) (secret.Text, error) {
 	if file == "" {
 		return text, nil
 	}
-	content, err := os.ReadFile(file)
+	text, err := secret.ReadFile(file)
 	if err != nil {
 		return secret.Text{}, err
 	}
-	return secret.New(strings.TrimRight(string(content), "\r\n")), nil
+	if err := secret.CheckAppSecret(text); err != nil {
+		return secret.Text{}, fmt.Errorf("the content of %s %w", file, err)
+	}
+	return text, nil
 }
 
 func (r Registration) certificate() (credential, error) {
-	content, err := os.ReadFile(r.CertificateFile)
+	content, err := textfile.ReadPEM(r.CertificateFile)
+	if errors.Is(err, textfile.ErrBinary) || errors.Is(err, textfile.ErrNoPEM) {
+		return credential{}, fmt.Errorf("%s: %w", r.CertificateFile, errNotPEM)
+	}
 	if err != nil {
 		return credential{}, err
 	}
@@ -112,15 +117,11 @@ func (r Registration) certificate() (credential, error) {
 // federated reads the assertion anew each time: whoever writes the file renews
 // it more often than we mint.
 func (r Registration) federated(context.Context, confidential.AssertionRequestOptions) (string, error) {
-	content, err := os.ReadFile(r.FederatedTokenFile)
+	token, err := secret.ReadFile(r.FederatedTokenFile)
 	if err != nil {
-		return "", &Error{Class: Credential, RetryAfter: assertionAgain, Reason: "the federated token file cannot be read", Err: err}
+		return "", &Error{Class: Credential, RetryAfter: assertionAgain, Reason: "the federated token file cannot be used", Err: err}
 	}
-	text := strings.TrimSpace(string(content))
-	if text == "" {
-		return "", &Error{Class: Credential, RetryAfter: assertionAgain, Reason: "the federated token file is empty"}
-	}
-	return text, nil
+	return token.Reveal(), nil
 }
 
 // managed gets an assertion from the platform that we run on. That is asked

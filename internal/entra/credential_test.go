@@ -70,8 +70,12 @@ func TestCertificate(t *testing.T) {
 	until := time.Now().AddDate(1, 0, 0).Truncate(time.Second)
 	key, cert := identity(t, until)
 	_, stranger := identity(t, until)
+	text := block("CERTIFICATE", cert.Raw) + pkcs8(t, key)
 	for name, content := range map[string]string{
-		"certificate first": block("CERTIFICATE", cert.Raw) + pkcs8(t, key),
+		"certificate first": text,
+		"from Windows":      "\ufeff" + strings.ReplaceAll(text, "\n", "\r\n") + "\x1a",
+		"from PowerShell":   inUTF16(text),
+		"joined by copy":    "\ufeff" + strings.TrimSpace(block("CERTIFICATE", cert.Raw)) + "\ufeff" + pkcs8(t, key),
 		"PKCS #1 first":     block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)) + block("CERTIFICATE", cert.Raw),
 		"with a chain":      block("CERTIFICATE", stranger.Raw) + pkcs8(t, key) + block("CERTIFICATE", cert.Raw),
 	} {
@@ -91,6 +95,33 @@ func TestCertificate(t *testing.T) {
 		if e := h.mint.Expiries(); len(e) != 1 || !e[0].At.Equal(until) || e[0].Credential != "certificate" {
 			t.Errorf("%s: %v", name, e)
 		}
+	}
+}
+
+// inUTF16 writes ASCII as PowerShell's > does.
+func inUTF16(text string) string {
+	out := "\xff\xfe"
+	for _, c := range []byte(text) {
+		out += string([]byte{c, 0})
+	}
+	return out
+}
+
+func TestAnUnusableSecretFileNamesTheCure(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	for content, says := range map[string]string{
+		"7f6e2a10-2b7c-4d1e-9a4f-0c1b2d3e4f50\r\n": "the secret's id", "change-me": "example", " \r\n": "empty", "one\ntwo": "one line", "\x00\x01": "not text",
+	} {
+		write(t, file, content)
+		_, err := entra.NewTokenClient(nil, zerolog.Nop()).Register(entra.Registration{ClientID: clientID, SecretFile: file})
+		if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), file) {
+			t.Errorf("%q: %v", content, err)
+		}
+	}
+	for _, content := range []string{"\ufeff" + password + "\r\n", inUTF16(password + "\r\n"), "\n " + password + "\r", password + "\x00\x00"} {
+		write(t, file, content)
+		h := open(t, 1, entra.Registration{ClientID: clientID, SecretFile: file})
+		token(t, h.source(0))
 	}
 }
 
@@ -119,6 +150,7 @@ func TestUnusableCertificateFilesNameTheCure(t *testing.T) {
 		"no certificate":    {pkcs8(t, key), "no certificate"},
 		"foreign key":       {certPEM + pkcs8(t, other), "do not belong together"},
 		"two keys":          {certPEM + pkcs8(t, key) + pkcs8(t, other), "two keys"},
+		"a lost block end":  {certPEM + strings.Replace(pkcs8(t, key), "-----END", "----END", 1), "block 2 (PRIVATE KEY) has no end"},
 		"broken key":        {certPEM + block("PRIVATE KEY", []byte("x")), "broken"},
 		"broken certifcate": {block("CERTIFICATE", []byte("x")) + pkcs8(t, key), "broken"},
 	} {

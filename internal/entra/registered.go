@@ -24,7 +24,8 @@ type registered struct {
 	ending        time.Time // of a secret, as the settings say
 	outdated      time.Time // the same, of a secret that was replaced since
 	said          map[Expiry]time.Duration
-	digest        string // of its files when last looked at
+	digest        string // of its files when last read
+	glimpse       string // of its files when last looked at
 }
 
 // Register makes r known and returns its identity for Target. The error says

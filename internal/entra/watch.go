@@ -6,10 +6,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"dynproxy/internal/textfile"
 )
 
 const (
@@ -47,10 +48,13 @@ func (m *TokenClient) lookAround(changed func(identity string)) {
 	for id, r := range m.known() {
 		digest := r.look()
 		m.mu.Lock()
-		same := digest == r.digest
-		r.digest = digest
+		news := digest != r.digest && digest == r.glimpse // what is half written is another at the next look
+		r.glimpse = digest
+		if news {
+			r.digest = digest
+		}
 		m.mu.Unlock()
-		if same {
+		if !news {
 			continue
 		}
 		credentials, err := r.credentials()
@@ -93,7 +97,7 @@ func (m *TokenClient) known() map[string]*registered {
 func (r Registration) look() string {
 	h := sha256.New()
 	for _, name := range r.files() {
-		content, err := os.ReadFile(name)
+		content, err := textfile.ReadRaw(name)
 		fmt.Fprintf(h, "%d %t\n", len(content), err == nil)
 		h.Write(content)
 	}

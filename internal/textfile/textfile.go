@@ -17,10 +17,12 @@ import (
 // MaxSize is the largest file that is read, in bytes.
 const MaxSize = 4 << 20
 
+// ErrBinary is inside the error for a file that is no text.
+var ErrBinary = errors.New("it is not text; save it as UTF-8")
+
 var (
 	errDirectory = errors.New("it is a directory, not a file")
 	errTooLarge  = fmt.Errorf("it is larger than %d MiB", MaxSize>>20)
-	errBinary    = errors.New("it is not text; save it as UTF-8")
 	errTorn      = errors.New("it is UTF-16 that breaks off; save it as UTF-8")
 )
 
@@ -101,7 +103,7 @@ func Decode(raw []byte) ([]byte, error) {
 	}
 	text = bytes.TrimRight(text, "\x00\x1a")
 	if bytes.IndexByte(text, 0) >= 0 || !utf8.Valid(text) {
-		return nil, errBinary
+		return nil, ErrBinary
 	}
 	// Files that were joined have a mark before each part.
 	text = bytes.ReplaceAll(text, []byte("\ufeff"), nil)
