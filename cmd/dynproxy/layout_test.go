@@ -29,7 +29,7 @@ var plan = map[string][]string{
 	"internal/emulator/dataverse": nil,
 	"internal/entra":              {"internal/secret", "internal/textfile"},
 	"internal/envfile":            {"internal/textfile"},
-	"internal/kerberos":           nil,
+	"internal/kerberos":           {"internal/textfile"},
 	"internal/kerberos/kdctest":   nil,
 	"internal/limits":             {"internal/retryafter"},
 	"internal/odata":              nil,

@@ -64,6 +64,7 @@ const quietest = zerolog.ErrorLevel
 type server struct {
 	*app
 	callers *callers.Book
+	keytab  *kerberos.Acceptor // nil without a keytab
 	gate    *limits.Gate
 	spool   *spool.Place
 	calls   *proxy.Handler
@@ -75,7 +76,7 @@ type server struct {
 // newServer wires the proxy together. What it starts ends with close.
 func newServer(cfg *config, log zerolog.Logger) (*server, error) {
 	var faults envfile.Faults
-	known := openCallers(cfg, &faults)
+	known, acceptor := openCallers(cfg, &faults)
 	if cfg.OpsPasswordFile != "" {
 		if _, err := secret.ReadFile(cfg.OpsPasswordFile); err != nil {
 			faults.Add(prefix+"OPS_PASSWORD_FILE", "is wrong: %v", err)
@@ -91,7 +92,7 @@ func newServer(cfg *config, log zerolog.Logger) (*server, error) {
 		}
 		return nil, err
 	}
-	h := &server{app: a, callers: known, gate: &limits.Gate{}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry)}
+	h := &server{app: a, callers: known, keytab: acceptor, gate: &limits.Gate{}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry)}
 	h.board = &status.Board{Tenants: a.book, Tokens: a.tokens, Checker: a.checker(), Budget: h.budget}
 	a.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -150,6 +151,9 @@ func (h *server) run(ctx context.Context, inside, operators net.Listener) error 
 	watchers.Go(func() { h.book.Watch(watching, h.tenantsChanged, directoryFault(log, "TENANTS_DIR")) })
 	watchers.Go(func() { h.callers.Watch(watching, h.callersChanged, directoryFault(log, "CALLERS_DIR")) })
 	watchers.Go(func() { h.tokens.Watch(watching) })
+	if h.keytab != nil {
+		watchers.Go(func() { h.keytab.Watch(watching, h.keytabChanged) })
+	}
 	watchers.Go(func() { h.sweep(watching) })
 	for name, fault := range h.book.Faults() {
 		logFault(log, "tenant", name, fault)
@@ -264,13 +268,13 @@ func callersTLS(cfg *config) (*tls.Config, error) {
 }
 
 // openCallers opens the book of callers, and Kerberos where it is set.
-func openCallers(cfg *config, faults *envfile.Faults) *callers.Book {
+func openCallers(cfg *config, faults *envfile.Faults) (*callers.Book, *kerberos.Acceptor) {
 	known, err := callers.Open(cfg.CallersDir)
 	if err != nil {
 		faults.Add(prefix+"CALLERS_DIR", "cannot be used: %v", err)
 	}
 	if cfg.KeytabFile == "" {
-		return known
+		return known, nil
 	}
 	acceptor, err := kerberos.Open(cfg.KeytabFile, cfg.ServicePrincipal)
 	if err != nil {
@@ -278,7 +282,7 @@ func openCallers(cfg *config, faults *envfile.Faults) *callers.Book {
 	} else if known != nil {
 		known.Negotiate = acceptor.Accept
 	}
-	return known
+	return known, acceptor
 }
 
 // tenantsChanged forgets what was known of tenants that changed or went.
@@ -312,6 +316,15 @@ func (h *server) callersChanged(changes []callers.Change) {
 		}
 		h.log.Info().Str("caller", c.Name).Bool("added", c.Old == nil).Bool("removed", c.New == nil).Msg("caller changed")
 	}
+}
+
+// keytabChanged tells what came of a keytab that has changed.
+func (h *server) keytabChanged(err error) {
+	if err != nil {
+		h.log.Error().AnErr("reason", err).Msg("the changed keytab cannot be used; the former keys stay in use")
+		return
+	}
+	h.log.Info().Str("setting", prefix+"KEYTAB_FILE").Msg("the keytab has changed")
 }
 
 // directoryFault tells when the directory of a setting cannot be read, and when

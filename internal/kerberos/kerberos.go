@@ -4,10 +4,11 @@
 package kerberos
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jcmturner/gokrb5/v8/iana/errorcode"
@@ -26,7 +27,9 @@ const maxToken = 64 << 10
 
 // Acceptor checks tokens. It may be used by many goroutines.
 type Acceptor struct {
-	keys    *keytab.Keytab
+	path    string
+	digest  [sha256.Size]byte // of the keytab as it was opened
+	keys    atomic.Pointer[keytab.Keytab]
 	service types.PrincipalName
 	realm   string // of the service; "" for any in the keytab
 	replays replays
@@ -51,23 +54,6 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Hint returns what may be told to the one who sent the token, or "".
 func (e *Error) Hint() string { return e.hint }
-
-// Open reads the keytab file at path, which must hold a key of service, a
-// principal such as HTTP/proxy.corp.example or with @REALM behind it.
-func Open(path, service string) (*Acceptor, error) {
-	keys, err := keytab.Load(path)
-	if err != nil {
-		return nil, fmt.Errorf("read keytab %s: %w", path, err)
-	}
-	name, realm, _ := strings.Cut(service, "@")
-	a := &Acceptor{keys: keys, realm: realm, service: types.NewPrincipalName(2, name)}
-	for _, entry := range keys.Entries {
-		if strings.Join(entry.Principal.Components, "/") == name && (realm == "" || entry.Principal.Realm == realm) {
-			return a, nil
-		}
-	}
-	return nil, fmt.Errorf("keytab %s holds no key of %s; klist -k lists what it holds, with upper and lower case as they are", path, service)
-}
 
 // Accept checks an Authorization header of the scheme Negotiate. It returns
 // the principal as user@REALM, and the WWW-Authenticate value with which the
@@ -146,7 +132,7 @@ func (a *Acceptor) verify(request *messages.APReq) error {
 	if a.realm != "" && request.Ticket.Realm != a.realm {
 		return &Error{What: "the ticket is for a service in another realm"}
 	}
-	ok, err := request.Verify(a.keys, Skew, types.HostAddress{}, &a.service)
+	ok, err := request.Verify(a.keys.Load(), Skew, types.HostAddress{}, &a.service)
 	if err == nil && ok {
 		return nil
 	}
