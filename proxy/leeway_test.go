@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,28 +93,34 @@ func TestATrickleIsGivenUp(t *testing.T) {
 // What the proxy waits for on the other side is nobody's stall: not a pause of
 // the organization in its answer, nor its slowness in taking a body.
 func TestPausesOfTheOrganizationAreNotTheCallers(t *testing.T) {
-	const idle = 150 * time.Millisecond
-	const pause = 4 * idle
-	kind := map[string]string{"json": "application/json", "file": "application/octet-stream"}
-	for name, contentType := range kind {
+	const idle = 2 * time.Second // so that a busy machine is no stall
+	const pause = idle + idle/4
+	for name, contentType := range map[string]string{"json": "application/json", "file": "application/octet-stream"} {
 		for _, protocol := range []string{"HTTP/1.1", "HTTP/2"} {
 			t.Run(name+" "+protocol, func(t *testing.T) {
 				t.Parallel()
+				var slow atomic.Bool
 				c := newCorridor(t, entrance(func(e *proxy.Entrance) { e.BodyIdle, e.AnswerIdle, e.MinRate = idle, idle, 512 }),
 					spooled(&spool.Place{Dir: t.TempDir(), Each: 1 << 20}),
 					organization(t, func(w http.ResponseWriter, r *http.Request) {
-						time.Sleep(pause)
+						wait := func() {
+							if slow.Load() {
+								time.Sleep(pause)
+							}
+						}
+						wait()
 						io.Copy(io.Discard, r.Body)
 						w.Header().Set("Content-Type", contentType)
-						for _, piece := range []string{`{"value":[`, strings.Repeat(" ", 100_000), `]`, `}`, ""} {
+						for _, piece := range []string{`{"value":[` + strings.Repeat(" ", 100_000), `]}`} {
 							io.WriteString(w, piece)
 							w.(http.Flusher).Flush()
-							time.Sleep(pause)
+							wait()
 						}
 					}))
 				client := c.client(protocol)
-				for range 2 { // on one connection
-					body := jsonOf(8 << 20)
+				body := jsonOf(8 << 20)
+				for round := range 2 { // on one connection
+					slow.Store(round == 0)
 					resp, err := client.Post(c.server.URL+create, contentType, bytes.NewReader(body))
 					if err != nil {
 						t.Fatal(err)
@@ -132,12 +139,13 @@ func TestPausesOfTheOrganizationAreNotTheCallers(t *testing.T) {
 
 // 1xx answers, however late, do not use up what the caller has for the rest.
 func TestEarlyHintsAndPauses(t *testing.T) {
-	const idle = 150 * time.Millisecond
+	const idle = time.Second
+	const pause = idle + idle/4
 	c := newCorridor(t, entrance(func(e *proxy.Entrance) { e.AnswerIdle = idle }), organization(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusEarlyHints)
-		time.Sleep(3 * idle)
+		time.Sleep(pause)
 		w.WriteHeader(http.StatusEarlyHints)
-		time.Sleep(3 * idle)
+		time.Sleep(pause)
 		io.WriteString(w, "whole")
 	}))
 	for range 2 {

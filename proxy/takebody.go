@@ -74,7 +74,9 @@ func (h *Handler) takeBatch(c *call, r *http.Request) error {
 	}
 	raw := h.Spool.Spool()
 	defer raw.Close()
-	if _, err := io.Copy(&raw, c.body.src); err != nil {
+	buf := copyBuffers.Get()
+	defer copyBuffers.Put(buf)
+	if _, err := io.CopyBuffer(&raw, c.body.src, buf); err != nil {
 		return err
 	}
 	b := c.body
