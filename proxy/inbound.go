@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
 	"io"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"dynproxy/internal/odata"
 )
 
 // shortAnswer is the size up to which a rewritten answer is finished before its
@@ -65,21 +67,52 @@ func rewriterFor(c *call, resp *http.Response) func(io.Reader) io.Reader {
 	if isFile(c.path) || resp.StatusCode == http.StatusPartialContent || resp.Header.Get("Content-Disposition") != "" {
 		return nil
 	}
-	kind, params, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	switch kind {
-	case "application/json":
+	if resp.Header.Get("Content-Type") == "" {
+		header := resp.Header.Clone()
+		return func(src io.Reader) io.Reader { return &untyped{c: c, header: header, src: bufio.NewReader(src)} }
+	}
+	return rewriterOf(c, resp.Header, nil)
+}
+
+// rewriterOf is rewriterFor for a body with this header that begins with first.
+func rewriterOf(c *call, header http.Header, first []byte) func(io.Reader) io.Reader {
+	switch odata.BodyKind(header, first) {
+	case odata.JSON:
 		if strings.Contains(strings.ToLower(c.path), "/retrievecurrentorganization") {
 			return c.links.EndpointsBody
 		}
 		return c.links.ResponseBody
-	case "multipart/mixed":
-		return func(src io.Reader) io.Reader { return c.links.BatchResponse(src, params["boundary"]) }
-	case "text/xml", "application/xml", "application/wsdl+xml":
+	case odata.Batch:
+		// What has no boundary that can be read passes as it is.
+		boundary, _ := odata.Boundary(header.Get("Content-Type"))
+		return func(src io.Reader) io.Reader { return c.links.BatchResponse(src, boundary) }
+	case odata.XML:
 		if strings.Contains(strings.ToLower(c.query), "wsdl") {
 			return c.links.WSDL
 		}
 	}
 	return nil
+}
+
+// untyped is the body of an answer that does not say what it is: its beginning
+// does.
+type untyped struct {
+	c      *call
+	header http.Header
+	src    *bufio.Reader
+	body   io.Reader
+}
+
+func (u *untyped) Read(p []byte) (int, error) {
+	if u.body == nil {
+		u.body = u.src
+		u.src.Peek(1)
+		first, _ := u.src.Peek(u.src.Buffered())
+		if rewrite := rewriterOf(u.c, u.header, first); rewrite != nil {
+			u.body = rewrite(u.src)
+		}
+	}
+	return u.body.Read(p)
 }
 
 // replaceBody puts rewrite between the organization's body and the caller.
