@@ -13,15 +13,17 @@ import (
 	"time"
 
 	"dynproxy/internal/problem"
+	"dynproxy/internal/refusal"
 )
 
 // said is what an organization answered.
 type said struct {
-	status int
-	header http.Header
-	code   string // error.code
-	userID string // of WhoAmI
-	rows   []struct {
+	status  int
+	header  http.Header
+	code    string // error.code
+	message string // error.message
+	userID  string // of WhoAmI
+	rows    []struct {
 		Name string `json:"name"`
 	}
 }
@@ -43,10 +45,10 @@ func (r *run) ask(ctx context.Context, header, path string) (said, error) {
 		Value  []struct {
 			Name string `json:"name"`
 		} `json:"value"`
-		Error struct{ Code string } `json:"error"`
+		Error struct{ Code, Message string } `json:"error"`
 	}
 	json.Unmarshal(body, &text) // what is none has no code
-	return said{resp.StatusCode, resp.Header, text.Error.Code, text.UserID, text.Value}, nil
+	return said{resp.StatusCode, resp.Header, text.Error.Code, text.Error.Message, text.UserID, text.Value}, nil
 }
 
 // answer asks the organization who the application user is.
@@ -91,19 +93,20 @@ func (r *run) refused(a said) (link, finding, next string) {
 	if a.code != "" {
 		r.callersGet(a.code)
 	}
-	switch a.code {
-	case "0x80072560":
-		return ApplicationUser, "the organization has none for this app",
-			fmt.Sprintf("Create it: pac admin assign-user --environment %s --user %s --role \"Basic User\" --application-user", r.t.Org, r.checker.ClientID(r.t))
-	case "0x80040225", "0x8004d24b":
-		return ApplicationUser, "it is disabled", "Enable it in the Power Platform admin center: Environments, the environment, Settings, Users + permissions, Application users."
-	case "0x80095ffe":
-		return Firewall, "blocks this address", "Let the organization's IP firewall allow this address, or application users, in the Power Platform admin center."
-	case "0x80095ffc":
-		return AppAccess, "blocks this app", "Allow this app in the environment's app access control, in the Power Platform admin center."
-	case "0x80040220", "0x80048306":
+	said := refusal.Refusal{Code: a.code, Message: a.message}
+	next = said.Next(r.t.Org, r.checker.ClientID(r.t))
+	switch refusal.HintFor(a.code) {
+	case refusal.ApplicationUserMissing:
+		return ApplicationUser, "the organization has none for this app", next
+	case refusal.UserDisabled:
+		return ApplicationUser, "it is disabled", next
+	case refusal.IPFirewall:
+		return Firewall, "blocks this address", next
+	case refusal.AppAccessDenied:
+		return AppAccess, "blocks this app", next
+	case refusal.PrivilegeMissing:
 		r.noteTook(ApplicationUser, OK, "exists", "", 0)
-		return Role, "no security role allows even this", "Give the application user a security role."
+		return Role, "no security role allows even this", next
 	}
 	switch {
 	case a.status == http.StatusOK && a.userID != "":

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dynproxy/internal/retryafter"
 )
 
 const (
@@ -165,17 +167,10 @@ func discovery(r *http.Request, base string) *http.Response {
 	}
 }
 
-// retryAfter reads the header in both of its forms, up to a bound; 0 without
-// one.
+// retryAfter reads the header, up to a bound; 0 without one.
 func retryAfter(header http.Header) time.Duration {
-	value := strings.TrimSpace(header.Get("Retry-After"))
-	if n, err := strconv.Atoi(value); err == nil && n > 0 {
-		return min(time.Duration(min(n, 3600))*time.Second, longestRetryAfter)
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return min(max(0, time.Until(at)), longestRetryAfter)
-	}
-	return 0
+	wait, _ := retryafter.Parse(header.Get("Retry-After"), time.Now())
+	return min(wait, longestRetryAfter)
 }
 
 // plain keeps of a network error what it was, by its type: the text of others
