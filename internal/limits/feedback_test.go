@@ -23,6 +23,8 @@ func TestReadRefusal(t *testing.T) {
 		{"upper case", "0X80072326", concurrency, "", Feedback{Refused: Concurrency, Limit: 52}},
 		{"date", "0x80072322", "", "Mon, 23 Nov 2026 08:00:30 GMT", Feedback{Refused: Requests, RetryAfter: 30 * time.Second}},
 		{"past date", "0x80072322", "", "Mon, 23 Nov 2026 07:00:30 GMT", Feedback{Refused: Requests}},
+		{"an xs:duration", "-2147015902", "", "PT1M5S", Feedback{Refused: Requests, RetryAfter: 65 * time.Second}},
+		{"minutes as an xs:duration", "0x80072326", "", "PT5M", Feedback{Refused: Concurrency, RetryAfter: 5 * time.Minute}},
 		{"by message alone", "", concurrency, "", Feedback{Refused: Concurrency, Limit: 52}},
 		{"time by message alone", "", execution, "", Feedback{Refused: ExecutionTime, Limit: 1.2e6, Window: 5 * time.Minute}},
 		{"another error that speaks of requests", "0x80040265", requests, "", Feedback{}},
