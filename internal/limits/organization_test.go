@@ -113,8 +113,10 @@ func (o *organization) refusals() int {
 // load is many callers that send requests through a gate, and again when the
 // organization or the gate refuses them.
 type load struct {
-	gate    *Gate
-	org     *organization
+	gate *Gate
+	org  interface {
+		serve(network, work time.Duration) Feedback
+	}
 	budget  terms
 	network func() time.Duration
 	work    func() time.Duration
