@@ -105,38 +105,13 @@ func overrides[H ~map[string][]string](header H) bool {
 // organization and the proxy, in canonical form.
 var answerStripped = []string{"Set-Cookie", "Strict-Transport-Security", "Www-Authenticate", "Authorization", "Proxy-Authenticate"}
 
-// answerLinks are the headers of an answer that hold a link.
-var answerLinks = []string{"Location", "Odata-Entityid", "Content-Location"}
-
 // answerHeader turns the organization's header, of an answer or of an interim
 // one, into the proxy's.
 func answerHeader(header http.Header, links *odata.Rewriter) {
 	for _, name := range answerStripped {
 		delete(header, name)
 	}
-	for _, name := range answerLinks {
-		for i, link := range header[name] {
-			header[name][i] = links.ToPublic(link)
-		}
-	}
-	for i, link := range header["Link"] {
-		header["Link"][i] = linkHeader(link, links)
-	}
-}
-
-// linkHeader maps the targets in angle brackets of a Link header.
-func linkHeader(value string, links *odata.Rewriter) string {
-	var out strings.Builder
-	for {
-		before, rest, ok := strings.Cut(value, "<")
-		target, after, closed := strings.Cut(rest, ">")
-		if !ok || !closed {
-			out.WriteString(value)
-			return out.String()
-		}
-		out.WriteString(before + "<" + links.ToPublic(target) + ">")
-		value = after
-	}
+	links.HeaderToPublic(header)
 }
 
 // spellings are the header names that Dataverse writes in its own way. Old

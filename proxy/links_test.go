@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"dynproxy/internal/emulator"
 	"dynproxy/proxy"
 )
 
@@ -52,5 +53,28 @@ func TestLinksLeadToWhereTheCallerCameIn(t *testing.T) {
 				t.Errorf("a foreign link: %d", foreign.StatusCode)
 			}
 		})
+	}
+}
+
+// A Location that is only a path leads back below the tenant's prefix, and so
+// does one without a scheme.
+func TestALocationThatIsAPathStaysWithItsTenant(t *testing.T) {
+	proxied := newCorridor(t, tenant("contoso", "HOSTS=contoso.crm.lan"))
+	proxied.inject(emulator.Fault{Kind: emulator.RootedLocation})
+	for path, host := range map[string]string{"/contoso": "proxy:8080", "": "contoso.crm.lan"} {
+		created := proxied.call("POST", path+"/api/data/v9.2/accounts", `{"name":"x"}`, jsonType, "Host: "+host)
+		location := created.Header.Get("Location")
+		if !strings.HasPrefix(location, path+"/api/data/v9.2/accounts(") || proxied.get(location, "Host: "+host).StatusCode != 200 {
+			t.Errorf("by %s the Location is %q", host, location)
+		}
+	}
+}
+
+// A Range on a collection changes nothing about its links.
+func TestARangeOnACollectionLeavesItsLinks(t *testing.T) {
+	proxied := newCorridor(t)
+	a := proxied.get("/contoso/api/data/v9.2/accounts?$select=name", "Host: proxy:8080", "Range: bytes=0-99", "Prefer: odata.maxpagesize=2")
+	if !strings.Contains(a.body, `"@odata.nextLink":"http://proxy:8080/contoso/api/`) || strings.Contains(a.body, "crm.dynamics.com") {
+		t.Errorf("%d %.600s", a.StatusCode, a.body)
 	}
 }
