@@ -21,8 +21,8 @@ func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 	if h.draining.Load() {
 		return &problem.Error{Code: problem.Draining, Message: "The proxy is shutting down; try again.", RetryAfter: retryWhenDraining}
 	}
-	if reason := httpguard.Refused(r); reason != "" {
-		return problem.New(problem.BadRequest, "The request can be read in two ways: %s.", reason)
+	if wrong := httpguard.Rejected(r); wrong != nil {
+		return &problem.Error{Code: problem.BadRequest, HTTPStatus: wrong.Status, Message: wrong.Message}
 	}
 	if err := h.enter(c, r); err != nil {
 		return err
@@ -89,8 +89,11 @@ func (h *Handler) enter(c *call, r *http.Request) error {
 	if h.Entrance.HostAllowed != nil && !h.Entrance.HostAllowed(hostName(r.Host)) && h.Tenants.ByHost(hostName(r.Host)) == nil {
 		return problem.New(problem.BadRequest, "The proxy does not go by the name in the Host header; an operator can add it to DYNPROXY_ALLOWED_HOSTS.")
 	}
-	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" || r.Header.Get("Origin") != "" && !sameOrigin(r) {
-		return problem.New(problem.Forbidden, "Web pages of other sites may not call through the proxy.")
+	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
+		return problem.New(problem.Forbidden, "Web pages of other sites may not call through the proxy: the header Sec-Fetch-Site says %s.", site)
+	}
+	if r.Header.Get("Origin") != "" && !sameOrigin(r) {
+		return problem.New(problem.Forbidden, "Web pages of other sites, files and browser extensions may not call through the proxy: the header Origin names another place than this. A program that is no web page must leave it out.")
 	}
 	return nil
 }

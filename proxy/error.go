@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"dynproxy/internal/egress"
+	"dynproxy/internal/httpguard"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/soap"
@@ -91,6 +92,9 @@ func faultFor(head http.Header, r *http.Request, e *problem.Error, id string) (s
 
 // explain finds the refusal in err, or makes one of what stopped the call.
 func explain(ctx context.Context, c *call, err error) *problem.Error {
+	if wrong := httpguard.BodyFault(ctx); wrong != nil {
+		return &problem.Error{Code: problem.BadRequest, HTTPStatus: wrong.Status, Message: wrong.Message, Err: wrong}
+	}
 	if e, ok := errors.AsType[*problem.Error](err); ok {
 		return e
 	}

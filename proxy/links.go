@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net"
 	"net/http"
 
 	"dynproxy/internal/httpguard"
@@ -24,10 +23,7 @@ func (h *Handler) linksFor(t *tenants.Tenant, r *http.Request, prefix string) *o
 	if httpguard.TLSState(r) != nil {
 		scheme = "https://"
 	}
-	came := r.Host
-	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && came == "" {
-		came = local.String() // HTTP/1.0 knows no Host
-	}
+	came := httpguard.Authority(r)
 	links := &odata.Rewriter{
 		Org: t.Org, Public: scheme + came + prefix,
 		Hosts: t.Hosts, Tenant: t.Name, Came: came, Site: h.site,

@@ -30,6 +30,9 @@ type settings struct {
 	TLSKeyFile   string `env:"TLS_KEY_FILE"`
 	CallerCAFile string `env:"CALLER_CA_FILE"`
 
+	OpsTLSCertFile string `env:"OPS_TLS_CERT_FILE"`
+	OpsTLSKeyFile  string `env:"OPS_TLS_KEY_FILE"`
+
 	tenants.Credentials
 	SecretExpires string `env:"SECRET_EXPIRES"`
 	LinkKeyFile   string `env:"LINK_KEY_FILE"`
@@ -202,6 +205,9 @@ func (c *config) readListeners(faults *envfile.Faults) {
 	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
 		fault("TLS_CERT_FILE", "and %sTLS_KEY_FILE go together: set both", prefix)
 	}
+	if (c.OpsTLSCertFile == "") != (c.OpsTLSKeyFile == "") {
+		fault("OPS_TLS_CERT_FILE", "and %sOPS_TLS_KEY_FILE go together: set both", prefix)
+	}
 	if c.CallerCAFile != "" && c.TLSCertFile == "" {
 		fault("CALLER_CA_FILE", "needs TLS: set %sTLS_CERT_FILE and %sTLS_KEY_FILE too", prefix, prefix)
 	}
@@ -237,6 +243,9 @@ func (c *config) opsURL() string {
 		return c.OpsPublicURL
 	}
 	_, port, _ := net.SplitHostPort(c.OpsListen)
+	if c.OpsTLSCertFile != "" {
+		return "https://localhost:" + port
+	}
 	return "http://localhost:" + port
 }
 

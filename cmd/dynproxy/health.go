@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"dynproxy/internal/textfile"
 )
 
 func (w *cli) health() *cobra.Command {
@@ -19,7 +23,7 @@ func (w *cli) health() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return askReady(c.Context(), opsAddress(environ[prefix+"OPS_LISTEN"]))
+			return askReady(c.Context(), opsAddress(environ[prefix+"OPS_LISTEN"]), environ[prefix+"OPS_TLS_CERT_FILE"])
 		},
 	}
 }
@@ -36,14 +40,19 @@ func opsAddress(listen string) string {
 	return listen
 }
 
-func askReady(ctx context.Context, address string) error {
+// askReady asks the proxy at address, by TLS where cert names a certificate.
+func askReady(ctx context.Context, address, cert string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
+	scheme, transport := "http", &http.Transport{}
+	if cert != "" {
+		scheme, transport.TLSClientConfig = "https", onlyCertificate(cert)
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+"/readyz", nil)
 	if err != nil {
 		return &usageError{fmt.Errorf("%sOPS_LISTEN must be host:port, such as 127.0.0.1:8081", prefix)}
 	}
-	resp, err := (&http.Client{Transport: &http.Transport{}}).Do(r)
+	resp, err := (&http.Client{Transport: transport}).Do(r)
 	if err != nil {
 		return fmt.Errorf("no proxy answers at %s; is it running, and with the same OPS_LISTEN?", address)
 	}
@@ -52,4 +61,22 @@ func askReady(ctx context.Context, address string) error {
 		return fmt.Errorf("the proxy at %s is not ready (%s)", address, resp.Status)
 	}
 	return nil
+}
+
+// onlyCertificate trusts the certificate in a file and no other, by whatever
+// name: it is our own, and this machine's.
+func onlyCertificate(path string) *tls.Config {
+	return &tls.Config{
+		InsecureSkipVerify: true, // VerifyConnection does more
+		VerifyConnection: func(state tls.ConnectionState) error {
+			own, err := textfile.ReadCertificates(path)
+			if err != nil {
+				return err
+			}
+			if !own[0].Equal(state.PeerCertificates[0]) {
+				return errors.New("another certificate than that of the settings")
+			}
+			return nil
+		},
+	}
 }

@@ -115,9 +115,9 @@ func hostileRequests() []hostileRequest {
 		{"an upgrade to HTTP/2", getHead + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n" + smuggled, 200, ""},
 		{"a page of another site", getHead + "Origin: https://evil.example\r\nSec-Fetch-Site: cross-site\r\n\r\n", 403, "forbidden"},
 		{"a page of another site, old browser", postHead + "Origin: https://evil.example\r\nContent-Length: 2\r\n\r\n{}", 403, "forbidden"},
-		{"a request line without end", "GET /contoso/" + strings.Repeat("x", 100<<10), 400, "bad_request"},
-		{"a head without end", getHead + "X-A: " + strings.Repeat("x", 100<<10), 400, "bad_request"},
-		{"a thousand headers", getHead + strings.Repeat("X-A: "+strings.Repeat("x", 120)+"\r\n", 1000) + "\r\n", 400, "bad_request"},
+		{"a request line without end", "GET /contoso/" + strings.Repeat("x", 100<<10), 414, "bad_request"},
+		{"a head without end", getHead + "X-A: " + strings.Repeat("x", 100<<10), 431, "bad_request"},
+		{"a thousand headers", getHead + strings.Repeat("X-A: "+strings.Repeat("x", 120)+"\r\n", 1000) + "\r\n", 431, "bad_request"},
 		{"a forged mark of refusal", getHead + "Dynproxy-Refused: x\r\n\r\n", 400, "bad_request"},
 	}
 	for i, h := range list {

@@ -45,13 +45,14 @@ func portOf(listen string) string {
 	return port
 }
 
-// hostRule says under which Host names callers may come, besides those of
-// tenants: names that no web page's DNS can point here, and those of the
-// settings. names are the machine's own.
-func hostRule(cfg *config, names []string) func(host string) bool {
+// hostRule says under which Host names a listener may be reached, besides
+// those of tenants: names that no web page's DNS can point here, those of the
+// settings, and that of public, its own base. names are the machine's own. A
+// nil rule allows any.
+func hostRule(cfg *config, names []string, public string) func(host string) bool {
 	known := slices.Clone(names)
-	if cfg.PublicURL != "" {
-		_, rest, _ := strings.Cut(cfg.PublicURL, "://")
+	if public != "" {
+		_, rest, _ := strings.Cut(public, "://")
 		authority, _, _ := strings.Cut(rest, "/")
 		known = append(known, strings.ToLower(hostOnly(authority)))
 	}

@@ -1,21 +1,16 @@
 package main
 
 import (
-	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	stdlog "log"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"dynproxy/internal/egress"
 	"dynproxy/internal/envfile"
-	"dynproxy/internal/textfile"
 )
 
 // transports are the connections that leave the process, each kind with its
@@ -69,42 +64,6 @@ func trusted(file string, log zerolog.Logger) (func() *x509.CertPool, error) {
 		return nil, envfile.Faults{{Variable: prefix + "TRUSTED_CA_FILE", Cure: err.Error()}}
 	}
 	return roots.Pool, nil
-}
-
-// keyPair is a certificate and its key in two files, read again when they
-// change. While the new ones do not fit together the old ones stay.
-type keyPair struct {
-	cert, key string
-
-	mu      sync.Mutex // guards what follows
-	looked  time.Time
-	stamp   string
-	current *tls.Certificate
-}
-
-const keyPairAge = time.Second
-
-func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.current != nil && time.Since(k.looked) < keyPairAge {
-		return k.current, nil
-	}
-	k.looked = time.Now()
-	cert, err := textfile.ReadPEM(k.cert)
-	key, keyErr := textfile.ReadPEM(k.key)
-	err = errors.Join(err, keyErr)
-	if stamp := string(cert) + string(key); err == nil && stamp != k.stamp {
-		pair, pairErr := tls.X509KeyPair(cert, key)
-		if pairErr == nil {
-			k.current, k.stamp = &pair, stamp
-		}
-		err = pairErr
-	}
-	if k.current == nil {
-		return nil, fmt.Errorf("load the certificate: %w", err)
-	}
-	return k.current, nil
 }
 
 // quiet takes what net/http says about connections to the log, at a level

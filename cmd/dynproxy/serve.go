@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -21,13 +19,11 @@ import (
 
 	"dynproxy/internal/callers"
 	"dynproxy/internal/envfile"
-	"dynproxy/internal/httpguard"
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/secret"
 	"dynproxy/internal/spool"
 	"dynproxy/internal/status"
-	"dynproxy/internal/textfile"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
 )
@@ -71,6 +67,7 @@ type server struct {
 	metrics *proxy.Metrics
 	board   *status.Board
 	ops     *ops
+	names   []string // of this machine
 }
 
 // newServer wires the proxy together. What it starts ends with close.
@@ -99,10 +96,11 @@ func newServer(cfg *config, log zerolog.Logger) (*server, error) {
 		a.tokens, &proxy.BudgetMetrics{Tenants: a.book, Gate: h.gate, Tokens: a.tokens})
 	a.registry.MustRegister(h.spool.Metrics()...)
 	names := ownNames()
+	h.names = names
 	h.calls = proxy.New(proxy.Parts{
 		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Spool: h.spool, Wire: a.out.organizations,
 		Entrance: proxy.Entrance{
-			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg, names),
+			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg, names, cfg.PublicURL),
 			Names: append(names, ownAddresses()...), Ports: []string{portOf(cfg.Listen)},
 			BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle, MinRate: int(cfg.MinRate),
 		},
@@ -170,15 +168,17 @@ func (h *server) run(ctx context.Context, inside, operators net.Listener) error 
 		log.Warn().Str("variable", prefix+name).Msg("this setting means nothing; is it spelled right?")
 	}
 
-	calls := h.server(h.calls)
-	guard, err := h.guard(inside)
+	g, err := h.guard(inside, operators)
 	if err != nil {
 		return err
 	}
-	admin := &http.Server{Handler: h.ops, ReadHeaderTimeout: 10 * time.Second, ErrorLog: quiet(log)}
+	for _, watch := range g.watch {
+		watchers.Go(func() { watch(watching, log) })
+	}
+	calls, admin := h.callersServer(), h.opsServer()
 	ended := make(chan error, 2)
-	go func() { ended <- calls.Serve(guard) }() // ends with Shutdown or Close below
-	go func() { ended <- admin.Serve(operators) }()
+	go func() { ended <- g.callers.Serve(calls) }() // ends with Shutdown or Close below
+	go func() { ended <- g.operators.Serve(admin) }()
 	log.Info().Str("listen", inside.Addr().String()).Str("ops_listen", operators.Addr().String()).Int("tenants", h.book.Len()).Msg("serving")
 
 	select {
@@ -208,63 +208,6 @@ func (h *server) drain(calls, admin *http.Server) error {
 	admin.Close()
 	h.log.Info().Msg("ended")
 	return nil
-}
-
-func (h *server) server(handler http.Handler) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: h.cfg.HeaderTimeout,
-		IdleTimeout:       h.cfg.KeepAlive,
-		MaxHeaderBytes:    h.cfg.MaxHeaderBytes,
-		ErrorLog:          quiet(h.log),
-		ConnContext:       httpguard.ConnContext,
-		ConnState:         afresh,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: h.cfg.MaxStreams},
-
-		DisableGeneralOptionsHandler: true, // OPTIONS * is for the Handler to refuse
-	}
-}
-
-// afresh lets no deadline of one answer run on to the next request: net/http
-// would answer that by itself, if it cannot be read, and could not.
-func afresh(c net.Conn, state http.ConnState) {
-	if state == http.StateIdle {
-		c.SetWriteDeadline(time.Time{})
-	}
-}
-
-// guard puts what looks at connections before the server.
-func (h *server) guard(l net.Listener) (*httpguard.Guard, error) {
-	bounds := httpguard.Limits{Head: h.cfg.MaxHeaderBytes, RequestLine: h.cfg.MaxURLBytes, Connections: h.cfg.MaxConns, PerAddress: h.cfg.MaxConnsPerAddr}
-	if h.cfg.TLSCertFile == "" {
-		return httpguard.Listener(l, bounds), nil
-	}
-	over, err := callersTLS(h.cfg)
-	if err != nil {
-		return nil, err
-	}
-	return httpguard.TLSListener(l, over, bounds), nil
-}
-
-// callersTLS is how callers connect where TLS is set.
-func callersTLS(cfg *config) (*tls.Config, error) {
-	pair := &keyPair{cert: cfg.TLSCertFile, key: cfg.TLSKeyFile}
-	if _, err := pair.get(nil); err != nil {
-		return nil, envfile.Faults{{Variable: prefix + "TLS_CERT_FILE", Cure: fmt.Sprintf("and %sTLS_KEY_FILE cannot be used: %v", prefix, err)}}
-	}
-	over := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
-	if cfg.CallerCAFile == "" {
-		return over, nil
-	}
-	authorities, err := textfile.ReadCertificates(cfg.CallerCAFile)
-	if err != nil {
-		return nil, envfile.Faults{{Variable: prefix + "CALLER_CA_FILE", Cure: fmt.Sprintf("is wrong: %v", err)}}
-	}
-	over.ClientCAs, over.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	for _, c := range authorities {
-		over.ClientCAs.AddCert(c)
-	}
-	return over, nil
 }
 
 // openCallers opens the book of callers, and Kerberos where it is set.

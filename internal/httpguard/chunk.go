@@ -163,9 +163,12 @@ func (s *chunkScan) trailers(c byte) (done bool, reason string) {
 	if len(line) == 0 {
 		return true, ""
 	}
-	name, _, reason := field(line)
-	if reason != "" {
-		return false, reason
+	if line[0] == ' ' || line[0] == '\t' {
+		return false, "a trailer goes on in the next line"
+	}
+	name, _, wrong := field(line)
+	if wrong != nil {
+		return false, "a trailer's line is malformed"
 	}
 	switch plainName(name) {
 	case "content-length", "transfer-encoding", "host", "trailer":

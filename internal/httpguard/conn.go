@@ -1,26 +1,22 @@
 package httpguard
 
 import (
-	"crypto/tls"
+	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
-	"time"
 )
 
-const (
-	bufferSize  = 4 << 10
-	lingerBytes = 256 << 10
-	lingerTime  = 500 * time.Millisecond
-)
+const bufferSize = 4 << 10
 
 // conn follows the framing of the requests it reads. Heads are held back until
 // they are judged; bodies pass straight into the reader's own buffer. Reading
 // is for one goroutine at a time, as net/http does it.
 type conn struct {
 	net.Conn
-	limits Limits
-	tls    *tls.ConnectionState // nil for plain HTTP
+	session *session
+	limits  *Limits
 
 	buffer []byte // what held lies in
 	held   []byte // read and not yet delivered
@@ -31,9 +27,10 @@ type conn struct {
 	chunks  chunkScan
 	chunked bool // inside a chunked body
 
-	broken  error       // what every further Read returns
-	refused atomic.Bool // the substitute was made; further input is dropped
-	drained int
+	broken  atomic.Pointer[BodyError] // what every further Read returns
+	refused atomic.Bool               // the substitute was made; further input is dropped
+	closing atomic.Bool
+	drained int64
 }
 
 // NetConn returns the connection that c guards.
@@ -52,8 +49,8 @@ func (c *conn) Read(p []byte) (int, error) {
 			return c.deliver(p), nil
 		case c.refused.Load():
 			return 0, c.drain()
-		case c.broken != nil:
-			return 0, c.broken
+		case c.broken.Load() != nil:
+			return 0, c.broken.Load()
 		case c.length > 0:
 			return c.readLength(p)
 		case c.chunked:
@@ -74,6 +71,7 @@ func (c *conn) deliver(p []byte) int {
 	c.held = c.held[n:]
 	if len(c.held) == 0 && cap(c.buffer) > bufferSize {
 		c.buffer, c.held = nil, nil // one large head is no reason to keep its room
+		c.session.guard.heads.leave(&c.session.head)
 	}
 	return n
 }
@@ -89,10 +87,11 @@ func (c *conn) readLength(p []byte) (int, error) {
 func (c *conn) readChunked(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	passed := c.scanChunks(p[:n])
-	if c.broken != nil && passed == 0 {
-		return 0, c.broken
+	broken := c.broken.Load()
+	if broken != nil && passed == 0 {
+		return 0, broken
 	}
-	if passed < n && c.broken == nil {
+	if passed < n && broken == nil {
 		c.held = append(c.buffer[:0], p[passed:n]...)
 		c.buffer = c.held[:0]
 	}
@@ -103,7 +102,7 @@ func (c *conn) readChunked(p []byte) (int, error) {
 func (c *conn) scanChunks(b []byte) int {
 	passed, done, reason := c.chunks.scan(b)
 	if reason != "" {
-		c.broken = &BodyError{reason}
+		c.broken.Store(&BodyError{reason})
 	}
 	c.chunked = !done
 	return passed
@@ -112,18 +111,18 @@ func (c *conn) scanChunks(b []byte) int {
 // readHead judges what is held, or reads more of it. It returns after each
 // step, with ready set once a head is whole.
 func (c *conn) readHead() error {
-	end, reason := c.head.scan(c.held, c.limits)
-	if reason == "" && end == 0 {
+	end, wrong := c.head.scan(c.held, c.limits)
+	if wrong == nil && end == 0 {
 		return c.fill()
 	}
 	skipped := c.head.skipped
 	var frame framing
-	if reason == "" {
-		frame, reason = judge(c.held[skipped:end])
+	if wrong == nil {
+		frame, wrong = judge(c.held[skipped:end])
 	}
 	c.head = headScan{}
-	if reason != "" {
-		c.refuse(reason)
+	if wrong != nil {
+		c.refuse(wrong)
 		return nil
 	}
 	c.held = c.held[skipped:]
@@ -148,7 +147,9 @@ func (c *conn) readHead() error {
 func (c *conn) fill() error {
 	if cap(c.held)-len(c.held) < bufferSize/2 {
 		if need := len(c.held) + bufferSize/2; cap(c.buffer) < need {
-			c.buffer = make([]byte, max(bufferSize, 2*need))
+			if !c.grow(max(bufferSize, min(2*need, c.limits.Head+bufferSize))) {
+				return net.ErrClosed
+			}
 		}
 		c.held = c.buffer[:copy(c.buffer[:cap(c.buffer)], c.held)]
 	}
@@ -160,21 +161,38 @@ func (c *conn) fill() error {
 	return err
 }
 
-// refuse puts the substitute in the place of the request. net/http then
-// answers it in its turn, after the requests that came before it.
-func (c *conn) refuse(reason string) {
-	c.held = []byte("GET / HTTP/1.1\r\nHost: refused.invalid\r\nConnection: close\r\n" + marker + ": " + reason + "\r\n\r\n")
-	c.ready = len(c.held)
+// grow makes a larger buffer, of what there is for all unfinished heads.
+func (c *conn) grow(size int) bool {
+	if more := size - cap(c.buffer); size > bufferSize && !c.session.guard.heads.take(&c.session.head, c.session, more) {
+		return false
+	}
+	c.buffer = make([]byte, size)
+	return true
+}
+
+// refuse puts a substitute in the place of the request, with the method and
+// the target that it has, if they are sound. net/http then answers it in its
+// turn, after the requests that came before it.
+func (c *conn) refuse(wrong *Fault) {
+	asked := []byte("GET /")
+	held := bytes.TrimPrefix(c.held, []byte("\r\n"))
+	if line, _, found := bytes.Cut(held, []byte("\r\n")); found && len(line) <= c.limits.RequestLine && bytes.IndexByte(line, 0) < 0 {
+		if target, _, bad := requestLine(line); bad == nil && target[0] == '/' {
+			asked = line[:bytes.LastIndexByte(line, ' ')]
+		}
+	}
+	c.held = fmt.Appendf(nil, "%s HTTP/1.1\r\nHost: refused.invalid\r\nConnection: close\r\n%s: %d %s\r\n\r\n", asked, marker, wrong.Status, wrong.Message)
+	c.buffer, c.ready = nil, len(c.held)
+	c.session.guard.heads.leave(&c.session.head)
 	c.refused.Store(true)
 }
 
-// drain drops input, up to a bound: bytes left unread when a connection is
-// closed make the kernel reset it, and the caller would lose the answer.
+// drain drops input, up to a bound, while the refusal is on its way.
 func (c *conn) drain() error {
 	var sink [2 << 10]byte
-	for c.drained < lingerBytes {
+	for c.drained < drainBytes {
 		n, err := c.Conn.Read(sink[:])
-		c.drained += n
+		c.drained += int64(n)
 		if err != nil {
 			return err
 		}
@@ -182,12 +200,15 @@ func (c *conn) drain() error {
 	return io.EOF
 }
 
-// Close closes the connection, after a moment for the caller of a refused
-// request to read the answer.
+// Close closes the connection. The caller of a refused request has time to
+// send the rest of it and to read the answer.
 func (c *conn) Close() error {
-	if c.refused.Load() && c.CloseWrite() == nil {
-		c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
-		io.CopyN(io.Discard, c.Conn, lingerBytes)
+	if c.closing.CompareAndSwap(false, true) && (c.refused.Load() || c.broken.Load() != nil) {
+		s := c.session
+		s.guard.connections.wait(&s.place)
+		if c.CloseWrite() == nil && s.guard.drains.take(&s.rest, s, 1) {
+			drain(c.Conn, drainBytes, drainSilent, c.Conn.SetReadDeadline)
+		}
 	}
 	return c.Conn.Close()
 }

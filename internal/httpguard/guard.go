@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -15,16 +15,13 @@ import (
 const handshakeTime = 10 * time.Second
 
 // Guard is a listener whose connections keep ambiguous requests from the
-// server, and which holds the number of connections within Limits.
+// server, and which holds what strangers take within Limits.
 type Guard struct {
-	inner    net.Listener
-	limits   Limits
-	rejected atomic.Int64
-	failed   atomic.Int64
+	inner  net.Listener
+	limits *Limits
 
-	mu   sync.Mutex         // guards open and from
-	open int                // connections in all
-	from map[netip.Addr]int // connections of each address
+	connections, handshakes, heads, drains *pool
+	rejected, evicted, failed              atomic.Int64
 
 	// With TLS, handshakes run beside Accept. Close ends what is under way and
 	// waits for it.
@@ -41,20 +38,28 @@ type arrival struct {
 }
 
 // Listener wraps l so that each HTTP/1 request that two parsers may read
-// differently reaches the server as another one, for which Refused gives the
-// reason; the connection ends after it. It takes its turn behind the requests
-// before it on the same connection. Connections beyond limits are closed at
-// once.
+// differently reaches the server as another one, for which Rejected gives the
+// fault; the connection ends after it. It takes its turn behind the requests
+// before it on the same connection. Where connections reach their limit, those
+// that wait for a request make room, the oldest first; while none waits, new
+// ones are closed at once.
 func Listener(l net.Listener, limits Limits) *Guard {
-	return &Guard{inner: l, limits: limits.filled(), from: make(map[netip.Addr]int)}
+	full := limits.filled()
+	return &Guard{
+		inner: l, limits: full,
+		connections: newPool(full.Connections, full.PerAddress),
+		handshakes:  newPool(full.Handshakes, 0),
+		heads:       newPool(full.Heads, 0),
+		drains:      newPool(full.Drains, 0),
+	}
 }
 
-// TLSListener is Listener for TLS. Handshakes do not hold up Accept, and end
-// after 10 seconds. A connection that agreed on HTTP/2 is handed on as the
-// *tls.Conn itself: its frames leave nothing to disagree on. The server needs
-// ConnContext for TLSState to work on the others. A config without NextProtos
-// offers HTTP/2 and HTTP/1.1; what its GetConfigForClient returns must name
-// them itself.
+// TLSListener is Listener for TLS. Handshakes do not hold up Accept, end after
+// 10 seconds, and make room for each other where there are too many. A
+// connection that agreed on HTTP/2 is handed on as the *tls.Conn itself: its
+// frames leave nothing to disagree on. A config without NextProtos offers
+// HTTP/2 and HTTP/1.1; what its GetConfigForClient returns must name them
+// itself.
 func TLSListener(l net.Listener, config *tls.Config, limits Limits) *Guard {
 	g := Listener(l, limits)
 	g.config = config.Clone()
@@ -67,14 +72,44 @@ func TLSListener(l net.Listener, config *tls.Config, limits Limits) *Guard {
 	return g
 }
 
+// Serve serves s on g until either is closed. It sets those fields of s by
+// which the two work together: ConnContext, ConnState, MaxHeaderBytes, and a
+// Handler around s.Handler that lets answers reach callers that still send.
+func (g *Guard) Serve(s *http.Server) error {
+	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if session := sessionOf(c); session != nil {
+			return context.WithValue(ctx, sessionKey{}, session)
+		}
+		return ctx
+	}
+	also := s.ConnState
+	s.ConnState = func(c net.Conn, state http.ConnState) {
+		if also != nil {
+			also(c, state)
+		}
+		session := sessionOf(c)
+		switch {
+		case session == nil:
+		case state == http.StateActive:
+			g.connections.busy(&session.place)
+		case state == http.StateIdle:
+			g.connections.wait(&session.place)
+		}
+	}
+	// Of HTTP/2, net/http itself refuses larger heads, and in words of its own.
+	s.MaxHeaderBytes = 2 * g.limits.Head
+	s.Handler = g.answering(s.Handler)
+	return s.Serve(g)
+}
+
 // Accept returns the next connection.
 func (g *Guard) Accept() (net.Conn, error) {
 	if g.config == nil {
-		counted, err := g.admit()
+		s, err := g.admit()
 		if err != nil {
 			return nil, err
 		}
-		return &conn{Conn: counted, limits: g.limits}, nil
+		return s.frame(s), nil
 	}
 	select {
 	case a := <-g.arrived:
@@ -99,28 +134,30 @@ func (g *Guard) Close() error {
 func (g *Guard) Addr() net.Addr { return g.inner.Addr() }
 
 // Open returns how many connections are open.
-func (g *Guard) Open() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.open
-}
+func (g *Guard) Open() int { return g.connections.taken() }
 
-// Rejected returns how many connections were closed for Limits.
+// Rejected returns how many connections were closed at once for Limits.
 func (g *Guard) Rejected() int64 { return g.rejected.Load() }
+
+// Evicted returns how many connections that waited were closed to make room.
+func (g *Guard) Evicted() int64 { return g.evicted.Load() }
 
 // Failed returns how many TLS handshakes failed.
 func (g *Guard) Failed() int64 { return g.failed.Load() }
 
 // admit accepts the next connection within the limits.
-func (g *Guard) admit() (*counted, error) {
+func (g *Guard) admit() (*session, error) {
 	for {
 		c, err := g.inner.Accept()
 		if err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				g.connections.makeRoom() // the process may be short of descriptors
+			}
 			return nil, err
 		}
-		addr := addressOf(c)
-		if g.enter(addr) {
-			return &counted{Conn: c, leave: sync.OnceFunc(func() { g.leave(addr) })}, nil
+		s := &session{Conn: c, guard: g, addr: addressOf(c)}
+		if g.connections.take(&s.place, s, 1) {
+			return s, nil
 		}
 		g.rejected.Add(1)
 		c.Close()
@@ -134,50 +171,10 @@ func addressOf(c net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
-func (g *Guard) enter(addr netip.Addr) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	full := g.limits.Connections > 0 && g.open >= g.limits.Connections
-	if full || g.limits.PerAddress > 0 && g.from[addr] >= g.limits.PerAddress {
-		return false
-	}
-	g.open++
-	g.from[addr]++
-	return true
-}
-
-func (g *Guard) leave(addr netip.Addr) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.open--
-	if g.from[addr]--; g.from[addr] == 0 {
-		delete(g.from, addr)
-	}
-}
-
-// counted is a connection that gives its place back when it is closed.
-type counted struct {
-	net.Conn
-	leave func()
-}
-
-func (c *counted) Close() error {
-	defer c.leave()
-	return c.Conn.Close()
-}
-
-func (c *counted) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return errors.ErrUnsupported
-}
-
 // acceptLoop accepts and starts handshakes until the listener is closed.
 func (g *Guard) acceptLoop() {
-	places := make(chan struct{}, g.limits.Handshakes)
 	for {
-		c, err := g.admit()
+		s, err := g.admit()
 		if err != nil {
 			g.deliver(arrival{err: err})
 			if errors.Is(err, net.ErrClosed) || g.ctx.Err() != nil {
@@ -185,17 +182,14 @@ func (g *Guard) acceptLoop() {
 			}
 			continue
 		}
-		select {
-		case places <- struct{}{}:
-		case <-g.ctx.Done():
-			c.Close()
-			return
-		}
+		s.greeting.Store(true)
+		g.handshakes.take(&s.handshake, s, 1)
 		g.wait.Go(func() {
-			secure := g.handshake(c)
-			<-places
-			if secure != nil && !g.deliver(arrival{conn: secure}) {
-				secure.Close()
+			c := g.shakeHands(s)
+			s.greeting.Store(false)
+			g.handshakes.leave(&s.handshake)
+			if c != nil && !g.deliver(arrival{conn: c}) {
+				s.Close()
 			}
 		})
 	}
@@ -211,34 +205,110 @@ func (g *Guard) deliver(a arrival) bool {
 	}
 }
 
-// handshake returns the connection to serve, nil if there is none.
-func (g *Guard) handshake(c net.Conn) net.Conn {
+// shakeHands returns the connection to serve, nil if there is none.
+func (g *Guard) shakeHands(s *session) net.Conn {
 	ctx, cancel := context.WithTimeout(g.ctx, handshakeTime)
 	defer cancel()
-	secure := tls.Server(c, g.config)
+	secure := tls.Server(s, g.config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		g.failed.Add(1)
-		// A caller that forgot https gets a line that it can read.
 		if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok && plain.Conn != nil && speaksHTTP(plain.RecordHeader) {
-			io.WriteString(plain.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nThis port speaks HTTPS: write https:// in the address.\n")
+			c := s.frame(s)
+			c.refuse(faultPlainHTTP)
+			return c
 		}
-		c.Close()
+		s.Close()
 		return nil
 	}
 	state := secure.ConnectionState()
+	s.state = &state
 	if state.NegotiatedProtocol == "h2" {
 		return secure
 	}
-	return &conn{Conn: secure, limits: g.limits, tls: &state}
+	return s.frame(secure)
 }
 
 // speaksHTTP reports whether the first bytes on a TLS port begin a plain
 // request.
 func speaksHTTP(first [5]byte) bool {
-	for _, method := range []string{"GET /", "HEAD ", "POST ", "PUT /", "PATCH", "DELET", "OPTIO"} {
-		if string(first[:]) == method {
-			return true
+	for i, c := range first {
+		if !('A' <= c && c <= 'Z' || i > 2 && (c == ' ' || c == '/' || c == '*')) {
+			return false
 		}
 	}
-	return false
+	return true
+}
+
+// session is one connection, seen from below TLS, and what it has of the
+// Guard's pools. It gives all back when it is closed.
+type session struct {
+	net.Conn
+	guard  *Guard
+	addr   netip.Addr
+	state  *tls.ConnectionState // nil for plain HTTP
+	framed *conn                // nil for HTTP/2
+
+	greeting                     atomic.Bool // in the TLS handshake
+	place, handshake, head, rest place
+}
+
+func sessionOf(c net.Conn) *session {
+	switch c := c.(type) {
+	case *conn:
+		return c.session
+	case *tls.Conn:
+		s, _ := c.NetConn().(*session)
+		return s
+	}
+	return nil
+}
+
+// frame returns the connection that follows HTTP/1 on c, which is s or TLS
+// over it.
+func (s *session) frame(c net.Conn) *conn {
+	s.framed = &conn{Conn: c, session: s, limits: s.guard.limits}
+	return s.framed
+}
+
+// Read lets a handshake that goes on stand behind those that are silent.
+func (s *session) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if n > 0 && s.greeting.Load() {
+		s.guard.handshakes.wait(&s.handshake)
+	}
+	return n, err
+}
+
+func (s *session) Write(p []byte) (int, error) {
+	if idle := s.guard.limits.WriteIdle; idle > 0 {
+		s.Conn.SetWriteDeadline(time.Now().Add(idle))
+	}
+	return s.Conn.Write(p)
+}
+
+// NetConn returns the connection that s counts.
+func (s *session) NetConn() net.Conn { return s.Conn }
+
+// giveUp ends the connection for others' sake. Whoever serves it finds it
+// closed.
+func (s *session) giveUp() {
+	s.guard.evicted.Add(1)
+	s.Conn.Close()
+}
+
+func (s *session) Close() error {
+	g := s.guard
+	err := s.Conn.Close()
+	g.connections.leave(&s.place)
+	g.handshakes.leave(&s.handshake)
+	g.heads.leave(&s.head)
+	g.drains.leave(&s.rest)
+	return err
+}
+
+func (s *session) CloseWrite() error {
+	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }

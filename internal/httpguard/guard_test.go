@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -51,9 +52,9 @@ func serveTLS(t *testing.T, config *tls.Config, limits Limits) (*Guard, string) 
 		t.Fatal(err)
 	}
 	g := TLSListener(l, config, limits)
-	s := &http.Server{ConnContext: ConnContext, ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if reason := Refused(r); reason != "" {
-			http.Error(w, reason, http.StatusBadRequest)
+	s := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if wrong := Rejected(r); wrong != nil {
+			http.Error(w, wrong.Message, wrong.Status)
 			return
 		}
 		name := "nobody"
@@ -65,7 +66,7 @@ func serveTLS(t *testing.T, config *tls.Config, limits Limits) (*Guard, string) 
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.Serve(g)
+		g.Serve(s)
 	}()
 	t.Cleanup(func() {
 		s.Close()
@@ -108,37 +109,36 @@ func TestAmbiguousRequestsOverTLSAreRefused(t *testing.T) {
 	}
 }
 
-// Many that connect and say nothing must not keep others from being served.
+// Many that connect and say nothing must not keep others from being served,
+// and the answer is here while all of them are still within their time.
 func TestSilentHandshakesDoNotHoldUpOthers(t *testing.T) {
 	own, roots := identity(t, "proxy")
-	g, addr := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{own}}, Limits{})
-	for range 50 {
-		c, err := net.Dial("tcp", addr)
+	for _, limits := range []Limits{{}, {Handshakes: 32}} {
+		g, addr := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{own}}, limits)
+		for range 300 {
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+		}
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+		defer transport.CloseIdleConnections()
+		answer, err := (&http.Client{Transport: transport}).Get("https://" + addr)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
-	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
-	defer transport.CloseIdleConnections()
-	start := time.Now()
-	answer, err := (&http.Client{Transport: transport}).Get("https://" + addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer.Body.Close()
-	if waited := time.Since(start); waited > handshakeTime/2 {
-		t.Errorf("served after %v", waited)
-	}
-	if g.Open() < 2 {
-		t.Errorf("%d open", g.Open())
+		answer.Body.Close()
+		if kept := g.Open(); limits.Handshakes == 0 && kept < 300 || limits.Handshakes > 0 && g.Evicted() < 200 {
+			t.Errorf("%d open, %d made room", kept, g.Evicted())
+		}
 	}
 }
 
 func TestPlainHTTPOnTheTLSPortIsTold(t *testing.T) {
 	own, _ := identity(t, "proxy")
 	g, addr := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{own}}, Limits{})
-	if got := talk(t, addr, 1, get+"\r\n"); !strings.HasPrefix(got[0], "400 This port speaks HTTPS") {
+	if got := talk(t, addr, 1, get+"\r\n"); !strings.HasPrefix(got[0], said(faultPlainHTTP)) {
 		t.Errorf("got %q", got)
 	}
 	if g.Failed() != 1 {
@@ -146,35 +146,117 @@ func TestPlainHTTPOnTheTLSPortIsTold(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreLimitedAndGivenBack(t *testing.T) {
+// A server whose connections are all at their limit: those that wait for a
+// request make room, the oldest first; those that are served do not.
+func TestConnectionsThatWaitMakeRoom(t *testing.T) {
 	for name, limits := range map[string]Limits{"in all": {Connections: 2}, "of one address": {PerAddress: 2}} {
 		t.Run(name, func(t *testing.T) {
 			g, addr := serve(t, limits)
-			var held []net.Conn
-			for range 2 {
-				c, err := net.Dial("tcp", addr)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer c.Close()
-				io.WriteString(c, get+"\r\n")
-				if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
-					t.Fatal(err)
-				}
-				held = append(held, c)
+			held := []net.Conn{ask(t, addr), ask(t, addr)}
+			if got := talk(t, addr, 1, get+"\r\n"); got[0] != "200 GET / a" || g.Evicted() != 1 {
+				t.Errorf("the third got %q; %d made room", got, g.Evicted())
 			}
-			if got := talk(t, addr, 1, get+"\r\n"); !strings.HasPrefix(got[0], "end") || g.Rejected() != 1 || g.Open() != 2 {
-				t.Errorf("the third got %q; %d rejected away, %d open", got, g.Rejected(), g.Open())
+			if _, err := held[0].Read(make([]byte, 1)); err == nil {
+				t.Error("the oldest is still open")
 			}
-			held[0].Close()
-			for deadline := time.Now().Add(10 * time.Second); g.Open() == 2 && time.Now().Before(deadline); {
-				time.Sleep(time.Millisecond)
-			}
-			if got := talk(t, addr, 1, get+"\r\n"); got[0] != "200 GET / a" {
-				t.Errorf("after one left: %q", got)
+			io.WriteString(held[1], get+"\r\n")
+			if _, err := http.ReadResponse(bufio.NewReader(held[1]), nil); err != nil {
+				t.Errorf("the younger was closed: %v", err)
 			}
 		})
 	}
+}
+
+// ask opens a connection, which is idle once it has an answer.
+func ask(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	io.WriteString(c, get+"\r\n")
+	answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, answer.Body)
+	return c
+}
+
+func TestConnectionsInUseAreKeptAndOthersClosed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	began, end := make(chan bool, 2), make(chan bool)
+	g := Listener(l, Limits{Connections: 2})
+	s := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		began <- true
+		<-end
+	})}
+	go g.Serve(s)
+	defer s.Close()
+	var held []net.Conn
+	for range 2 {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		io.WriteString(c, get+"\r\n")
+		<-began
+		held = append(held, c)
+	}
+	if got := talk(t, l.Addr().String(), 1, get+"\r\n"); !strings.HasPrefix(got[0], "end") || g.Rejected() != 1 || g.Open() != 2 {
+		t.Errorf("the third got %q; %d rejected, %d open", got, g.Rejected(), g.Open())
+	}
+	close(end)
+	for _, c := range held {
+		if answer, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || answer.StatusCode != http.StatusOK {
+			t.Errorf("a call in flight got %v, %v", answer, err)
+		}
+	}
+}
+
+// However many of one address say nothing, another address keeps its places.
+func TestTheAddressThatHoldsMostMakesRoom(t *testing.T) {
+	p := newPool(10, 0)
+	g := &Guard{connections: p}
+	closed := map[*session]bool{}
+	connect := func(addr string) *session {
+		s := &session{guard: g, addr: netip.MustParseAddr(addr)}
+		s.Conn = &closing{s: s, closed: closed}
+		if !p.take(&s.place, s, 1) {
+			t.Fatal("no room")
+		}
+		return s
+	}
+	other := connect("192.0.2.1")
+	var silent []*session
+	for range 300 {
+		silent = append(silent, connect("192.0.2.2"))
+	}
+	if closed[other] || p.used != 10 || len(closed) != 291 {
+		t.Errorf("other closed: %v; %d used, %d closed", closed[other], p.used, len(closed))
+	}
+	for i, s := range silent {
+		if closed[s] != (i < 291) {
+			t.Fatalf("the %dth is closed: %v", i, closed[s])
+		}
+	}
+}
+
+type closing struct {
+	net.Conn
+	s      *session
+	closed map[*session]bool
+}
+
+func (c *closing) Close() error {
+	c.closed[c.s] = true
+	return nil
 }
 
 func TestCloseEndsHandshakesUnderWay(t *testing.T) {

@@ -11,13 +11,16 @@ import (
 type headScan struct {
 	skipped int // bytes of an empty line before the request line
 	line    int // where the line under scan begins
-	seen    bool
+	lines   int // whole lines that are not empty
 }
 
 // scan returns where the head in b ends, 0 if it is not whole yet, and why it
-// must be refused, "" if it need not. One empty line before a request line is
+// must be refused, nil if it need not. One empty line before a request line is
 // skipped: old clients end a POST with a CRLF too many (RFC 9112, 2.2).
-func (s *headScan) scan(b []byte, limits Limits) (end int, reason string) {
+func (s *headScan) scan(b []byte, limits *Limits) (end int, wrong *Fault) {
+	if wrong := foreign(b); wrong != nil {
+		return 0, wrong
+	}
 	for {
 		n := bytes.IndexByte(b[s.line:], '\n')
 		if n < 0 {
@@ -25,55 +28,66 @@ func (s *headScan) scan(b []byte, limits Limits) (end int, reason string) {
 		}
 		line := b[s.line : s.line+n]
 		if n == 0 || line[n-1] != '\r' {
-			return 0, "bare LF"
+			return 0, faultBareLF
 		}
-		if reason := s.sound(line[:n-1], limits); reason != "" {
-			return 0, reason
+		if wrong := s.sound(line[:n-1], limits); wrong != nil {
+			return 0, wrong
 		}
-		first := !s.seen
 		s.line += n + 1
 		if s.line > limits.Head {
-			return 0, "request head too long"
+			return 0, faultLongHead(b, limits)
 		}
 		switch {
 		case n > 1:
-			s.seen = true
-		case !first:
-			return s.line, ""
+			s.lines++
+		case s.lines > 0:
+			return s.line, nil
 		case s.skipped > 0:
-			return 0, "empty request line"
+			return 0, faultEmptyLine
 		default:
 			s.skipped = s.line
 		}
 	}
 }
 
+// foreign says which other protocol b begins, nil if none: callers often
+// confuse http with https.
+func foreign(b []byte) *Fault {
+	switch {
+	case len(b) == 0 || isToken(b[0]) || b[0] <= ' ' && b[0] != 0x16:
+		return nil
+	case b[0] == 0x16 && (len(b) < 2 || b[1] == 3):
+		return faultTLS // the record of a ClientHello
+	}
+	return faultGarbage
+}
+
 // partial judges a line whose end has not come yet, so that one without an
 // end is refused now and not at the timeout.
-func (s *headScan) partial(b []byte, limits Limits) string {
+func (s *headScan) partial(b []byte, limits *Limits) *Fault {
 	line := b[s.line:]
 	if n := len(line); n > 0 && line[n-1] == '\r' {
 		line = line[:n-1]
 	}
-	if reason := s.sound(line, limits); reason != "" {
-		return reason
+	if wrong := s.sound(line, limits); wrong != nil {
+		return wrong
 	}
 	if len(b) > limits.Head {
-		return "request head too long"
+		return faultLongHead(b, limits)
 	}
-	return ""
+	return nil
 }
 
-func (s *headScan) sound(line []byte, limits Limits) string {
+func (s *headScan) sound(line []byte, limits *Limits) *Fault {
 	switch {
 	case bytes.IndexByte(line, '\r') >= 0:
-		return "bare CR"
+		return faultBareCR
 	case bytes.IndexByte(line, 0) >= 0:
-		return "NUL byte"
-	case !s.seen && len(line) > limits.RequestLine:
-		return "request line too long"
+		return faultNUL
+	case s.lines == 0 && len(line) > limits.RequestLine:
+		return faultLongLine(limits)
 	}
-	return ""
+	return nil
 }
 
 // framing says what follows a head: a chunked body, or length bytes.
@@ -89,24 +103,28 @@ type headers struct {
 }
 
 // judge reads a whole head, of lines that end with CRLF. It returns what
-// follows it, and why it must be refused, "" if it need not.
-func judge(head []byte) (framing, string) {
+// follows it, and why it must be refused, nil if it need not.
+func judge(head []byte) (framing, *Fault) {
 	line, rest := cutLine(head)
-	target, oldVersion, reason := requestLine(line)
-	if reason != "" {
-		return framing{}, reason
+	target, oldVersion, wrong := requestLine(line)
+	if wrong != nil {
+		return framing{}, wrong
 	}
 	var h headers
+	var name []byte
 	for {
 		if line, rest = cutLine(rest); len(line) == 0 {
 			break
 		}
-		if reason := h.add(line); reason != "" {
-			return framing{}, reason
+		if line[0] == ' ' || line[0] == '\t' {
+			return framing{}, faultFolded(name)
+		}
+		if name, wrong = h.add(line); wrong != nil {
+			return framing{}, wrong
 		}
 	}
-	if reason := h.judgeHost(target, oldVersion); reason != "" {
-		return framing{}, reason
+	if wrong := h.judgeHost(target, oldVersion); wrong != nil {
+		return framing{}, wrong
 	}
 	return h.frame(oldVersion)
 }
@@ -117,32 +135,49 @@ func cutLine(b []byte) (line, rest []byte) {
 }
 
 // requestLine reads METHOD SP target SP version.
-func requestLine(line []byte) (target []byte, oldVersion bool, reason string) {
+func requestLine(line []byte) (target []byte, oldVersion bool, wrong *Fault) {
 	method, rest, _ := bytes.Cut(line, []byte(" "))
 	target, version, found := bytes.Cut(rest, []byte(" "))
 	switch {
-	case !found || !allTokens(method):
-		return nil, false, "malformed request line"
+	case !allTokens(method):
+		return nil, false, faultMethod(method)
+	case !found:
+		return nil, false, faultNoVersion
 	case string(version) != "HTTP/1.1" && string(version) != "HTTP/1.0":
-		return nil, false, "not HTTP/1.1 or HTTP/1.0"
+		return nil, false, wrongVersion(line, target, version)
 	case string(method) == "CONNECT":
-		return nil, false, "CONNECT"
+		return nil, false, faultConnect
 	}
 	for _, c := range target {
 		if c <= ' ' || c == 0x7f || c == '#' {
-			return nil, false, "odd byte in the request target"
+			return nil, false, faultTargetByte(c)
 		}
 	}
 	path, _, _ := bytes.Cut(target, []byte("?"))
 	if !soundEscapes(path) {
-		return nil, false, "malformed escape in the request target"
+		return nil, false, faultEscape
 	}
 	absolute := hasPrefixFold(target, "http://") || hasPrefixFold(target, "https://")
 	asterisk := string(method) == "OPTIONS" && string(target) == "*"
 	if len(target) == 0 || target[0] != '/' && !absolute && !asterisk {
-		return nil, false, "request target is neither a path nor an address"
+		return nil, false, faultForm
 	}
-	return target, string(version) == "HTTP/1.0", ""
+	return target, string(version) == "HTTP/1.0", nil
+}
+
+// wrongVersion says why a request line does not end as it should: most often a
+// space in the URL has cut it short.
+func wrongVersion(line, target, version []byte) *Fault {
+	last := version[bytes.LastIndexByte(version, ' ')+1:]
+	switch {
+	case string(line) == "PRI * HTTP/2.0":
+		return faultPreface
+	case len(target) == 0 || len(last) == 0:
+		return faultSpaces
+	case len(last) < len(version) && bytes.HasPrefix(last, []byte("HTTP/")):
+		return faultSpace
+	}
+	return faultVersion(last)
 }
 
 // soundEscapes reports whether each % begins two hex digits. net/http answers
@@ -163,12 +198,14 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-func (h *headers) add(line []byte) string {
-	name, value, reason := field(line)
-	if reason != "" {
-		return reason
+// add takes one header line. It returns the header's name.
+func (h *headers) add(line []byte) ([]byte, *Fault) {
+	name, value, wrong := field(line)
+	if wrong != nil {
+		return nil, wrong
 	}
-	switch plainName(name) {
+	known := plainName(name)
+	switch known {
 	case "host":
 		h.host = value
 		h.hosts++
@@ -179,37 +216,34 @@ func (h *headers) add(line []byte) string {
 		h.coding = value
 		h.codings++
 	default:
-		return ""
+		return name, nil
 	}
 	if bytes.IndexByte(name, '_') >= 0 {
-		return "header name with an underscore that some read as a dash"
+		return nil, faultUnderscore(name, known)
 	}
-	return ""
+	return name, nil
 }
 
 // field reads one header line. The value is without the spaces around it, but
 // with tabs: no honest client puts them there in what matters.
-func field(line []byte) (name, value []byte, reason string) {
+func field(line []byte) (name, value []byte, wrong *Fault) {
 	name, value, found := bytes.Cut(line, []byte(":"))
-	switch {
-	case line[0] == ' ' || line[0] == '\t':
-		return nil, nil, "folded header line"
-	case !found || !allTokens(name):
-		return nil, nil, "malformed header name"
+	if !found || !allTokens(name) {
+		return nil, nil, faultName(line)
 	}
 	for _, c := range value {
 		if c < ' ' && c != '\t' || c == 0x7f {
-			return nil, nil, "control byte in a header"
+			return nil, nil, faultControl(name, c)
 		}
 	}
-	return name, bytes.Trim(value, " "), ""
+	return name, bytes.Trim(value, " "), nil
 }
 
 // plainName returns name in lower case with dashes for underscores if it may
 // be one that matters here, "" otherwise. It allocates nothing.
 func plainName(name []byte) string {
 	for _, known := range [...]string{"host", "content-length", "transfer-encoding", "trailer"} {
-		if len(known) == len(name) && sameName(name, known) {
+		if sameName(name, known) {
 			return known
 		}
 	}
@@ -217,6 +251,9 @@ func plainName(name []byte) string {
 }
 
 func sameName(name []byte, known string) bool {
+	if len(name) != len(known) {
+		return false
+	}
 	for i, c := range name {
 		if c == '_' {
 			c = '-'
@@ -231,55 +268,57 @@ func sameName(name []byte, known string) bool {
 	return true
 }
 
-func (h *headers) judgeHost(target []byte, oldVersion bool) string {
+func (h *headers) judgeHost(target []byte, oldVersion bool) *Fault {
 	switch {
 	case h.hosts > 1:
-		return "repeated Host"
+		return faultHosts
 	case h.hosts == 0 && !oldVersion:
-		return "no Host"
+		return faultNoHost
 	}
 	for _, c := range h.host {
 		if !isHostByte(c) {
-			return "malformed Host"
+			return faultHost
 		}
 	}
 	if target[0] == '/' || target[0] == '*' {
-		return ""
+		return nil
 	}
 	u, err := url.ParseRequestURI(string(target))
 	switch {
 	case err != nil || u.Host == "":
-		return "malformed request target"
+		return faultTarget
 	case u.User != nil:
-		return "user name in the request target"
-	case !strings.EqualFold(u.Host, string(h.host)):
-		return "request target disagrees with Host"
+		return faultUser
+	case h.hosts == 0: // HTTP/1.0
+		return nil
+	case !strings.EqualFold(withoutPort(u.Host, u.Scheme), withoutPort(string(h.host), u.Scheme)):
+		return faultDisagree
 	}
-	return ""
+	return nil
 }
 
-func (h *headers) frame(oldVersion bool) (framing, string) {
+func (h *headers) frame(oldVersion bool) (framing, *Fault) {
 	switch {
 	case h.lengths > 0 && h.codings > 0:
-		return framing{}, "both Content-Length and Transfer-Encoding"
+		return framing{}, faultBoth
 	case h.lengths > 1:
-		return framing{}, "repeated Content-Length"
+		return framing{}, faultLengths
 	case h.codings > 1:
-		return framing{}, "repeated Transfer-Encoding"
+		return framing{}, faultCodings
 	case h.codings == 1 && oldVersion:
-		return framing{}, "Transfer-Encoding in HTTP/1.0"
-	case h.codings == 1 && string(h.coding) != "chunked":
-		return framing{}, "Transfer-Encoding other than chunked"
+		return framing{}, faultOldCoding
+	case h.codings == 1 && !sameName(h.coding, "chunked"):
+		return framing{}, faultCoding
 	case h.lengths == 0:
-		return framing{chunked: h.codings == 1}, ""
+		return framing{chunked: h.codings == 1}, nil
 	}
 	// ParseUint takes neither a sign nor an underscore in base 10. A leading
 	// zero is octal to some.
 	n, err := strconv.ParseUint(string(h.length), 10, 63)
 	if err != nil || h.length[0] == '0' && len(h.length) > 1 {
-		return framing{}, "malformed Content-Length"
+		return framing{}, faultLength
 	}
-	return framing{length: int64(n)}, ""
+	return framing{length: int64(n)}, nil
 }
 
 func hasPrefixFold(b []byte, prefix string) bool {

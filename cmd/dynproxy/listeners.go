@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"dynproxy/internal/envfile"
+	"dynproxy/internal/httpguard"
+	"dynproxy/internal/textfile"
+)
+
+// Bounds of the operators' side: a few people, a scraper and a health check.
+const (
+	opsConnections = 256
+	opsHead        = 32 << 10
+	opsPatience    = 30 * time.Second
+)
+
+// guards are the two listeners, each behind what looks at connections.
+type guards struct {
+	callers, operators *httpguard.Guard
+	watch              []func(ctx context.Context, log zerolog.Logger) // what is read again when its files change
+}
+
+func (h *server) guard(callers, operators net.Listener) (*guards, error) {
+	g := &guards{}
+	files := descriptors()
+	most, few := shareDescriptors(files, h.cfg.MaxConns)
+	if most != h.cfg.MaxConns && (h.cfg.MaxConns > 0 || files < roomForAll) {
+		h.log.Warn().Int("open_files", files).Int("connections", most).Int("wanted", h.cfg.MaxConns).
+			Msg("the limit of open files leaves room for fewer callers' connections than " + prefix + "MAX_CONNECTIONS; raise it (ulimit -n, LimitNOFILE=), or lower the setting")
+	}
+	callersTLS, err := g.tls("", h.cfg.TLSCertFile, h.cfg.TLSKeyFile, h.cfg.CallerCAFile)
+	if err != nil {
+		return nil, err
+	}
+	opsTLS, err := g.tls("OPS_", h.cfg.OpsTLSCertFile, h.cfg.OpsTLSKeyFile, "")
+	if err != nil {
+		return nil, err
+	}
+	g.callers = listener(callers, callersTLS, httpguard.Limits{
+		Head: h.cfg.MaxHeaderBytes, RequestLine: h.cfg.MaxURLBytes, Connections: most, PerAddress: h.cfg.MaxConnsPerAddr,
+		HeadSetting: prefix + "MAX_HEADER_BYTES", RequestLineSetting: prefix + "MAX_URL_BYTES",
+	})
+	g.operators = listener(operators, opsTLS, httpguard.Limits{
+		Head: opsHead, Heads: 2 << 20, Connections: few, Handshakes: 64, Drains: 16, WriteIdle: opsPatience,
+	})
+	h.registry.MustRegister(guardMetrics("callers", g.callers)...)
+	h.registry.MustRegister(guardMetrics("operators", g.operators)...)
+	return g, nil
+}
+
+func listener(l net.Listener, over *tls.Config, bounds httpguard.Limits) *httpguard.Guard {
+	if over == nil {
+		return httpguard.Listener(l, bounds)
+	}
+	return httpguard.TLSListener(l, over, bounds)
+}
+
+// roomForAll is so many descriptors that nobody needs to think of them.
+const roomForAll = 1 << 16
+
+// shareDescriptors divides the process's descriptors, 0 for any number: of
+// each call the way out and a body on disk take one too, and files are read
+// meanwhile. Without room for them calls would hang in silence.
+func shareDescriptors(files, wanted int) (callers, operators int) {
+	if files == 0 {
+		return wanted, opsConnections
+	}
+	operators = min(opsConnections, max(8, files/16))
+	callers = max(8, (files-operators-min(64, files/4))/2)
+	if wanted > 0 {
+		callers = min(callers, wanted)
+	}
+	return callers, operators
+}
+
+func guardMetrics(name string, g *httpguard.Guard) []prometheus.Collector {
+	label := prometheus.Labels{"listener": name}
+	count := func(metric, help string, value func() int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "dynproxy_connections_" + metric + "_total", Help: help, ConstLabels: label},
+			func() float64 { return float64(value()) })
+	}
+	return []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "dynproxy_connections_open", Help: "Connections that are open.", ConstLabels: label},
+			func() float64 { return float64(g.Open()) }),
+		count("rejected", "Connections closed at once, since all others were in use.", g.Rejected),
+		count("evicted", "Connections closed while they waited, to make room for others.", g.Evicted),
+		count("handshakes_failed", "TLS handshakes that failed.", g.Failed),
+	}
+}
+
+// callersServer serves callers.
+func (h *server) callersServer() *http.Server {
+	return &http.Server{
+		Handler:           h.calls,
+		ReadHeaderTimeout: h.cfg.HeaderTimeout,
+		IdleTimeout:       h.cfg.KeepAlive,
+		ErrorLog:          quiet(h.log),
+		ConnState:         afresh,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: h.cfg.MaxStreams,
+			MaxReadFrameSize:     16 << 10, // a frame's room is taken before it is here
+			SendPingTimeout:      h.cfg.KeepAlive, PingTimeout: opsPatience,
+		},
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is for the Handler to refuse
+	}
+}
+
+// afresh lets no deadline of one answer run on to the next request: net/http
+// would answer that by itself, if it cannot be read, and could not.
+func afresh(c net.Conn, state http.ConnState) {
+	if state == http.StateIdle {
+		c.SetWriteDeadline(time.Time{})
+	}
+}
+
+// opsServer serves operators and administrators.
+func (h *server) opsServer() *http.Server {
+	return &http.Server{
+		Handler:           h.opsDoor(h.ops),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       h.cfg.KeepAlive,
+		ErrorLog:          quiet(h.log),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 32, MaxReadFrameSize: 16 << 10,
+			SendPingTimeout: opsPatience, PingTimeout: opsPatience, WriteByteTimeout: opsPatience,
+		},
+	}
+}
+
+// opsBody is how much an operator may send.
+const opsBody = 1 << 20
+
+// opsDoor refuses what is malformed, and what comes under a name that is not
+// ours: a web page anywhere can point its own name here and read the answers.
+func (h *server) opsDoor(next http.Handler) http.Handler {
+	known := hostRule(h.cfg, h.names, h.cfg.OpsPublicURL)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if wrong := httpguard.Rejected(r); wrong != nil {
+			writeBadRequest(w, wrong.Status, wrong.Message)
+			return
+		}
+		if known != nil && !known(hostOnly(httpguard.Authority(r))) {
+			writeBadRequest(w, http.StatusBadRequest, "This side of the proxy does not go by the name in the Host header; an operator can add it to "+prefix+"ALLOWED_HOSTS, or set "+prefix+"OPS_PUBLIC_URL.")
+			return
+		}
+		if r.Body != http.NoBody {
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(opsPatience))
+			r.Body = http.MaxBytesReader(w, r.Body, opsBody)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func writeBadRequest(w http.ResponseWriter, status int, message string) {
+	type fault struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
+	w.Header().Set("Dynproxy-Error", "bad_request")
+	writeJSON(w, status, map[string]fault{"error": {"bad_request", message}})
+}
+
+// tls returns how to speak TLS with the pair of files, nil without one. ca, if
+// set, is whose certificates callers must show.
+func (g *guards) tls(kind, cert, key, ca string) (*tls.Config, error) {
+	if cert == "" {
+		return nil, nil
+	}
+	pair := &reloaded[*tls.Certificate]{variable: prefix + kind + "TLS_CERT_FILE", files: []string{cert, key}, load: func() (*tls.Certificate, error) { return readPair(cert, key) }}
+	if err := pair.refresh(); err != nil {
+		return nil, envfile.Faults{{Variable: pair.variable, Cure: fmt.Sprintf("and %s%sTLS_KEY_FILE cannot be used: %v", prefix, kind, err)}}
+	}
+	g.watch = append(g.watch, pair.watch)
+	basis := func() *tls.Config {
+		return &tls.Config{
+			MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.get(), nil },
+		}
+	}
+	over := basis()
+	if ca == "" {
+		return over, nil
+	}
+	// Each pool has a configuration of its own, and with it tickets of its own:
+	// what an older CA let in does not resume under a newer one.
+	trusting := &reloaded[*tls.Config]{variable: prefix + "CALLER_CA_FILE", load: func() (*tls.Config, error) {
+		authorities, err := textfile.ReadCertificates(ca)
+		if err != nil {
+			return nil, err
+		}
+		c := basis()
+		c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+		for _, a := range authorities {
+			c.ClientCAs.AddCert(a)
+		}
+		return c, nil
+	}, files: []string{ca}}
+	if err := trusting.refresh(); err != nil {
+		return nil, envfile.Faults{{Variable: trusting.variable, Cure: fmt.Sprintf("is wrong: %v", err)}}
+	}
+	g.watch = append(g.watch, trusting.watch)
+	over.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return trusting.get(), nil }
+	return over, nil
+}
+
+func readPair(cert, key string) (*tls.Certificate, error) {
+	chain, err := textfile.ReadPEM(cert)
+	if err != nil {
+		return nil, err
+	}
+	private, err := textfile.ReadPEM(key)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(chain, private)
+	if err != nil {
+		return nil, err
+	}
+	return &pair, nil
+}
