@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 
+	"dynproxy/internal/problem"
 	"dynproxy/internal/spool"
 )
 
@@ -141,7 +142,7 @@ type bodyReader struct {
 
 var (
 	errStaleReader = errors.New("the body was given to another attempt")
-	errNotKept     = errors.New("the body can be sent once only")
+	errNotKept     = problem.New(problem.UpstreamUnreachable, "The organization did not take the request at the first try, and its body is larger than what the proxy keeps for a second. Send it again.")
 )
 
 func (r *bodyReader) Read(p []byte) (int, error) {

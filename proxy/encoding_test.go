@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bytes"
 	"compress/flate"
+	"compress/gzip"
 	"compress/zlib"
 	"fmt"
 	"io"
@@ -89,6 +90,59 @@ func TestCompressedBodies(t *testing.T) {
 	c.call("PATCH", "/contoso/api/data/v9.2/accounts("+id+")/sample_filecolumn?x-ms-file-name=a", cut, "Content-Type: application/octet-stream", "Content-Encoding: gzip")
 	if got := c.last(); string(got.Body) != cut || got.Header.Get("Content-Encoding") != "gzip" {
 		t.Errorf("a file was not left alone: %q %v", got.Body, got.Header)
+	}
+}
+
+// An answer is read for links by what it is.
+func TestAnswersByWhatTheyAre(t *testing.T) {
+	text := `{"value":[` + row + `]}`
+	home := strings.ReplaceAll(text, orgBase, proxyBase)
+	for name, a := range map[string]struct{ kind, text, want string }{
+		"no type":         {"", text, home},
+		"no type, a file": {"", "x" + text, "x" + text},
+		"text/json":       {"text/json", text, home},
+		"twice":           {"application/json; charset=utf-8; Charset=UTF-8", text, home},
+		"upper case":      {"Application/JSON", text, home},
+		"broken":          {"application/json; odata.metadata", text, home},
+		"text":            {"text/plain", text, text},
+	} {
+		for _, accept := range []string{"gzip", "identity"} {
+			for _, coding := range []string{"", "gzip"} {
+				t.Run(name+" "+accept+" "+coding, func(t *testing.T) {
+					c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+						w.Header()["Content-Type"] = nil
+						if a.kind != "" {
+							w.Header().Set("Content-Type", a.kind)
+						}
+						if coding == "" {
+							io.WriteString(w, a.text)
+							return
+						}
+						w.Header().Set("Content-Encoding", coding)
+						w.Write(packed(a.text))
+					}))
+					r, _ := http.NewRequest("GET", c.server.URL+"/contoso/api/data/v9.2/x", nil)
+					r.Host = "proxy:8080"
+					r.Header.Set("Accept-Encoding", accept)
+					resp, err := c.client("HTTP/1.1").Do(r)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer resp.Body.Close()
+					src := io.Reader(resp.Body)
+					if got := resp.Header.Get("Content-Encoding"); (got != "") != (accept == "gzip" && coding != "") {
+						t.Errorf("coding %q", got)
+					} else if got != "" {
+						if src, err = gzip.NewReader(resp.Body); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if got, err := io.ReadAll(src); err != nil || string(got) != a.want {
+						t.Errorf("%q, %v", got, err)
+					}
+				})
+			}
+		}
 	}
 }
 
