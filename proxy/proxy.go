@@ -89,6 +89,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(withCall(r.Context(), c))
 	o := h.observe(w, r, c)
 	defer o.done()
+	defer h.survive(o, r)
 
 	if err := h.admit(c, o, r); err != nil {
 		h.refuse(o, r, err)

@@ -47,7 +47,7 @@ func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 	}
 	key, lasting, err := linkKey(cfg)
 	if err != nil {
-		return nil, err
+		together(&faults, err)
 	}
 	a := &app{cfg: cfg, log: log, book: book, out: out, key: key, lasting: lasting, registry: prometheus.NewRegistry()}
 	a.tokens, err = tokens.New(tokens.Options{

@@ -37,7 +37,7 @@ func (w *cli) runCheck(ctx context.Context, names []string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	a, err := newApp(cfg, newLog(cfg, w.stderr).Level(quietest))
+	a, err := newApp(cfg, newLog(cfg, w.stderr, w.stderr).Level(quietest))
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (w *cli) runConsentURL(ctx context.Context, name string, form consentForm) 
 	if err != nil {
 		return err
 	}
-	a, err := newApp(cfg, newLog(cfg, w.stderr))
+	a, err := newApp(cfg, newLog(cfg, w.stderr, w.stderr))
 	if err != nil {
 		return err
 	}

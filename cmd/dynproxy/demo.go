@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dynproxy/internal/emulator"
+	"dynproxy/internal/logqueue"
 )
 
 // The people of the demo and of the emulator, so that their addresses and
@@ -124,7 +125,10 @@ func (w *cli) runDemo(ctx context.Context) error {
 		return err
 	}
 	p.Entra().AddRedirectURI(demoClientID, cfg.redirectURI())
-	h, err := newServer(cfg, newLog(cfg, w.stderr))
+	ignoreBrokenPipes()
+	lines := logqueue.New(w.stderr, logqueue.DefaultSize)
+	defer lines.Close(lastLines)
+	h, err := newServer(cfg, newLog(cfg, w.stderr, lines), lines)
 	if err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func (w *cli) runOnboard(ctx context.Context, name, orgURL string, o onboarding)
 	if err != nil {
 		return err
 	}
-	a, err := newApp(cfg, newLog(cfg, w.stderr).Level(quietest))
+	a, err := newApp(cfg, newLog(cfg, w.stderr, w.stderr).Level(quietest))
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"dynproxy/consent"
+	"dynproxy/internal/panics"
+	"dynproxy/internal/problem"
 	"dynproxy/internal/secret"
 	"dynproxy/internal/spool"
 	"dynproxy/portal"
@@ -24,7 +26,7 @@ type ops struct {
 
 func newOps(h *server) *ops {
 	mux := http.NewServeMux()
-	o := &ops{Handler: portal.Guard(mux), server: h}
+	o := &ops{Handler: panics.Handler(h.log, "operators", portal.Guard(mux), http.HandlerFunc(internalError)), server: h}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
@@ -41,6 +43,14 @@ func newOps(h *server) *ops {
 	mux.Handle("GET /portal.css", portal.Style())
 	mux.Handle("/", o.behindPassword(portal.New(portalSource{h.board, h.app})))
 	return o
+}
+
+// internalError answers in the place of a page that a fault of ours has
+// stopped.
+func internalError(w http.ResponseWriter, _ *http.Request) {
+	clear(w.Header())
+	e := problem.New(problem.Internal, "A fault of the proxy itself; its log says where.")
+	writeJSON(w, e.Status(), map[string]any{"error": map[string]string{"code": string(e.Code), "message": e.Message}})
 }
 
 // readiness is what /readyz says.

@@ -137,7 +137,7 @@ func TestAHundredTenantsAreCheckedSideBySide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := newApp(cfg, newLog(cfg, new(strings.Builder)))
+	h, err := newApp(cfg, newLog(cfg, io.Discard, io.Discard))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,11 +8,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/mattn/go-isatty"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -21,6 +24,7 @@ import (
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/logqueue"
 	"dynproxy/internal/secret"
 	"dynproxy/internal/spool"
 	"dynproxy/internal/status"
@@ -36,15 +40,26 @@ func (w *cli) serve() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return serve(c.Context(), cfg, newLog(cfg, w.stdout))
+			ignoreBrokenPipes()
+			lines := logqueue.New(w.stdout, logqueue.DefaultSize)
+			defer lines.Close(lastLines)
+			return serve(c.Context(), cfg, newLog(cfg, w.stdout, lines), lines)
 		},
 	}
 }
 
-// newLog returns the one logger of the process.
-func newLog(cfg *config, out io.Writer) zerolog.Logger {
+// lastLines is how long the end waits for the log's reader.
+const lastLines = 2 * time.Second
+
+// ignoreBrokenPipes lets a write to a pipe that nobody reads fail like any
+// other: who serves does not end because its log's reader has.
+func ignoreBrokenPipes() { signal.Ignore(syscall.SIGPIPE) }
+
+// newLog returns the one logger of the process, which writes to out. Whether
+// that is for people's eyes, shown says: out itself or what stands behind it.
+func newLog(cfg *config, shown, out io.Writer) zerolog.Logger {
 	console := cfg.LogFormat == "console"
-	if f, isFile := out.(*os.File); cfg.LogFormat == "" && isFile {
+	if f, isFile := shown.(*os.File); cfg.LogFormat == "" && isFile {
 		console = isatty.IsTerminal(f.Fd())
 	}
 	if console {
@@ -71,7 +86,7 @@ type server struct {
 }
 
 // newServer wires the proxy together. What it starts ends with close.
-func newServer(cfg *config, log zerolog.Logger) (*server, error) {
+func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server, error) {
 	var faults envfile.Faults
 	known, acceptor := openCallers(cfg, &faults)
 	if cfg.OpsPasswordFile != "" {
@@ -90,8 +105,11 @@ func newServer(cfg *config, log zerolog.Logger) (*server, error) {
 		return nil, err
 	}
 	h := &server{app: a, callers: known, keytab: acceptor, gate: &limits.Gate{}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry)}
-	h.board = &status.Board{Tenants: a.book, Tokens: a.tokens, Checker: a.checker(), Budget: h.budget}
+	h.board = &status.Board{Tenants: a.book, Tokens: a.tokens, Checker: a.checker(), Budget: h.budget, Log: log}
 	a.registry.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "dynproxy_log_lines_dropped_total", Help: "Log lines that were not written, since nobody read them.",
+		}, func() float64 { return float64(lines.Dropped()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		a.tokens, &proxy.BudgetMetrics{Tenants: a.book, Gate: h.gate, Tokens: a.tokens})
 	a.registry.MustRegister(h.spool.Metrics()...)
@@ -117,8 +135,8 @@ func (h *server) close() {
 
 // serve runs the proxy until ctx ends, and then to the end of what is in
 // flight.
-func serve(ctx context.Context, cfg *config, log zerolog.Logger) error {
-	h, err := newServer(cfg, log)
+func serve(ctx context.Context, cfg *config, log zerolog.Logger, lines *logqueue.Queue) error {
+	h, err := newServer(cfg, log, lines)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"dynproxy/internal/panics"
 )
 
 // Cache keeps tokens ready, one Source a Target.
@@ -24,6 +26,17 @@ type Cache struct {
 	ending  context.Context // of every mint; made with the first Source
 	end     context.CancelFunc
 	running sync.WaitGroup
+}
+
+// mint is Mint, whose faults cost one token and not the process.
+func (c *Cache) mint(ctx context.Context, t Target, claims string) (token Token, err error) {
+	defer func() {
+		if recovered := recover(); recovered != nil {
+			panics.Log(c.Log, "mint", recovered)
+			err = &Error{Class: Transient, Reason: "a fault of the proxy itself; the log says where"}
+		}
+	}()
+	return c.Mint(ctx, t, claims)
 }
 
 // Source returns the place where t's token is kept. Whoever calls often keeps

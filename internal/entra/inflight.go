@@ -68,7 +68,7 @@ func (s *Source) mint(claims string) (Token, *Error) {
 	ctx, cancel := context.WithTimeout(s.cache.ending, mintWithin)
 	defer cancel()
 	began := time.Now()
-	token, err := s.cache.Mint(ctx, s.target, claims)
+	token, err := s.cache.mint(ctx, s.target, claims)
 	var failed *Error
 	switch {
 	case err != nil:

@@ -11,7 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"dynproxy/internal/check"
+	"dynproxy/internal/panics"
 	"dynproxy/internal/tokens"
 	"dynproxy/tenants"
 )
@@ -78,6 +81,7 @@ type Board struct {
 	Tokens  *tokens.Source
 	Checker *check.Checker
 	Budget  func(*tenants.Tenant) (Budget, []Share)
+	Log     zerolog.Logger // of faults of the program in the background
 
 	traffic   traffic
 	reports   sync.Map // the last check.Report of each tenant, by name
@@ -160,7 +164,12 @@ func (b *Board) poll(t *tenants.Tenant, name string) {
 	case <-b.ending.Done():
 		return
 	}
-	defer func() { <-b.places }()
+	defer func() {
+		<-b.places
+		if recovered := recover(); recovered != nil {
+			panics.Log(b.Log, "check", recovered)
+		}
+	}()
 	b.Check(b.ending, t)
 }
 
