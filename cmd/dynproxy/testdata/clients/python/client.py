@@ -1,5 +1,6 @@
 """Drives the proxy with requests and zeep. Arguments: the proxy's address, a caller's name and key."""
 import hashlib
+import http.client
 import sys
 
 import requests
@@ -80,6 +81,16 @@ for what, data in {"no consent": b"{}", "no consent with 20 MiB": big}.items():
         check(what, refused.status_code == 502 and refused.headers["Dynproxy-Error"] == "consent_required" and "consent" in refused.json()["error"]["message"], refused.text)
     except requests.RequestException as e:
         check(what, False, e)
+
+# The standard library's client writes all before it reads anything, as
+# WinHTTP and HttpWebRequest do.
+for what, path, as_, status in [("a wrong key, told to who is still writing", "/contoso", "wrong", 401), ("no consent, told to who is still writing", "/fabrikam", key, 502)]:
+    try:
+        c = http.client.HTTPConnection(proxy.removeprefix("http://"))
+        c.request("POST", path + "/api/data/v9.2/accounts", big, {"X-Api-Key": as_, "Content-Type": "application/octet-stream"})
+        check(what, c.getresponse().status == status)
+    except OSError as e:
+        check(what, False, repr(e))
 
 # SOAP, by the description that the proxy hands out.
 basic = requests.Session()
