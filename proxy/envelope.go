@@ -4,8 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"dynproxy/internal/problem"
 	"dynproxy/internal/soap"
@@ -70,35 +68,3 @@ func (c *call) allowedEnvelope(e soap.Envelope) error {
 
 // readOnly reports whether the call may change nothing.
 func (c *call) readOnly() bool { return c.tenant.ReadOnly || c.known != nil && c.known.ReadOnly }
-
-// allowedQuery refuses the query parameters that say what the headers of
-// impersonation and plug-in bypass say. query is raw.
-func (c *call) allowedQuery(query string) error {
-	if query == "" || c.impersonation() {
-		return nil
-	}
-	for part := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
-		raw, _, _ := strings.Cut(part, "=")
-		name, err := url.QueryUnescape(raw)
-		if err != nil {
-			name = raw
-		}
-		folded := strings.NewReplacer("-", "", "_", "", ".", "", " ", "").Replace(strings.ToLower(name))
-		folded = strings.TrimPrefix(strings.TrimPrefix(folded, "$"), "mscrm")
-		switch {
-		case strings.HasPrefix(folded, "caller"):
-			return c.notPersonated("The query parameter " + strings.TrimSpace(name) + " acts as another user")
-		case strings.HasPrefix(folded, "bypass"), strings.HasPrefix(folded, "suppress") && folded != "suppressduplicatedetection":
-			return c.notPersonated("The query parameter " + strings.TrimSpace(name) + " goes round the organization's own logic")
-		}
-	}
-	return nil
-}
-
-// notPersonated refuses what IMPERSONATION would allow.
-func (c *call) notPersonated(what string) *problem.Error {
-	if c.person != "" {
-		return problem.New(problem.Forbidden, "%s, and the caller %s always acts as the person that its settings name.", what, c.caller)
-	}
-	return problem.New(problem.Forbidden, "%s, which is not allowed here; an operator can allow it with IMPERSONATION=true for the tenant %s or for a caller.", what, c.tenant.Name)
-}

@@ -1,6 +1,8 @@
 package proxy_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -180,6 +182,34 @@ func TestASearchAskedByPOSTIsARead(t *testing.T) {
 	}
 	for _, path := range []string{"accounts", "searchquery/accounts", "xsearchquery", "accounts(searchquery)"} {
 		c.call("POST", "/contoso/api/data/v9.2/"+path, `{"name":"a"}`, "Content-Type: application/json").refused(t, problem.ReadOnly, 403)
+	}
+}
+
+// However the bytes come, what they say is judged.
+func TestCompressedAndLargeMessagesAreJudged(t *testing.T) {
+	packed := func(text string) string {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		w.Write([]byte(text))
+		w.Close()
+		return b.String()
+	}
+	c := newCorridor(t, tenant("contoso", "READ_ONLY=true"))
+	read, write := soapEnvelope("", soapExecute("", "WhoAmI")), soapEnvelope("", soapCreate)
+	if a := c.soap(packed(read), "Content-Encoding: gzip"); a.StatusCode != 200 {
+		t.Errorf("%d %.300s", a.StatusCode, a.body)
+	}
+	c.soap(packed(write), "Content-Encoding: gzip").faulted(t, problem.ReadOnly, 403, -2147220960, false)
+	c.soap(read, "Content-Encoding: br").faulted(t, problem.BadRequest, 500, -2147220989, false)
+	c.soap(read, "Content-Encoding: gzip").faulted(t, problem.BadRequest, 500, -2147220989, false)
+	large := strings.Replace(write, "by SOAP", strings.Repeat("by SOAP ", 1<<18), 1)
+	c.soap(large).faulted(t, problem.ReadOnly, 403, -2147220960, false)
+	if c.soap("\ufeff" + write); len(c.contoso.Requests()) != 1 {
+		t.Errorf("%d messages reached the organization", len(c.contoso.Requests()))
+	}
+	free := newCorridor(t)
+	if free.soap(large); free.last().Size != int64(len(large)) {
+		t.Errorf("%d of %d bytes arrived", free.last().Size, len(large))
 	}
 }
 

@@ -65,6 +65,40 @@ func (c *call) allowedHeader(header map[string][]string) *problem.Error {
 	return nil
 }
 
+// allowedQuery refuses the query parameters that say what the headers of
+// impersonation and plug-in bypass say, with or without their prefix. query is
+// raw.
+func (c *call) allowedQuery(query string) *problem.Error {
+	if query == "" || c.impersonation() {
+		return nil
+	}
+	for part := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
+		raw, _, _ := strings.Cut(part, "=")
+		name, err := url.QueryUnescape(raw)
+		if err != nil {
+			name = raw
+		}
+		name = strings.TrimPrefix(strings.TrimSpace(name), "$")
+		for _, header := range [...]string{name, "MSCRM." + name} {
+			switch ruleOf(header) {
+			case identity:
+				return c.notPersonated("The query parameter " + name + " acts as another user")
+			case bypass:
+				return c.notPersonated("The query parameter " + name + " goes round the organization's own logic")
+			}
+		}
+	}
+	return nil
+}
+
+// notPersonated refuses what IMPERSONATION would allow.
+func (c *call) notPersonated(what string) *problem.Error {
+	if c.person != "" {
+		return problem.New(problem.Forbidden, "%s, and the caller %s always acts as the person that its settings name.", what, c.caller)
+	}
+	return problem.New(problem.Forbidden, "%s, which is not allowed here; an operator can allow it with IMPERSONATION=true for the tenant %s or for a caller.", what, c.tenant.Name)
+}
+
 // readsByPOST are the operations below /api/data/ that are asked by POST and
 // change nothing, as the last segment of a path.
 var readsByPOST = map[string]bool{"searchquery": true, "searchsuggest": true, "searchautocomplete": true}
