@@ -18,7 +18,7 @@ func (f *field) runs(n int) []run {
 		{"direct, as DataverseServiceClient", ideal(n, 600), func() (outcome, error) { return f.withoutProxy(n, serviceClient) }},
 		{"through the proxy", ideal(n, 600), func() (outcome, error) { return f.withProxies(n, 1, right, 0) }},
 		{"proxy, set twice too high", ideal(third, 600), func() (outcome, error) { return f.withProxies(third, 1, set("1200"), 0) }},
-		{"proxy, set to half of it", ideal(third, 600), func() (outcome, error) { return f.withProxies(third, 1, set("300"), 0) }},
+		{"proxy, set to half of it", ideal(third, 300), func() (outcome, error) { return f.withProxies(third, 1, set("300"), 0) }},
 		{"proxy, a stranger takes half", ideal(third, 300), func() (outcome, error) { return f.withProxies(third, 1, right, 10*time.Millisecond) }},
 		{"two proxies that share nothing", ideal(third, 600), func() (outcome, error) { return f.withProxies(third, 2, right, 0) }},
 		{"two proxies, each set to half", ideal(third, 600), func() (outcome, error) {

@@ -19,7 +19,9 @@
 //     that others use the rest.
 //   - A rate-limit header says what remains, which with our own count is what
 //     others use, or what is granted beyond the limit that we started from.
-//   - An answer to a call that was risked says that there is room again.
+//     It leaves an interval, since calls are in flight: within that nothing
+//     changes (budgetCounter.remains).
+//   - What was served found room, whatever was refused (ceiling.proves).
 //
 // A number that an operator set is never exceeded, whatever is inferred.
 //
@@ -27,23 +29,31 @@
 //
 // All that refusals make us hold back is in a backoff, and has one law: what
 // is held back, times how long it is left untested, is at most a sixteenth of
-// a window's budget (testShare). Then one call is risked, then two, four and
-// so on while they are answered, so that within a few round trips all is used
-// again. A refusal that is confirmed costs one call of a test:
+// a window's budget. Then one call is risked, then two, four and so on while
+// they are answered, so that within a few round trips all is used again. Each
+// constant keeps one side of that:
 //
-//   - firstPause: the pause after the first refusal. It doubles with each in a
-//     row, so that one whim costs nothing. Without it each refusal, however
-//     short of the truth, idles a sixteenth of a window.
-//   - testShare: without it the doubling has no end, and an outage of many
-//     refusals is remembered for longer than it lasted.
-//   - longestPause: little that is held back may stay untested for long, since
-//     each test costs a refusal; but it must end.
-//   - namedPause: a number named below the set one is tested twice a window.
-//     Tested oftener it costs refusals that teach nothing; untested, a limit
-//     that was low for a while stays low for ever.
+//   - testShare: the law. Without it an outage of many refusals is remembered
+//     for longer than it lasted.
+//   - firstPause: the first pause is a sixteenth of what the law allows, and
+//     doubles with each refusal in a row, so that one whim costs nothing.
+//   - longestPause: little that is held back may stay so for longer, since each
+//     test costs a refusal; but the organization's servers, strangers and
+//     limits change.
+//   - namedPause: a number named below the one that was set is tested twice a
+//     window. Tested oftener it costs refusals that teach nothing; untested, a
+//     limit that was low for a while stays low for ever. While as much as it
+//     names is really served, the number is proven, and the pause doubles.
+//   - headroom: others may be quicker than their traces in the headers. Each
+//     refusal in spite of these leaves a hundredth more to them.
+//   - longestWindow: one odd answer does not spread a budget over days.
 //
 // Beside these stands the cooldown: Retry-After is obeyed, and the gate opens
 // softly after it.
+//
+// The simulations that hold this are in recovery_test.go (refusals of every
+// number and kind that end) and simulation_test.go (random organizations,
+// beside one who knows the truth).
 package limits
 
 import (

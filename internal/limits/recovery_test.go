@@ -110,3 +110,30 @@ func recover90(t *testing.T, with Feedback, refusals, before int) {
 		t.Errorf("%d of %d used in the window after the last refusal", n, most)
 	}
 }
+
+// One refusal is waited out for what it asks, and no longer.
+func TestOneRefusalCostsNoMoreThanItAsks(t *testing.T) {
+	for _, kind := range []LimitKind{Requests, ExecutionTime, Concurrency} {
+		synctest.Test(t, func(t *testing.T) {
+			var g Gate
+			b := terms{Budget{Requests: 6000, Window: 5 * time.Minute, ExecutionTime: 20 * time.Minute, Concurrency: 52}, time.Minute}
+			for range 100 {
+				enter(t, &g, "a", b).Done(served)
+			}
+			enter(t, &g, "a", b).Done(Outcome{Sent: true, Answered: true, Feedback: Feedback{Refused: kind, RetryAfter: time.Second}})
+			start := time.Now()
+			var all sync.WaitGroup
+			for range 200 {
+				all.Go(func() {
+					p := enter(t, &g, "a", b)
+					time.Sleep(50 * time.Millisecond)
+					p.Done(served)
+				})
+			}
+			all.Wait()
+			if took := time.Since(start); took > 4*time.Second {
+				t.Errorf("200 calls took %v after a refusal for %v with Retry-After 1 s", took, kind)
+			}
+		})
+	}
+}
