@@ -145,3 +145,91 @@ func TestACallerThatLeavesFreesItsPlace(t *testing.T) {
 		t.Error("the request of who had left was sent")
 	}
 }
+
+// Twelve refusals in a row without rate limit headers, and an organization that
+// is well again: nobody is refused for what is over.
+func TestRefusalsThatAreOverLockNobodyOut(t *testing.T) {
+	t.Parallel()
+	c := newCorridor(t, tenant("contoso", "WINDOW=20s\nQUEUE_WAIT=60s"))
+	c.contoso.SetLimits(emulator.Limits{Silent: true})
+	c.get("/contoso/api/data/v9.2/WhoAmI")
+	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Second, Times: 12})
+	var callers sync.WaitGroup
+	answers := make(chan *answer, 320)
+	for range 16 {
+		callers.Go(func() {
+			for range 20 {
+				answers <- c.get("/contoso/api/data/v9.2/WhoAmI")
+			}
+		})
+	}
+	callers.Wait()
+	close(answers)
+	for a := range answers {
+		if a.StatusCode != 200 {
+			t.Fatalf("a caller got %d %s", a.StatusCode, a.body)
+		}
+	}
+}
+
+// Two tenants on one organization and registration spend one budget, of whose
+// numbers the stricter hold; what was learned is not lost between their calls.
+func TestTwoTenantsOnOneOrganization(t *testing.T) {
+	gate := new(limits.Gate)
+	c := newCorridor(t,
+		tenant("contoso", "REQUESTS=50\nWINDOW=1h\nQUEUE_WAIT=0s"),
+		tenant("other", "ORG_URL=https://contoso.crm.dynamics.com\nTENANT_ID="+contosoID+"\nREQUESTS=20\nWINDOW=1h\nQUEUE_WAIT=0s"),
+		func(_ map[string]string, p *proxy.Parts) { p.Gate = gate })
+	served := 0
+	for range 20 {
+		for _, tenant := range []string{"contoso", "other"} {
+			switch a := c.get("/" + tenant + "/api/data/v9.2/WhoAmI"); a.StatusCode {
+			case 200:
+				served++
+			case 429:
+				if !strings.Contains(a.body, tenant+": the budget of requests is used up") {
+					t.Errorf("the refusal says %s", a.body)
+				}
+			default:
+				t.Fatalf("%d %s", a.StatusCode, a.body)
+			}
+		}
+	}
+	s := gate.Snapshot(limits.Key{Organization: "contoso.crm.dynamics.com", ClientID: clientID})
+	if served != 20 || s.Requests.Limit != 20 || s.Requests.Used != 20 {
+		t.Errorf("%d calls were served, %v of %v used; want 20", served, s.Requests.Used, s.Requests.Limit)
+	}
+}
+
+// Headers promise 8,000 where 600 are enforced, as in Microsoft's sample: an
+// operator's own number is kept to, and no call is refused.
+func TestAnOperatorsNumberOutranksWhatHeadersPromise(t *testing.T) {
+	c := newCorridor(t, tenant("contoso", "REQUESTS=60\nWINDOW=2s\nCONCURRENCY=8\nQUEUE_WAIT=60s"))
+	c.contoso.SetLimits(emulator.Limits{Requests: 60, Window: 2 * time.Second, Concurrency: 8, Promised: 8000})
+	var callers sync.WaitGroup
+	for range 16 {
+		callers.Go(func() {
+			for range 12 {
+				if a := c.get("/contoso/api/data/v9.2/WhoAmI"); a.StatusCode != 200 {
+					t.Errorf("a caller got %d %s", a.StatusCode, a.body)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	if n := c.contoso.Answered(429); n > 0 {
+		t.Errorf("the organization refused %d", n)
+	}
+}
+
+// A closed gate is not told as a used-up budget.
+func TestARefusalTellsWhatKeepsTheCallOut(t *testing.T) {
+	c := newCorridor(t, tenant("contoso", "QUEUE_WAIT=0s"))
+	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Minute, Times: 1})
+	c.get("/contoso/api/data/v9.2/WhoAmI")
+	a := c.get("/contoso/api/data/v9.2/WhoAmI")
+	a.refused(t, problem.LimitWaitExceeded, 429)
+	if !strings.Contains(a.body, "asked to be left alone") || strings.Contains(a.body, "used up") {
+		t.Errorf("told %s", a.body)
+	}
+}
