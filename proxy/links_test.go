@@ -78,3 +78,16 @@ func TestARangeOnACollectionLeavesItsLinks(t *testing.T) {
 		t.Errorf("%d %.600s", a.StatusCode, a.body)
 	}
 }
+
+// HTTP/1.0 knows no Host: links lead to the address that the caller has reached.
+func TestLinksForACallerWithoutHost(t *testing.T) {
+	proxied := newCorridor(t)
+	text := proxied.raw("GET /contoso/api/data/v9.2/WhoAmI HTTP/1.0\r\n\r\n")
+	if !strings.Contains(text, `"@odata.context":"http://`+proxied.server.Listener.Addr().String()+"/contoso/api/") {
+		t.Error(text)
+	}
+	public := newCorridor(t, entrance(func(e *proxy.Entrance) { e.PublicURL = "https://crm.example.com" }))
+	if text := public.raw("GET /contoso/api/data/v9.2/WhoAmI HTTP/1.0\r\n\r\n"); !strings.Contains(text, `"@odata.context":"https://crm.example.com/contoso/api/`) {
+		t.Error(text)
+	}
+}
