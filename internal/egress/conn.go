@@ -17,21 +17,21 @@ type conn struct {
 	writing time.Duration // longest silence before more is taken; 0 for ever
 
 	written atomic.Int64 // bytes that the system took
-	wrote   atomic.Int64 // when, in nanoseconds since opened
-	read    atomic.Int64 // when the last bytes came
-	idled   atomic.Int64 // how long the connection was idle before its present request
 	acked   atomic.Int64 // bytes that the other side's system had when the connection failed; -1 for unknown
-	dead    atomic.Bool  // found closed before anything of a request was written
-	reused  atomic.Bool  // the present request is not the first
-	unsafe  atomic.Bool  // the present request must not be carried out twice
-	opened  time.Time
+
+	owner  atomic.Pointer[exchange] // nil while the connection is kept and not in use
+	served atomic.Bool              // an exchange has ended on it
+	rested atomic.Int64             // since when it is not in use, as UnixNano
+	idled  atomic.Int64             // how long it was not in use before its present request
+	fresh  atomic.Bool              // nothing of the present request is written
+	dead   atomic.Bool              // found closed before anything of a request was written
 }
 
 // errStale refuses to write on a connection that the other side has closed.
 var errStale = errors.New("the kept connection is closed")
 
 func (c *Client) wrap(inner net.Conn, host string) *conn {
-	w := &conn{Conn: inner, host: host, limits: &c.idle, writing: c.config.IdleWithin, opened: time.Now()}
+	w := &conn{Conn: inner, host: host, limits: &c.idle, writing: c.config.IdleWithin}
 	w.acked.Store(-1)
 	return w
 }
@@ -50,51 +50,64 @@ func connOf(outer net.Conn) *conn {
 	}
 }
 
-func (c *conn) now() int64 { return int64(time.Since(c.opened)) }
-
-// idle reports whether nothing was written since the last bytes came, and for
-// how long that has been so.
-func (c *conn) idle() (time.Duration, bool) {
-	read := c.read.Load()
-	return time.Duration(c.now() - read), read > c.wrote.Load()
+// begin gives the connection to x.
+func (c *conn) begin(x *exchange) {
+	c.idled.Store(0)
+	if c.served.Load() {
+		c.idled.Store(c.idle())
+	}
+	c.fresh.Store(true)
+	c.owner.Store(x)
 }
+
+// end takes the connection back from x. It may have been given to the next by
+// then.
+func (c *conn) end(x *exchange) {
+	if c.owner.Load() != x {
+		return
+	}
+	c.served.Store(true)
+	c.rested.Store(time.Now().UnixNano())
+	c.owner.CompareAndSwap(x, nil)
+}
+
+func (c *conn) idle() int64 { return max(1, time.Now().UnixNano()-c.rested.Load()) }
 
 // Write refuses the first bytes of a request where the other side has closed,
 // or may be about to: not a byte has left then, and the request goes by
 // another connection.
 func (c *conn) Write(p []byte) (int, error) {
-	if c.dead.Load() {
-		return 0, errStale
-	}
-	if rest, idle := c.idle(); idle && c.reused.Load() {
-		c.idled.Store(int64(rest))
-		if c.unsafe.Load() && c.limits.near(c.host, rest) || closed(c.Conn) {
+	if c.fresh.Swap(false) && c.served.Load() {
+		x := c.owner.Load()
+		about := x != nil && x.unsafe && c.limits.near(c.host, time.Duration(c.idled.Load()))
+		if about || c.dead.Load() || closed(c.Conn) {
 			c.dead.Store(true)
 			return 0, errStale
 		}
+	}
+	if c.dead.Load() {
+		return 0, errStale
 	}
 	if c.writing > 0 {
 		c.SetWriteDeadline(time.Now().Add(c.writing))
 	}
 	n, err := c.Conn.Write(p)
 	c.written.Add(int64(n))
-	c.wrote.Store(c.now())
 	if err != nil {
 		c.acked.Store(ackedBytes(c.Conn))
 	}
 	return n, err
 }
 
+// Read notes what comes while the connection is not in use: that is the other
+// side's farewell.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err != nil {
 		c.acked.CompareAndSwap(-1, ackedBytes(c.Conn))
-		if rest, idle := c.idle(); idle && n == 0 && !errors.Is(err, net.ErrClosed) {
-			c.limits.closedAfter(c.host, rest)
-		}
 	}
-	if n > 0 {
-		c.read.Store(c.now())
+	if (n > 0 || err != nil) && c.owner.Load() == nil && c.served.Load() && !errors.Is(err, net.ErrClosed) && !c.dead.Swap(true) {
+		c.limits.closedAfter(c.host, time.Duration(c.idle()))
 	}
 	return n, err
 }

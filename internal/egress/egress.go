@@ -100,6 +100,12 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	x.answered()
 	resp.Request = r
+	if resp.Body == http.NoBody {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.rest()
+		return resp, nil
+	}
 	resp.Body = &answer{ReadCloser: resp.Body, exchange: x}
 	return resp, nil
 }

@@ -65,9 +65,7 @@ func (x *exchange) traced() context.Context {
 			x.stage = Send
 			if x.conn = connOf(info.Conn); x.conn != nil {
 				x.base = x.conn.written.Load()
-				x.conn.idled.Store(0)
-				x.conn.reused.Store(info.Reused)
-				x.conn.unsafe.Store(x.unsafe)
+				x.conn.begin(x)
 			}
 			if x.timer != nil && x.timer.Stop() {
 				x.left -= time.Since(x.since)
@@ -99,6 +97,14 @@ func (x *exchange) answered() {
 	if x.conn != nil {
 		x.client.idle.survived(x.conn)
 	}
+}
+
+// rest ends the exchange, whose mutex is held, when all of the answer has come.
+func (x *exchange) rest() {
+	if x.conn != nil {
+		x.conn.end(x)
+	}
+	x.cancel(nil)
 }
 
 // failed makes the error of an exchange without an answer.
@@ -155,7 +161,7 @@ func (a *answer) Read(p []byte) (int, error) {
 	case err == nil:
 		return n, nil
 	case err == io.EOF:
-		a.cancel(nil)
+		a.rest()
 	default:
 		err = a.end(&Error{Stage: Body, Sent: 1, Err: err})
 	}
