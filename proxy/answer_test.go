@@ -1,14 +1,20 @@
 package proxy_test
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
+	"dynproxy/internal/egress"
 	"dynproxy/internal/emulator"
 	"dynproxy/internal/problem"
+	"dynproxy/proxy"
 )
 
 // A web page with status 200 is success to a program. No method and no
@@ -110,7 +116,11 @@ func TestA502SaysWhetherItMayHaveBeenCarriedOut(t *testing.T) {
 	if a := c.get("/contoso/api/data/v9.2/accounts"); !strings.Contains(a.body, "changes nothing") {
 		t.Errorf("%s", a.body)
 	}
-	c = newCorridor(t, tenant("contoso", "ORG_URL=https://down.example.com"))
+	c = newCorridor(t, func(_ map[string]string, p *proxy.Parts) {
+		p.Wire = egress.New(egress.Config{AnswerWithin: 10 * time.Second, Dial: func(context.Context, string, string) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+		}})
+	})
 	a := c.call("POST", create, "{}", jsonType)
 	if !strings.Contains(a.body, "Nothing of the request was sent") {
 		t.Errorf("%s", a.body)
