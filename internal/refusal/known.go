@@ -36,9 +36,9 @@ var hints = map[string]Hint{
 // next is what is to be done, {org} being the organization's address and
 // {client} the app's id.
 var next = map[Hint]string{
-	ApplicationUserMissing: `Create it: pac admin assign-user --environment {org} --user {client} --role "Basic User" --application-user`,
+	ApplicationUserMissing: `Create the application user: pac admin assign-user --environment {org} --user {client} --role "Basic User" --application-user`,
 	PrivilegeMissing:       "Give the application user a security role.",
-	UserDisabled:           "Enable it in the Power Platform admin center: Environments, the environment, Settings, Users + permissions, Application users.",
+	UserDisabled:           "Enable the application user in the Power Platform admin center: Environments, the environment, Settings, Users + permissions, Application users.",
 	IPFirewall:             "Let the organization's IP firewall allow this address, or application users, in the Power Platform admin center.",
 	AppAccessDenied:        "Allow this app in the environment's app access control, in the Power Platform admin center.",
 	Throttled:              "Wait as long as Retry-After says. The budget belongs to the application user: others who use it spend it too.",
