@@ -82,8 +82,17 @@ func (d *dir) look(now time.Time) ([]file, error) {
 	}
 	there := make(map[string]bool, len(entries))
 	for name, found := range identify(entries) {
-		stamp, err := os.Stat(filepath.Join(d.path, found.base))
-		if errors.Is(err, fs.ErrNotExist) || err == nil && stamp.IsDir() {
+		path := filepath.Join(d.path, found.base)
+		stamp, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			// Unless it is a link that leads nowhere, it went after the listing, alone
+			// or with the whole directory: the next look tells.
+			if _, err := os.Lstat(path); err != nil {
+				there[name] = true
+			}
+			continue
+		}
+		if err == nil && stamp.IsDir() {
 			continue
 		}
 		if err == nil && !stamp.Mode().IsRegular() {

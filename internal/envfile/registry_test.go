@@ -268,3 +268,35 @@ func TestARemovalIsToldFirst(t *testing.T) {
 		t.Error("the registry shows another state")
 	}
 }
+
+// A directory that is moved away and back all the time loses nobody.
+func TestADirectoryInMotionLosesNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "things")
+	os.Mkdir(path, 0o700)
+	for i := range 300 {
+		put(t, path, fmt.Sprintf("t%d.env", i), "A=1")
+	}
+	r := openThings(t, path)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				os.Rename(path, path+".away")
+				os.Rename(path+".away", path)
+			}
+		}
+	}()
+	for range 300 {
+		for _, c := range must(r.look(time.Now())) {
+			t.Fatalf("lost %s", c.Name)
+		}
+	}
+	close(stop)
+	<-stopped
+}
+
+func must[T any](changes []Change[T], _ error) []Change[T] { return changes }
