@@ -51,6 +51,8 @@ type tracked struct {
 	base string // its name in the directory
 	flaw error  // why it is not even opened
 
+	missed bool // listed at the latest look, but not there
+
 	stamp os.FileInfo // of the latest look
 	since time.Time   // when stamp was first seen
 
@@ -82,13 +84,12 @@ func (d *dir) look(now time.Time) ([]file, error) {
 	}
 	there := make(map[string]bool, len(entries))
 	for name, found := range identify(entries) {
-		path := filepath.Join(d.path, found.base)
-		stamp, err := os.Stat(path)
+		stamp, err := os.Stat(filepath.Join(d.path, found.base))
 		if errors.Is(err, fs.ErrNotExist) {
-			// Unless it is a link that leads nowhere, it went after the listing, alone
-			// or with the whole directory: the next look tells.
-			if _, err := os.Lstat(path); err != nil {
-				there[name] = true
+			// It went after the listing, alone or with the whole directory: then the
+			// next listing tells. A link may lead nowhere: then the next look does.
+			if t := d.files[name]; t != nil && (!found.link || !t.missed) {
+				t.missed, there[name] = true, true
 			}
 			continue
 		}
@@ -124,7 +125,7 @@ func (d *dir) track(name string, found candidate, stamp os.FileInfo, flaw error,
 	} else if now.Sub(t.read) > rereadAfter {
 		t.due = true
 	}
-	t.base, t.stamp, t.flaw = found.base, stamp, flaw
+	t.base, t.stamp, t.flaw, t.missed = found.base, stamp, flaw, false
 }
 
 // sameStamp reports whether a file is the one it was, as far as can be told
@@ -221,6 +222,7 @@ func (d *dir) young(age time.Duration) bool {
 // candidate is a file that stands for a name, and why it may not.
 type candidate struct {
 	base string
+	link bool
 	flaw error
 }
 
@@ -234,11 +236,12 @@ func identify(entries []os.DirEntry) map[string]candidate {
 	for _, e := range entries { // sorted: upper case before lower case
 		base := e.Name()
 		lower := strings.ToLower(base)
+		link := e.Type()&fs.ModeSymlink != 0
 		if e.IsDir() || base[0] == '.' || base[0] == '~' {
 			continue
 		}
 		if proper, is := strings.CutSuffix(lower, ".txt"); is && strings.HasSuffix(proper, Suffix) && proper != Suffix {
-			found[lower] = candidate{base, fmt.Errorf("it is not read for its second suffix; rename it to %s", proper)}
+			found[lower] = candidate{base, link, fmt.Errorf("it is not read for its second suffix; rename it to %s", proper)}
 			continue
 		}
 		name, is := strings.CutSuffix(lower, Suffix)
@@ -247,15 +250,16 @@ func identify(entries []os.DirEntry) map[string]candidate {
 		}
 		other, twice := found[name]
 		if !twice {
-			found[name] = candidate{base: base}
+			found[name] = candidate{base: base, link: link}
 			continue
 		}
-		counts, passed := other.base, base
+		counts, passed := other, candidate{base: base, link: link}
 		if base == lower {
-			counts, passed = base, other.base
-			found[name] = candidate{base: base}
+			counts, passed = passed, other
 		}
-		found[passed] = candidate{passed, fmt.Errorf("it is not read: %s has the same name but for the case of letters; remove one", counts)}
+		found[name] = counts
+		passed.flaw = fmt.Errorf("it is not read: %s has the same name but for the case of letters; remove one", counts.base)
+		found[passed.base] = passed
 	}
 	return found
 }
