@@ -12,6 +12,7 @@ type headScan struct {
 	skipped int // bytes of an empty line before the request line
 	line    int // where the line under scan begins
 	lines   int // whole lines that are not empty
+	looked  bool
 }
 
 // scan returns where the head in b ends, 0 if it is not whole yet, and why it
@@ -74,6 +75,13 @@ func (s *headScan) partial(b []byte, limits *Limits) *Fault {
 	}
 	if len(b) > limits.Head {
 		return faultLongHead(b, limits)
+	}
+	// What speaks another protocol may never send a whole head.
+	if s.lines > 0 && !s.looked {
+		s.looked = true
+		first, _ := cutLine(b[s.skipped:])
+		_, _, wrong := requestLine(first)
+		return wrong
 	}
 	return nil
 }
