@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A web page that points its own name at the operators' port must not read
+// what is there.
+func TestOpsAnswersToItsOwnNamesOnly(t *testing.T) {
+	p := pretended(t, demoSeed())
+	settings := p.settings("contoso")
+	settings[prefix+"OPS_PUBLIC_URL"] = "https://ops.example.com/x"
+	settings[prefix+"ALLOWED_HOSTS"] = "other.example.com"
+	r := start(t, settings)
+	for host, want := range map[string]int{
+		"evil.example": 400, "evil.example:8081": 400, "localhost.evil.example": 400,
+		"localhost": 200, "127.0.0.1:8081": 200, "[::1]": 200, "dynproxy": 200, "ops.example.com": 200, "other.example.com:80": 200,
+	} {
+		for _, path := range []string{"/api/tenants", "/", "/metrics", "/healthz"} {
+			q, _ := http.NewRequest("GET", r.ops+path, nil)
+			q.Host = host
+			answer, err := http.DefaultClient.Do(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(answer.Body)
+			answer.Body.Close()
+			if answer.StatusCode != want || want == 400 && (answer.Header.Get("Dynproxy-Error") != "bad_request" || strings.Contains(string(body), "contoso")) {
+				t.Errorf("%s%s: %s %.200s", host, path, answer.Status, body)
+			}
+		}
+	}
+}
+
+func TestOpsSpeaksTLSAndKeepsTheOldPair(t *testing.T) {
+	p, ca := pretended(t, demoSeed()), newPapers(t)
+	settings := p.settings("contoso")
+	certFile, keyFile := overTLS(t, ca, settings)
+	settings[prefix+"OPS_TLS_CERT_FILE"], settings[prefix+"OPS_TLS_KEY_FILE"] = certFile, keyFile
+	r := start(t, settings)
+	ops := strings.Replace(r.ops, "http://127.0.0.1", "https://localhost", 1)
+	asked := func() {
+		t.Helper()
+		answer, err := secureClient(ca).Get(ops + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Error(answer.Status)
+		}
+	}
+	asked()
+	if err := askReady(t.Context(), strings.TrimPrefix(ops, "https://"), certFile); err != nil {
+		t.Error(err)
+	}
+	answer, err := http.Get(r.ops + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	if answer.StatusCode != 400 || !strings.Contains(string(body), "https://") {
+		t.Errorf("plain HTTP: %s %s", answer.Status, body)
+	}
+	_, other := ca.sign("localhost")
+	write(t, keyFile, other)
+	r.await("the word on the bad pair", func(line string) bool {
+		return strings.Contains(line, "OPS_TLS_CERT_FILE") && strings.Contains(line, "cannot be used")
+	})
+	asked()
+}
+
+func TestSilentOperatorsDoNotHoldUpOthers(t *testing.T) {
+	p := pretended(t, demoSeed())
+	r := start(t, p.settings("contoso"))
+	for range 300 {
+		c, err := net.Dial("tcp", strings.TrimPrefix(r.ops, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nX: "+strings.Repeat("x", 30<<10))
+	}
+	answer, err := http.Get(r.ops + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Error(answer.Status)
+	}
+}
+
+// With few descriptors and more idle connections than there are, a call is
+// answered all the same, and the start says what is short.
+func TestIdleConnectionsLeaveDescriptorsForCalls(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no such limit")
+	}
+	p := pretended(t, demoSeed())
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "dynproxy")
+	if err := os.Symlink(self, program); err != nil {
+		t.Fatal(err)
+	}
+	proxy := exec.Command("sh", "-c", `ulimit -n 256 && exec "$0" serve`, program)
+	proxy.Env = append(os.Environ(), prefix+"LISTEN=127.0.0.1:0", prefix+"OPS_LISTEN=127.0.0.1:0")
+	for name, value := range p.settings("contoso") {
+		proxy.Env = append(proxy.Env, name+"="+value)
+	}
+	out, err := proxy.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := proxy.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Wait()
+	defer proxy.Process.Kill()
+	address, warned := "", false
+	lines := bufio.NewScanner(out)
+	for address == "" && lines.Scan() {
+		warned = warned || strings.Contains(lines.Text(), "limit of open files")
+		if _, rest, ok := strings.Cut(lines.Text(), `"listen":"`); ok {
+			address, _, _ = strings.Cut(rest, `"`)
+		}
+	}
+	go io.Copy(io.Discard, out)
+	if address == "" || !warned {
+		t.Fatalf("address %q, warned: %v", address, warned)
+	}
+	for range 400 {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	client := &http.Client{Timeout: time.Minute}
+	for range 10 {
+		answer, err := client.Get("http://" + address + whoAmIPath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Fatal(answer.Status)
+		}
+	}
+}
+
+func TestBrokenChunksAreTheCallersBadRequest(t *testing.T) {
+	p := pretended(t, demoSeed())
+	r := start(t, p.settings("contoso"))
+	for _, kind := range []string{"application/json", "application/octet-stream"} {
+		got := r.raw("POST /contoso/api/data/v9.2/accounts HTTP/1.1\r\nHost: a\r\nContent-Type: " + kind + "\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\nxyz\r\n")
+		if !strings.HasPrefix(got, "HTTP/1.1 400") || !strings.Contains(got, "Dynproxy-Error: bad_request") || !strings.Contains(got, "chunk size is not a hex number") {
+			t.Errorf("%s: got %q", kind, got)
+		}
+		r.await("its line", func(line string) bool { return strings.Contains(line, `"error":"bad_request"`) })
+	}
+}
+
+// HTTP/1.0 needs no Host: links lead to where the caller came in.
+func TestWithoutHostLinksLeadToTheConnectionsAddress(t *testing.T) {
+	p := pretended(t, demoSeed())
+	r := start(t, p.settings("contoso"))
+	got := r.raw("GET /contoso/api/data/v9.2/accounts?$top=1 HTTP/1.0\r\n\r\n")
+	if !strings.HasPrefix(got, "HTTP/1.0 200") || !strings.Contains(got, `"@odata.context":"`+r.calls+"/contoso/api/data/v9.2/") {
+		t.Errorf("got %.600q", got)
+	}
+}
