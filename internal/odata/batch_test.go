@@ -215,7 +215,7 @@ func TestBatchThatIsRefused(t *testing.T) {
 				t.Fatalf("err = %v, judged %q, sent %q", err, judged, out)
 			}
 			foreign := strings.HasPrefix(name, "foreign") || strings.Contains(name, "network path")
-			if errors.Is(err, ErrForeign) != foreign {
+			if errors.Is(err, errForeign) != foreign {
 				t.Errorf("err = %v", err)
 			}
 		})

@@ -42,7 +42,7 @@ func (r *Rewriter) referenceToPublic(link string) string {
 	switch {
 	case strings.HasPrefix(link, "//"):
 		scheme, _, _ := strings.Cut(r.Org, "//")
-		if public := r.ToPublic(scheme + link); public != scheme+link {
+		if public := r.linkToPublic(scheme + link); public != scheme+link {
 			_, rest, _ := strings.Cut(public, ":")
 			return rest
 		}
@@ -50,5 +50,5 @@ func (r *Rewriter) referenceToPublic(link string) string {
 	case strings.HasPrefix(link, "/"):
 		return newBase(r.Public).path + link
 	}
-	return r.ToPublic(link)
+	return r.linkToPublic(link)
 }

@@ -40,31 +40,17 @@ func (e *ForeignLink) Error() string {
 	return "a link begins with " + e.Base + ", which is another tenant of this proxy: a request can only name records of the tenant that it is sent to"
 }
 
-// Unwrap makes a ForeignLink an ErrForeign.
-func (e *ForeignLink) Unwrap() error { return ErrForeign }
+// Unwrap makes a ForeignLink an errForeign.
+func (e *ForeignLink) Unwrap() error { return errForeign }
 
-// ToPublic gives the proxy's form of a link of the organization. Any other text comes back as it is.
-func (r *Rewriter) ToPublic(link string) string {
+// linkToPublic gives the proxy's form of a link of the organization. Any other text comes back as it is.
+func (r *Rewriter) linkToPublic(link string) string {
 	m := r.toPublic()
 	f := find(&m, link)
 	if f.n < 0 {
 		return link
 	}
 	return m.to + link[f.n:]
-}
-
-// ToOrg gives the organization's own form of a link to the proxy or to one of the organization's hosts. Any other text
-// comes back as it is. The error is a *ForeignLink.
-func (r *Rewriter) ToOrg(link string) (string, error) {
-	m := r.toOrg()
-	f := find(&m, link)
-	switch {
-	case f.n < 0:
-		return link, nil
-	case f.foreign:
-		return "", &ForeignLink{link[:f.n]}
-	}
-	return m.to + link[f.n:], nil
 }
 
 // toPublic maps the organization's bases to the proxy's.

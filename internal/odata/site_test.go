@@ -87,8 +87,8 @@ func TestLinksByEveryNameOfTheProxy(t *testing.T) {
 				t.Errorf("%s of %q gives %q (%v), want %q %q", where, tt.link, got, err, want, tt.rest)
 			}
 		}
-		got, err := r.ToOrg(tt.link)
-		check("ToOrg", got, err, want)
+		got, err := r.linkToOrg(tt.link)
+		check("linkToOrg", got, err, want)
 		for _, form := range []string{`{"a@odata.bind":"%"}`, `{"a@odata.bind":["$1","%"],"b":"%"}`, `{ "\u0040odata.id" : "%" , "x":1}`} {
 			in := strings.Replace(form, "%", tt.link, 1)
 			body, err := readInPieces(r.RequestBody, in)
@@ -128,7 +128,7 @@ func TestAddressesOfPartsByEveryName(t *testing.T) {
 		var target string
 		err := onSite().BatchRequest(&dst, strings.NewReader(in), "b", func(p *Part) error { target = p.Target; return nil })
 		link := (*ForeignLink)(nil)
-		if errors.As(err, &link) != foreign || errors.Is(err, ErrForeign) != (foreign || elsewhere) {
+		if errors.As(err, &link) != foreign || errors.Is(err, errForeign) != (foreign || elsewhere) {
 			t.Errorf("GET %s: %v", tt.link, err)
 		}
 		if err == nil && tt.rest != "" && target != tt.rest+"?a=b" && target != tt.rest[:len(tt.rest)-1]+"/?a=b" {
@@ -141,7 +141,7 @@ func TestAddressesOfPartsByEveryName(t *testing.T) {
 		part("DELETE x/$ref?$id=http://localhost:8080/fabrikam/a(1) HTTP/1.1\n"),
 		part("GET F(p=@p)?@p={'@odata.id':'/fabrikam/api/data/a'} HTTP/1.1\n"),
 	} {
-		if err := onSite().BatchRequest(io.Discard, strings.NewReader(tt), "b", func(*Part) error { return nil }); !errors.Is(err, ErrForeign) {
+		if err := onSite().BatchRequest(io.Discard, strings.NewReader(tt), "b", func(*Part) error { return nil }); !errors.Is(err, errForeign) {
 			t.Errorf("%q: %v", tt, err)
 		}
 	}
@@ -154,7 +154,7 @@ func FuzzSite(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, link string) {
 		r := onSite()
-		want, err := r.ToOrg(link)
+		want, err := r.linkToOrg(link)
 		query, queryErr := r.QueryToOrg("$id=" + url.QueryEscape(link))
 		if (queryErr == nil) != (err == nil) || err == nil && query != "$id="+url.QueryEscape(want) {
 			t.Errorf("%q becomes %q (%v), and in a query %q (%v)", link, want, err, query, queryErr)
@@ -167,7 +167,7 @@ func FuzzSite(f *testing.F) {
 			t.Errorf("%q becomes %q (%v), and in a body %q (%v)", link, want, err, body, bodyErr)
 		}
 		if err == nil {
-			if again, err := r.ToOrg(want); err != nil || again != want {
+			if again, err := r.linkToOrg(want); err != nil || again != want {
 				t.Errorf("%q becomes %q, and that %q (%v)", link, want, again, err)
 			}
 		}

@@ -7,8 +7,8 @@ import (
 	"unicode"
 )
 
-// ErrForeign tells of a request in a batch whose address is neither the proxy's nor the organization's.
-var ErrForeign = errors.New("address belongs to neither the proxy nor the organization")
+// errForeign tells of a request in a batch whose address is neither the proxy's nor the organization's.
+var errForeign = errors.New("address belongs to neither the proxy nor the organization")
 
 // target reads the target of a request line in a batch. It gives what the organization is asked for, and what to write in
 // the request line.
@@ -63,7 +63,7 @@ func foreign(raw string, f linkMatch) error {
 		return &ForeignLink{raw[:f.n]}
 	}
 	address, _, _ := strings.Cut(raw, "?")
-	return fmt.Errorf("%w: %.200s", ErrForeign, address)
+	return fmt.Errorf("%w: %.200s", errForeign, address)
 }
 
 // hasScheme reports whether an address begins with a scheme.
