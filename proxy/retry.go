@@ -101,7 +101,7 @@ func backOff(faults int) time.Duration {
 // unanswered says what became of a call that got no answer.
 func unanswered(host string, q question, past history, err error) error {
 	e, ok := errors.AsType[*egress.Error](err)
-	if !ok {
+	if !ok || errors.Is(err, errNotKept) {
 		return err
 	}
 	fate := "Nothing of the request was sent."
