@@ -31,7 +31,7 @@ func (b *backoff) refused(r refusal, held float64, least, most time.Duration) {
 	switch {
 	case b.held > 0 && r.started < b.since:
 		held = math.Max(held, b.held)
-	case r.now > b.probeAt+r.span:
+	case b.since == 0 || r.now > b.probeAt+r.span:
 		b.failures, b.since = 0, r.now // that was another time
 	default:
 		b.since = r.now
@@ -81,6 +81,7 @@ type refusal struct {
 	most    float64 // that can have been counted of ours before it
 	least   float64 // that must have been counted of ours before it
 	proven  bool    // as much as was named has been served
+	places  bool    // the limit is one of places: half of them carry a window's budget
 }
 
 // ceiling is what is known of one limit.
@@ -156,6 +157,9 @@ func (c *ceiling) refused(r refusal, bias float64) {
 	}
 	if held > 0 && !math.IsInf(limit, 1) {
 		most := min(float64(r.span)/testShare*limit/held, longestPause*float64(r.span))
+		if r.places && held <= limit/2 {
+			most = longestPause * float64(r.span)
+		}
 		c.others.refused(r, held, time.Duration(most)/firstPause, time.Duration(most))
 	}
 }

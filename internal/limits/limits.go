@@ -49,7 +49,8 @@
 //   - longestWindow: one odd answer does not spread a budget over days.
 //
 // Beside these stands the cooldown: Retry-After is obeyed, and the gate opens
-// softly after it.
+// softly after it. Places are not used up as the others are: while half of them
+// are free to use they carry a window's budget, and only longestPause binds.
 //
 // The simulations that hold this are in recovery_test.go (refusals of every
 // number and kind that end) and simulation_test.go (random organizations,

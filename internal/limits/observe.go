@@ -129,7 +129,7 @@ func (l *ledger) holdBack(p *Pass, feedback Feedback, now time.Duration) {
 		r.proven = about(r.least, r.named)
 		l.execution.refused(r)
 	case Concurrency:
-		r.most = float64(p.inFlight - 1)
+		r.most, r.places = float64(p.inFlight-1), true
 		r.proven = about(float64(l.inFlight), r.named)
 		l.concurrency.refused(r, 0)
 	}

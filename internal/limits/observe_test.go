@@ -63,7 +63,7 @@ func TestWrongSettingsAreCorrectedByTheOrganization(t *testing.T) {
 	}{
 		{"right", func(*terms) {}, true, false, 0, 1.05},
 		{"requests too high", func(b *terms) { b.Requests = 900 }, false, false, 16, 1.05},
-		{"requests too high, headers", func(b *terms) { b.Requests = 900 }, true, false, 8, 1.05},
+		{"requests too high, headers", func(b *terms) { b.Requests = 900 }, true, false, 16, 1.05},
 		{"requests too high, never told", func(b *terms) { b.Requests = 900 }, false, true, 200, 1.25},
 		{"requests too low, headers", func(b *terms) { b.Requests = 200 }, true, false, 0, 1.05},
 		{"requests unlimited", func(b *terms) { b.Requests = 0 }, false, false, 8, 1.05},

@@ -137,3 +137,44 @@ func TestOneRefusalCostsNoMoreThanItAsks(t *testing.T) {
 		})
 	}
 }
+
+// A burst that is refused at once is one piece of news, not a row of refusals.
+func TestABurstOfRefusalsIsOnePieceOfNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Gate
+		b := terms{Budget{Requests: 6000, Window: 5 * time.Minute, Concurrency: 52}, time.Minute}
+		for range 100 {
+			enter(t, &g, "a", b).Done(served)
+		}
+		var passes []*Pass
+		for range 40 {
+			passes = append(passes, enter(t, &g, "a", b))
+		}
+		time.Sleep(10 * time.Millisecond)
+		for _, p := range passes {
+			p.Done(Outcome{Sent: true, Answered: true, Feedback: Feedback{Refused: Requests, RetryAfter: time.Second}})
+		}
+		if use := g.Snapshot(contoso).Requests; use.HeldBack != 5900 || use.TestIn > 3*time.Second {
+			t.Errorf("after one burst %v are held back for %v, want 5900 for no more than 3 s", use.HeldBack, use.TestIn)
+		}
+	})
+}
+
+// What is held back, times how long it is left untested, is at most a
+// sixteenth of a window's budget; and nothing is for more than four windows.
+func TestPausesKeepTheLaw(t *testing.T) {
+	const span, limit = 5 * time.Minute, 6000
+	for _, used := range []float64{0, 100, 3000, 5900, 5999} {
+		var c ceiling
+		c.configure(limit, false)
+		now := time.Hour
+		for range 20 {
+			c.refused(refusal{now: now, started: now - time.Second, span: span, most: used}, 0)
+			pause := c.others.probeAt - now
+			if held := c.others.held; held*float64(pause) > limit*float64(span)/16+1 || pause > 4*span {
+				t.Errorf("%v of %d held back for %v", held, limit, pause)
+			}
+			now = c.others.probeAt + time.Second
+		}
+	}
+}
