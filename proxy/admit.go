@@ -152,7 +152,16 @@ func (h *Handler) findTenant(c *call, r *http.Request, to target) error {
 // with a slash at its end, and another one before what is asked for.
 func joinSlashes(path string) string { return "/" + strings.TrimLeft(path, "/") }
 
+// lacksTenant reports whether name, the first segment of a path, shows that the
+// tenant was left out.
+func lacksTenant(name string) bool {
+	return name == "" || strings.EqualFold(name, "api") || strings.EqualFold(name, "XRMServices")
+}
+
 func (h *Handler) unknown(name string) *problem.Error {
+	if lacksTenant(name) {
+		return problem.New(problem.TenantUnknown, "The path lacks the tenant. The address is http://<proxy>/<tenant>/api/data/v9.2/...; 'dynproxy tenant list' names the tenants.")
+	}
 	if fault := h.Tenants.Faults()[strings.ToLower(name)]; fault != nil && name != "" {
 		return problem.New(problem.TenantUnknown, "The settings of tenant %q have a fault; the log and 'dynproxy check' say which.", name)
 	}
@@ -166,7 +175,10 @@ func (c *call) denied(tenant, method string) error {
 		return nil
 	}
 	if denied := c.known.Allows(tenant, method, c.addr); denied != nil {
-		return problem.New(problem.Forbidden, "The caller %s may not do this: %s. An operator can change its file in the callers directory.", c.caller, denied.Reason)
+		if lacksTenant(tenant) {
+			return problem.New(problem.Forbidden, "The path lacks the tenant: write /<tenant>/api/data/v9.2/... (%s has no right to all of them).", c.caller)
+		}
+		return problem.New(problem.Forbidden, "The caller %s may not do this at %s: %s. An operator can change that in its file in the callers directory.", c.caller, tenant, denied.Reason)
 	}
 	return nil
 }

@@ -51,11 +51,11 @@ func (d *Denied) Error() string { return d.Reason }
 func (c *Caller) Allows(tenant, method string, addr netip.Addr) *Denied {
 	switch {
 	case len(c.Tenants) > 0 && !slices.Contains(c.Tenants, strings.ToLower(tenant)):
-		return &Denied{"caller " + c.Name + " may not use this tenant"}
+		return &Denied{fmt.Sprintf("its TENANTS do not name %q", tenant)}
 	case !c.AllowsMethod(method):
-		return &Denied{"caller " + c.Name + " may not use this method"}
+		return &Denied{"its METHODS do not name " + method}
 	case len(c.CIDRs) > 0 && c.prefix(addr) < 0:
-		return &Denied{"caller " + c.Name + " may not call from this address"}
+		return &Denied{fmt.Sprintf("its CIDRS do not hold the address %s", addr)}
 	}
 	return nil
 }
