@@ -185,3 +185,33 @@ func TestWithoutHostLinksLeadToTheConnectionsAddress(t *testing.T) {
 		t.Errorf("got %.600q", got)
 	}
 }
+
+// A CA that replaces another lets its own callers in, and the other's no more.
+func TestCallersCAIsReadAgain(t *testing.T) {
+	p, ca, next := pretended(t, demoSeed()), newPapers(t), newPapers(t)
+	settings := p.settings("contoso")
+	overTLS(t, ca, settings)
+	file := write(t, filepath.Join(t.TempDir(), "ca.pem"), ca.pem)
+	settings[prefix+"CALLER_CA_FILE"] = file
+	r := start(t, settings)
+	at := strings.Replace(r.calls, "http://127.0.0.1", "https://localhost", 1) + whoAmIPath
+	ask := func(c *http.Client) bool {
+		answer, err := c.Get(at)
+		if err != nil {
+			return false
+		}
+		answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
+	}
+	old, young := secureClient(ca, ca.pair("legacy")), secureClient(ca, next.pair("legacy"))
+	if !ask(old) || ask(young) {
+		t.Fatal("before the change")
+	}
+	write(t, file, next.pem)
+	r.await("the word on the new CA", func(line string) bool {
+		return strings.Contains(line, "CALLER_CA_FILE") && strings.Contains(line, "in use")
+	})
+	if ask(old) || !ask(young) {
+		t.Error("after the change the old CA counts")
+	}
+}
