@@ -39,7 +39,7 @@ func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 	}
 	c.clientID = h.Tokens.ClientID(c.tenant)
 	c.batch = isBatch(r.Method, c.path)
-	if err := c.allowed(deed{r.Method, c.path, r.Header, c.batch}); err != nil {
+	if err := c.allowed(operation{r.Method, c.path, r.Header, c.batch}); err != nil {
 		return err
 	}
 	if err := c.allowedQuery(c.query); err != nil {
@@ -80,13 +80,13 @@ func (h *Handler) identify(c *call, w http.ResponseWriter, r *http.Request) erro
 func (h *Handler) enter(c *call, r *http.Request) error {
 	c.addr = remoteAddr(r)
 	c.caller = c.addr.String()
-	if !h.Entrance.admits(c.addr) {
+	if !h.Access.admits(c.addr) {
 		return problem.New(problem.Forbidden, "Calls from %s are not allowed; an operator can add the address to DYNPROXY_ALLOW_CIDRS.", c.addr)
 	}
 	if r.Method == http.MethodTrace || r.Method == http.MethodConnect {
 		return problem.New(problem.BadRequest, "The method %s is not for an organization.", r.Method)
 	}
-	if h.Entrance.HostAllowed != nil && !h.Entrance.HostAllowed(hostName(r.Host)) && h.Tenants.ByHost(hostName(r.Host)) == nil {
+	if h.Access.HostAllowed != nil && !h.Access.HostAllowed(hostName(r.Host)) && h.Tenants.ByHost(hostName(r.Host)) == nil {
 		return problem.New(problem.BadRequest, "The proxy does not go by the name in the Host header; an operator can add it to DYNPROXY_ALLOWED_HOSTS.")
 	}
 	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
@@ -98,7 +98,7 @@ func (h *Handler) enter(c *call, r *http.Request) error {
 	return nil
 }
 
-func (e *Entrance) admits(addr netip.Addr) bool {
+func (e *AccessPolicy) admits(addr netip.Addr) bool {
 	if len(e.Addresses) == 0 {
 		return true
 	}

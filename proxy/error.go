@@ -20,9 +20,9 @@ import (
 	"dynproxy/internal/soap"
 )
 
-// refuse answers with err. It alone writes the proxy's own errors, in the
+// writeError answers with err. It alone writes the proxy's own errors, in the
 // shape that clients of Dataverse parse: JSON, or a SOAP fault.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+func (h *Handler) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	c := callFrom(r.Context())
 	e := explain(r.Context(), c, err)
 	c.failed = e

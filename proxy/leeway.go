@@ -16,7 +16,7 @@ type leeway struct {
 	left time.Duration
 }
 
-func (e *Entrance) leeway(idle time.Duration) leeway {
+func (e *AccessPolicy) leeway(idle time.Duration) leeway {
 	return leeway{idle: idle, rate: e.MinRate, left: idle}
 }
 

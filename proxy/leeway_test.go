@@ -38,7 +38,7 @@ func TestStalledUploadsHoldNoPlace(t *testing.T) {
 // A body that trickles gives signs of life, and is given up all the same.
 func TestATrickleIsGivenUp(t *testing.T) {
 	const idle = 400 * time.Millisecond
-	trickle := entrance(func(e *proxy.Entrance) { e.BodyIdle, e.AnswerIdle, e.MinRate = idle, idle, 64<<10 })
+	trickle := entrance(func(e *proxy.AccessPolicy) { e.BodyIdle, e.AnswerIdle, e.MinRate = idle, idle, 64<<10 })
 	t.Run("up", func(t *testing.T) {
 		c := newCorridor(t, trickle)
 		conn := c.dial()
@@ -100,7 +100,7 @@ func TestPausesOfTheOrganizationAreNotTheCallers(t *testing.T) {
 			t.Run(name+" "+protocol, func(t *testing.T) {
 				t.Parallel()
 				var slow atomic.Bool
-				c := newCorridor(t, entrance(func(e *proxy.Entrance) { e.BodyIdle, e.AnswerIdle, e.MinRate = idle, idle, 512 }),
+				c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.BodyIdle, e.AnswerIdle, e.MinRate = idle, idle, 512 }),
 					spooled(&spool.Place{Dir: t.TempDir(), Each: 1 << 20}),
 					organization(t, func(w http.ResponseWriter, r *http.Request) {
 						wait := func() {
@@ -141,7 +141,7 @@ func TestPausesOfTheOrganizationAreNotTheCallers(t *testing.T) {
 func TestEarlyHintsAndPauses(t *testing.T) {
 	const idle = time.Second
 	const pause = idle + idle/4
-	c := newCorridor(t, entrance(func(e *proxy.Entrance) { e.AnswerIdle = idle }), organization(t, func(w http.ResponseWriter, r *http.Request) {
+	c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.AnswerIdle = idle }), organization(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusEarlyHints)
 		time.Sleep(pause)
 		w.WriteHeader(http.StatusEarlyHints)
@@ -172,7 +172,7 @@ func TestWhoseFaultItIs(t *testing.T) {
 		"stall":        {"Content-Length: 10\r\n\r\n{", "bad_request", "DYNPROXY_BODY_IDLE_TIMEOUT", 400},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCorridor(t, entrance(func(e *proxy.Entrance) { e.BodyIdle = 200 * time.Millisecond }))
+			c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.BodyIdle = 200 * time.Millisecond }))
 			got := c.raw("POST " + create + " HTTP/1.1\r\nHost: localhost\r\n" + jsonType + "\r\n" + f.request)
 			if !strings.HasPrefix(got, fmt.Sprintf("HTTP/1.1 %d ", f.status)) || !strings.Contains(got, f.words) {
 				t.Errorf("got %q", got)

@@ -9,7 +9,7 @@ import (
 )
 
 // newSite gathers the names of the proxy, once for all calls.
-func newSite(e *Entrance, book *tenants.Book) *odata.Site {
+func newSite(e *AccessPolicy, book *tenants.Book) *odata.Site {
 	isTenant := func(name string) bool { return book.Lookup(name) != nil }
 	isTenantHost := func(host string) bool { return book.ByHost(host) != nil }
 	return odata.NewSite(e.Names, e.Ports, []string{e.PublicURL}, isTenant, isTenantHost)
@@ -31,7 +31,7 @@ func (h *Handler) linksFor(t *tenants.Tenant, r *http.Request, prefix string) *o
 	if t.Alias != "" {
 		links.OrgAliases = []string{t.Alias}
 	}
-	if public := h.Entrance.PublicURL; public != "" && prefix != "" {
+	if public := h.Access.PublicURL; public != "" && prefix != "" {
 		links.Public = public + prefix
 	}
 	return links

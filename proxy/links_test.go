@@ -11,7 +11,7 @@ import (
 // Answers lead to where the caller came in, and what it sends back may carry
 // any base under which callers know the tenant.
 func TestLinksLeadToWhereTheCallerCameIn(t *testing.T) {
-	public := entrance(func(e *proxy.Entrance) { e.PublicURL = "https://crm.example.com/dynamics" })
+	public := entrance(func(e *proxy.AccessPolicy) { e.PublicURL = "https://crm.example.com/dynamics" })
 	hosts := tenant("contoso", "HOSTS=contoso.crm.lan")
 	for name, c := range map[string]struct {
 		settings []setting
@@ -86,7 +86,7 @@ func TestLinksForACallerWithoutHost(t *testing.T) {
 	if !strings.Contains(text, `"@odata.context":"http://`+proxied.server.Listener.Addr().String()+"/contoso/api/") {
 		t.Error(text)
 	}
-	public := newCorridor(t, entrance(func(e *proxy.Entrance) { e.PublicURL = "https://crm.example.com" }))
+	public := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.PublicURL = "https://crm.example.com" }))
 	if text := public.raw("GET /contoso/api/data/v9.2/WhoAmI HTTP/1.0\r\n\r\n"); !strings.Contains(text, `"@odata.context":"https://crm.example.com/contoso/api/`) {
 		t.Error(text)
 	}

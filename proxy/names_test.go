@@ -13,7 +13,7 @@ import (
 // Whatever name of the proxy a caller writes, and wherever, it means the
 // organization; and another tenant's name is refused wherever it stands.
 func TestLinksByEveryNameOfTheProxyReachTheOrganization(t *testing.T) {
-	proxied := newCorridor(t, tenant("contoso", "HOSTS=contoso.crm.lan"), tenant("fabrikam", "HOSTS=fabrikam.crm.lan"), entrance(func(e *proxy.Entrance) {
+	proxied := newCorridor(t, tenant("contoso", "HOSTS=contoso.crm.lan"), tenant("fabrikam", "HOSTS=fabrikam.crm.lan"), entrance(func(e *proxy.AccessPolicy) {
 		e.PublicURL, e.Names, e.Ports = "https://crm.example.com/dynamics", []string{"localhost", "127.0.0.1", "::1", "srv1"}, []string{"8080"}
 	}))
 	const host = "Host: srv1.corp.lan:9000"

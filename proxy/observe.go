@@ -74,7 +74,7 @@ type observer struct {
 
 func (h *Handler) observe(w http.ResponseWriter, r *http.Request, c *call) *observer {
 	o := &observer{ResponseWriter: w, h: h, c: c, r: r, conn: http.NewResponseController(w)}
-	o.sender = callerWriter{to: counting{o}, conn: o.conn, leeway: h.Entrance.leeway(h.Entrance.AnswerIdle)}
+	o.sender = callerWriter{to: counting{o}, conn: o.conn, leeway: h.Access.leeway(h.Access.AnswerIdle)}
 	o.conn.SetWriteDeadline(time.Time{}) // of the answer before, on the same connection
 	if r.Body != nil && r.Body != http.NoBody {
 		o.in = &counted{ReadCloser: r.Body}
@@ -193,11 +193,11 @@ func (o *observer) done() {
 	m.bytes.WithLabelValues("in").Add(float64(o.in.count()))
 	m.bytes.WithLabelValues("out").Add(float64(o.out))
 	o.line(tenant, status, took)
-	if o.h.Saw != nil && c.tenant != nil && code != string(problem.CallerLeft) {
+	if o.h.OnCallDone != nil && c.tenant != nil && code != string(problem.CallerLeft) {
 		if code == "" && (status >= 400 || o.aborted) {
 			code = "status " + strconv.Itoa(status)
 		}
-		o.h.Saw(tenant, code)
+		o.h.OnCallDone(tenant, code)
 	}
 }
 
@@ -205,10 +205,10 @@ func (o *observer) done() {
 // made, from lasting for ever: it sends the answer's end, and reads on where
 // the caller has not sent its body to the end.
 func (o *observer) boundTheRest() {
-	if idle := o.h.Entrance.AnswerIdle; idle > 0 {
+	if idle := o.h.Access.AnswerIdle; idle > 0 {
 		o.conn.SetWriteDeadline(time.Now().Add(idle))
 	}
-	if idle := o.h.Entrance.BodyIdle; idle > 0 && o.in != nil && !o.in.ended.Load() {
+	if idle := o.h.Access.BodyIdle; idle > 0 && o.in != nil && !o.in.ended.Load() {
 		o.conn.SetReadDeadline(time.Now().Add(idle))
 	}
 }

@@ -8,18 +8,18 @@ import (
 	"dynproxy/internal/problem"
 )
 
-// deed is what an organization is asked to do: by a request, by a part of a
+// operation is what an organization is asked to do: by a request, by a part of a
 // batch, or by an envelope.
-type deed struct {
+type operation struct {
 	method string
 	path   string
 	header map[string][]string
 	batch  bool // only the path and the headers are judged: what it does, its parts do. So with an envelope's messages
 }
 
-// allowed judges a deed by the policy of the call's tenant and of its caller.
+// allowed judges a operation by the policy of the call's tenant and of its caller.
 // It is the only judge; the answer is nil or the refusal.
-func (c *call) allowed(d deed) *problem.Error {
+func (c *call) allowed(d operation) *problem.Error {
 	t := c.tenant
 	if !under(t.Paths, d.path) {
 		if masked(d.path) {

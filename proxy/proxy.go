@@ -44,12 +44,12 @@ type Parts struct {
 	Spool   *spool.Place      // where bodies are kept
 	Wire    http.RoundTripper // to the organizations; must not follow redirects or decode bodies, and fail with *egress.Error
 
-	Entrance Entrance
-	Log      zerolog.Logger
-	Metrics  *Metrics
-	// Saw, if set, is told how each call of a tenant ended: "" for a success,
+	Access  AccessPolicy
+	Log     zerolog.Logger
+	Metrics *Metrics
+	// OnCallDone, if set, is told how each call of a tenant ended: "" for a success,
 	// else the refusal's code or "status 503". It must be quick.
-	Saw func(tenant, code string)
+	OnCallDone func(tenant, code string)
 }
 
 // Handler serves callers.
@@ -65,7 +65,7 @@ type Handler struct {
 // budget, attaches a token and sends them on through p.Wire.
 func New(p Parts) *Handler {
 	h := &Handler{Parts: p, budgets: budgets{tenants: p.Tenants, gate: p.Gate, tokens: p.Tokens}}
-	h.site = newSite(&h.Entrance, p.Tenants)
+	h.site = newSite(&h.Access, p.Tenants)
 	h.budgets.tell()
 	if h.Spool == nil {
 		h.Spool = new(spool.Place)
@@ -74,7 +74,7 @@ func New(p Parts) *Handler {
 		Rewrite:        outbound,
 		Transport:      &transport{&h.budgets, p.Tokens, p.Wire},
 		ModifyResponse: inbound,
-		ErrorHandler:   h.refuse,
+		ErrorHandler:   h.writeError,
 		FlushInterval:  flushInterval,
 		BufferPool:     &copyBuffers,
 		ErrorLog:       silent,
@@ -83,7 +83,7 @@ func New(p Parts) *Handler {
 }
 
 // ServeHTTP is the whole trip: admit, then outbound, the attempts of
-// transport at the organization, and inbound. An *problem.Error at any stage goes to refuse.
+// transport at the organization, and inbound. An *problem.Error at any stage goes to writeError.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := newCall(r)
 	r = r.WithContext(withCall(r.Context(), c))
@@ -92,7 +92,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.survive(o, r)
 
 	if err := h.admit(c, o, r); err != nil {
-		h.refuse(o, r, err)
+		h.writeError(o, r, err)
 		return
 	}
 	h.forward.ServeHTTP(o, r)
@@ -102,8 +102,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // goes on.
 func (h *Handler) Drain() { h.draining.Store(true) }
 
-// Entrance says who may come in, before a tenant is looked at.
-type Entrance struct {
+// AccessPolicy says who may come in, before a tenant is looked at.
+type AccessPolicy struct {
 	PublicURL   string         // base that callers use, without a trailing slash; "" to take it from the request
 	Addresses   []netip.Prefix // from where callers may connect; empty for everywhere
 	Names       []string       // of this machine, and its addresses, in links: "localhost", "127.0.0.1", "::1"

@@ -57,8 +57,8 @@ func tenant(name, lines string) setting {
 	return func(files map[string]string, _ *proxy.Parts) { files[name] += "\n" + lines }
 }
 
-func entrance(change func(*proxy.Entrance)) setting {
-	return func(_ map[string]string, p *proxy.Parts) { change(&p.Entrance) }
+func entrance(change func(*proxy.AccessPolicy)) setting {
+	return func(_ map[string]string, p *proxy.Parts) { change(&p.Access) }
 }
 
 func newCorridor(t *testing.T, settings ...setting) *corridor {
@@ -330,7 +330,7 @@ func TestTenantsAreFoundInAnyCaseAndByHost(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	c := newCorridor(t, tenant("broken", "ORG_URL=http://x"), tenant("readonly", "ORG_URL=https://contoso.crm.dynamics.com\nREAD_ONLY=true"),
 		tenant("down", "ORG_URL=https://down.example.com"),
-		entrance(func(e *proxy.Entrance) { e.HostAllowed = func(host string) bool { return host != "evil.example" } }))
+		entrance(func(e *proxy.AccessPolicy) { e.HostAllowed = func(host string) bool { return host != "evil.example" } }))
 	const whoAmI = "/contoso/api/data/v9.2/WhoAmI"
 	before := c.contoso.Received()
 	for name, r := range map[string]struct {
@@ -377,7 +377,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestAddressesOutsideAreForbidden(t *testing.T) {
-	c := newCorridor(t, entrance(func(e *proxy.Entrance) { e.Addresses = prefixes("10.0.0.0/8") }))
+	c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.Addresses = prefixes("10.0.0.0/8") }))
 	c.get("/contoso/api/data/v9.2/WhoAmI").refused(t, problem.Forbidden, 403)
 }
 

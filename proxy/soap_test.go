@@ -84,7 +84,9 @@ func TestRefusalsOfSOAPAreFaults(t *testing.T) {
 	who := soapEnvelope("", soapExecute("", "WhoAmI"))
 	c := newCorridor(t, tenant("contoso", "QUEUE_WAIT=1s"), tenant("reader", "ORG_URL=https://contoso.crm.dynamics.com\nREAD_ONLY=true\nPATHS=/api/data/"),
 		tenant("down", "ORG_URL=https://down.example.com\nTENANT_ID="+contosoID),
-		entrance(func(e *proxy.Entrance) { e.HostAllowed = func(host string) bool { return host != "evil.example.com" } }))
+		entrance(func(e *proxy.AccessPolicy) {
+			e.HostAllowed = func(host string) bool { return host != "evil.example.com" }
+		}))
 	for _, version := range []string{"text/xml", "application/soap+xml"} {
 		kind := "Content-Type: " + version
 		c.call("POST", "/nobody/XRMServices/2011/Organization.svc/web", who, kind).faulted(t, problem.TenantUnknown, 500, argument, false)

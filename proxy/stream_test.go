@@ -309,7 +309,7 @@ func TestACallerThatLeavesOrStallsStopsTheOrganization(t *testing.T) {
 	for name, leave := range map[string]bool{"leaves": true, "stalls": false} {
 		t.Run(name, func(t *testing.T) {
 			stopped := make(chan struct{})
-			c := newCorridor(t, entrance(func(e *proxy.Entrance) { e.AnswerIdle = 300 * time.Millisecond }),
+			c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.AnswerIdle = 300 * time.Millisecond }),
 				organization(t, func(w http.ResponseWriter, r *http.Request) {
 					defer close(stopped)
 					w.Header().Set("Content-Type", "application/octet-stream")

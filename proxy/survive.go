@@ -21,5 +21,5 @@ func (h *Handler) survive(o *observer, r *http.Request) {
 	if o.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	h.refuse(o, r, problem.New(problem.Internal, "A fault of the proxy itself; its log says where, under the id of this call. If it was a write, it may have been carried out."))
+	h.writeError(o, r, problem.New(problem.Internal, "A fault of the proxy itself; its log says where, under the id of this call. If it was a write, it may have been carried out."))
 }

@@ -25,7 +25,7 @@ func (h *Handler) takeBody(c *call, w http.ResponseWriter, r *http.Request) erro
 		return nil
 	}
 	c.body = &body{length: r.ContentLength, spooled: h.Spool.Spool(), src: &callerReader{
-		src: r.Body, conn: http.NewResponseController(w), leeway: h.Entrance.leeway(h.Entrance.BodyIdle),
+		src: r.Body, conn: http.NewResponseController(w), leeway: h.Access.leeway(h.Access.BodyIdle),
 	}}
 	if err := h.readBody(c, r); err != nil {
 		return bodyProblem(err, "nothing was sent on")
@@ -115,7 +115,7 @@ func judgePart(c *call, p *odata.Part) error {
 	if !strings.HasPrefix(path, "/") {
 		path = c.path[:strings.LastIndexByte(strings.TrimRight(c.path, "/"), '/')+1] + path
 	}
-	if err := c.allowed(deed{method: p.Method, path: path, header: p.Header}); err != nil {
+	if err := c.allowed(operation{method: p.Method, path: path, header: p.Header}); err != nil {
 		return err
 	}
 	if err := c.allowedQuery(query); err != nil {

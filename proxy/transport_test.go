@@ -190,7 +190,7 @@ func TestABodyThatBreaksOffChangesNothing(t *testing.T) {
 }
 
 func TestACallerThatStallsIsGivenUp(t *testing.T) {
-	c := newCorridor(t, entrance(func(e *proxy.Entrance) { e.BodyIdle = 100 * time.Millisecond }))
+	c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.BodyIdle = 100 * time.Millisecond }))
 	got := c.raw("POST " + create + " HTTP/1.1\r\nHost: localhost\r\n" + jsonType + "\r\nContent-Length: 100\r\n\r\n{\"name\":")
 	if !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, "Dynproxy-Error: bad_request") {
 		t.Errorf("got %q", got)

@@ -117,12 +117,12 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 	h.names = names
 	h.calls = proxy.New(proxy.Parts{
 		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Spool: h.spool, Wire: a.out.organizations,
-		Entrance: proxy.Entrance{
+		Access: proxy.AccessPolicy{
 			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg, names, cfg.PublicURL),
 			Names: append(names, ownAddresses()...), Ports: []string{portOf(cfg.Listen)},
 			BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle, MinRate: int(cfg.MinRate),
 		},
-		Log: log, Metrics: h.metrics, Saw: h.board.OnCallDone,
+		Log: log, Metrics: h.metrics, OnCallDone: h.board.OnCallDone,
 	})
 	h.ops = newOps(h)
 	return h, nil
