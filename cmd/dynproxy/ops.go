@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"net/http"
 	"sync/atomic"
@@ -27,11 +25,12 @@ type ops struct {
 func newOps(h *server) *ops {
 	mux := http.NewServeMux()
 	o := &ops{Handler: panics.Handler(h.log, "operators", portal.Guard(mux), http.HandlerFunc(internalError)), server: h}
+	door := &passwordDoor{password: o.password, log: h.log}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
 	mux.HandleFunc("GET /readyz", o.ready)
-	mux.Handle("GET /metrics", o.behindPassword(promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{})))
+	mux.Handle("GET /metrics", door.before(promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{})))
 	// Administrators of tenants come without the operators' password. What
 	// their pages show is for whoever has the signed link.
 	pages := consent.New(consent.Options{
@@ -41,7 +40,7 @@ func newOps(h *server) *ops {
 	mux.Handle("/consent", pages)
 	mux.Handle("/consent/", pages)
 	mux.Handle("GET /portal.css", portal.Style())
-	mux.Handle("/", o.behindPassword(portal.New(portalSource{h.board, h.app})))
+	mux.Handle("/", door.before(portal.New(portalSource{h.board, h.app})))
 	return o
 }
 
@@ -91,34 +90,11 @@ func (o *ops) ready(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, state)
 }
 
-// behindPassword asks for the operators' password where one is set.
-func (o *ops) behindPassword(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		want, err := o.password()
-		if err != nil {
-			http.Error(w, "the password file cannot be read or is empty", http.StatusInternalServerError)
-			return
-		}
-		_, got, _ := r.BasicAuth()
-		if !want.Empty() && !same(got, want) {
-			w.Header().Set("WWW-Authenticate", `Basic realm="dynproxy operators", charset="UTF-8"`)
-			http.Error(w, "password required", http.StatusUnauthorized)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 func (o *ops) password() (secret.Text, error) {
 	if file := o.server.cfg.OpsPasswordFile; file != "" {
 		return secret.ReadFile(file)
 	}
 	return o.server.cfg.OpsPassword, nil
-}
-
-func same(got string, want secret.Text) bool {
-	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want.Reveal()))
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
 func writeJSON(w http.ResponseWriter, status int, value any) {
