@@ -14,6 +14,7 @@ import (
 
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/httpguard"
+	"dynproxy/internal/problem"
 	"dynproxy/internal/textfile"
 )
 
@@ -167,8 +168,8 @@ func writeBadRequest(w http.ResponseWriter, status int, message string) {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	}
-	w.Header().Set("Dynproxy-Error", "bad_request")
-	writeJSON(w, status, map[string]fault{"error": {"bad_request", message}})
+	w.Header().Set("Dynproxy-Error", string(problem.BadRequest))
+	writeJSON(w, status, map[string]fault{"error": {string(problem.BadRequest), message}})
 }
 
 // tls returns how to speak TLS with the pair of files, nil without one. ca, if

@@ -180,7 +180,7 @@ func (h *server) run(ctx context.Context, inside, operators net.Listener) error 
 	h.spool.Clean()
 	if err := h.spool.Check(); err != nil {
 		log.Warn().Str("dir", h.spool.Path()).Str("fault", err.Error()).
-			Msg("bodies larger than 1 MiB cannot be kept: they go once, and batches of that size are refused; mend the place or set " + prefix + "SPOOL_DIR")
+			Msg("bodies larger than 1 MiB cannot be kept: they go once, and batches of that size are refused; make room or correct " + prefix + "SPOOL_DIR")
 	}
 	for _, name := range h.cfg.unknown {
 		log.Warn().Str("variable", prefix+name).Msg("this setting means nothing; is it spelled right?")

@@ -94,7 +94,7 @@ func (b *Book) identify(r *http.Request, addr netip.Addr, tlsState *tls.Connecti
 	case "negotiate":
 		return b.negotiate("Negotiate " + credential)
 	case "ntlm":
-		return Identity{}, &Unauthorized{Reason: "NTLM", Hint: "NTLM is not supported: use Kerberos (Negotiate), or Basic with the caller's name and key"}
+		return Identity{}, &Unauthorized{Reason: "NTLM", Hint: "NTLM is not supported: use " + b.ways()}
 	}
 	if c := b.at(addr); c != nil {
 		return c.identity("address"), nil
@@ -118,6 +118,15 @@ func authorization(h http.Header) (scheme, credential string) {
 		return strings.ToLower(scheme), strings.TrimSpace(credential)
 	}
 	return "repeated", ""
+}
+
+// ways are those of Windows clients that are set up here.
+func (b *Book) ways() string {
+	const basic = "Basic with the caller's name and key"
+	if b.Negotiate == nil {
+		return basic
+	}
+	return "Kerberos (Negotiate), or " + basic
 }
 
 // byKey finds a caller by the hash of its key. The time a look-up takes tells

@@ -110,7 +110,7 @@ func BodyFault(ctx context.Context) *Fault {
 		return nil
 	}
 	if e := s.framed.broken.Load(); e != nil {
-		return fault(http.StatusBadRequest, "The chunked coding of the request's body is broken: %s. Send the body with a Content-Length, or mend the client.", e.Reason)
+		return fault(http.StatusBadRequest, "The chunked coding of the request's body is broken: %s. Send the body with a Content-Length, or correct how it is cut into chunks.", e.Reason)
 	}
 	return nil
 }
