@@ -4,7 +4,7 @@
 // It prints a table of ratios, and the proxy's memory while eight callers read
 // 5 MB pages.
 //
-//	go run ./bench/nginx
+//	go -C bench run ./nginx
 //
 // It needs Linux and nginx with sub_filter on the PATH.
 package main
@@ -79,12 +79,12 @@ func compare() error {
 }
 
 func startProxy(s *stand.Stand, organization string) (*contender, error) {
-	base, pid, err := s.Proxy(
+	proxy, err := s.Proxy(
 		"CLIENT_ID=bench", "CLIENT_SECRET=bench", "TENANTS=contoso=https://"+organization,
 		"ALLOWED_ORG_HOSTS="+organization, "ALLOWED_LOGIN_HOSTS="+organization,
 		"TRUSTED_CA_FILE="+filepath.Join(s.Dir, "ca.pem"), "TENANT_LIMITS=off",
 	)
-	return &contender{"dynproxy", base + "/contoso", []int{pid}}, err
+	return &contender{"dynproxy", proxy.Calls + "/contoso", []int{proxy.PID}}, err
 }
 
 // nginxConfig is as good as nginx does it: one worker, kept connections to the

@@ -2,7 +2,7 @@
 // hundreds of connections to the proxy: its p50 and p99 when all is quiet, and
 // beside each mode of attack, in one run.
 //
-//	go run ./bench/slow
+//	go -C bench run ./slow
 //
 // It needs slowhttptest on the PATH, and goes to loopback alone.
 package main
@@ -49,7 +49,7 @@ const connections = 500
 type target struct {
 	*stand.Stand
 	world *emulator.Emulator
-	base  string
+	proxy stand.Proxy
 }
 
 func open() (*target, error) {
@@ -72,7 +72,7 @@ func open() (*target, error) {
 	}
 	if err == nil {
 		org := t.world.OrgURL("contoso")
-		t.base, _, err = s.Proxy("CLIENT_ID="+app, "CLIENT_SECRET=bench", "TENANTS=contoso="+org, "TRUSTED_CA_FILE="+ca,
+		t.proxy, err = s.Proxy("CLIENT_ID="+app, "CLIENT_SECRET=bench", "TENANTS=contoso="+org, "TRUSTED_CA_FILE="+ca,
 			"ALLOWED_ORG_HOSTS="+strings.TrimPrefix(org, "https://"), "ALLOWED_LOGIN_HOSTS="+t.world.LoginHost(), "TENANT_LIMITS=off")
 	}
 	if err != nil {
@@ -87,7 +87,9 @@ func (t *target) close() {
 	t.world.Close()
 }
 
-func (t *target) url() string { return t.base + "/contoso/api/data/v9.2/accounts?$select=name&$top=50" }
+func (t *target) url() string {
+	return t.proxy.Calls + "/contoso/api/data/v9.2/accounts?$select=name&$top=50"
+}
 
 // call sends one call after the other until d has passed, and returns how long
 // each took, sorted.

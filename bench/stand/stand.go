@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -53,13 +54,20 @@ func (s *Stand) Start(environ []string, name string, args ...string) (*exec.Cmd,
 	return c, nil
 }
 
-// Proxy runs one more proxy, which listens at the base returned, and waits
-// until it serves. The settings are NAME=value without the prefix.
-func (s *Stand) Proxy(settings ...string) (base string, pid int, err error) {
+// Proxy is one that serves.
+type Proxy struct {
+	Calls string // the base for callers, http://127.0.0.1:port
+	Ops   string // the base for operators, http://localhost:port
+	PID   int
+}
+
+// Proxy runs one more proxy and waits until it serves. The settings are
+// NAME=value without the prefix.
+func (s *Stand) Proxy(settings ...string) (Proxy, error) {
 	if s.binary == "" {
 		binary := filepath.Join(s.Dir, "dynproxy")
-		if out, err := exec.Command("go", "build", "-o", binary, "dynproxy/cmd/dynproxy").CombinedOutput(); err != nil {
-			return "", 0, fmt.Errorf("build the proxy: %w\n%s", err, out)
+		if err := build(binary); err != nil {
+			return Proxy{}, err
 		}
 		s.binary = binary
 	}
@@ -70,9 +78,23 @@ func (s *Stand) Proxy(settings ...string) (base string, pid int, err error) {
 	}
 	c, err := s.Start(environ, s.binary, "serve")
 	if err != nil {
-		return "", 0, err
+		return Proxy{}, err
 	}
-	return "http://" + callers, c.Process.Pid, Await("http://" + operators + "/readyz")
+	_, port, _ := net.SplitHostPort(operators)
+	return Proxy{"http://" + callers, "http://localhost:" + port, c.Process.Pid}, Await("http://" + operators + "/readyz")
+}
+
+// build makes the program by its own module's rules, as a user gets it, not by
+// those of the benchmarks' module.
+func build(binary string) error {
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "dynproxy").Output()
+	if err != nil {
+		return fmt.Errorf("find the proxy's module (run this in bench): %w", err)
+	}
+	if out, err := exec.Command("go", "-C", strings.TrimSpace(string(root)), "build", "-o", binary, "./cmd/dynproxy").CombinedOutput(); err != nil {
+		return fmt.Errorf("build the proxy: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // Await asks for url until it answers 200.

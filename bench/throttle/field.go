@@ -88,12 +88,12 @@ func (f *field) proxy(settings []string, orgs ...*emulator.Organization) (base s
 		tenants = append(tenants, o.Name()+"="+o.URL())
 		hosts = append(hosts, strings.TrimPrefix(o.URL(), "https://"))
 	}
-	base, _, err = f.Proxy(append([]string{
+	proxy, err := f.Proxy(append([]string{
 		"CLIENT_ID=" + app, "CLIENT_SECRET=" + appSecret, "TENANTS=" + strings.Join(tenants, ","),
 		"ALLOWED_ORG_HOSTS=" + strings.Join(hosts, ","), "ALLOWED_LOGIN_HOSTS=" + f.world.LoginHost(),
 		"TRUSTED_CA_FILE=" + f.caFile(), "TENANT_WINDOW=3s", "TENANT_EXECUTION_TIME=12s", "TENANT_CONCURRENCY=8",
 	}, settings...)...)
-	return base, err
+	return proxy.Calls, err
 }
 
 // direct is a way to an organization without the proxy.

@@ -4,8 +4,8 @@
 // go through the proxy. It prints one line a run, beside the time that nobody
 // can beat.
 //
-//	go run ./bench/throttle                # 20,000 requests of 64 callers, some 15 minutes
-//	go run ./bench/throttle -requests 3000 # the same in 3 minutes
+//	go -C bench run ./throttle                # 20,000 requests of 64 callers, some 15 minutes
+//	go -C bench run ./throttle -requests 3000 # the same in 3 minutes
 //
 // The limits are the documented ones at a hundredth: 600 requests and 12
 // seconds of execution in any 3 seconds, 8 at once, and each request takes 10 ms. Retry-After

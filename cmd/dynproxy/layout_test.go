@@ -12,6 +12,7 @@ import (
 // and the emulator shares no code with what it is used to test.
 var plan = map[string][]string{
 	"cmd/dynproxy":   {"*"},
+	"bench/browser":  {}, // tests alone
 	"bench/nginx":    {"bench/stand"},
 	"bench/slow":     {"bench/stand", "internal/emulator"},
 	"bench/stand":    nil,
@@ -56,27 +57,36 @@ var soleImporters = map[string]string{
 }
 
 func TestLayout(t *testing.T) {
-	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}}:{{range .Imports}} {{.}}{{end}}", "dynproxy/...").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
 	found := 0
-	for line := range strings.Lines(string(out)) {
-		pkg, imports, _ := strings.Cut(strings.TrimSpace(line), ":")
-		pkg = strings.TrimPrefix(pkg, "dynproxy/")
-		allowed, planned := plan[pkg]
-		if !planned {
-			t.Errorf("%s is not on the plan", pkg)
-			continue
-		}
-		found++
-		for _, imp := range strings.Fields(imports) {
-			checkImport(t, pkg, imp, allowed)
+	for _, module := range []string{"../..", "../../bench"} {
+		for line := range strings.Lines(goList(t, module, "-f", "{{.ImportPath}}:{{range .Imports}} {{.}}{{end}}", "./...")) {
+			pkg, imports, _ := strings.Cut(strings.TrimSpace(line), ":")
+			pkg = strings.TrimPrefix(pkg, "dynproxy/")
+			allowed, planned := plan[pkg]
+			if !planned {
+				t.Errorf("%s is not on the plan", pkg)
+				continue
+			}
+			found++
+			for _, imp := range strings.Fields(imports) {
+				checkImport(t, pkg, imp, allowed)
+			}
 		}
 	}
 	if found != len(plan) {
 		t.Errorf("the plan has %d packages, the tree %d of them", len(plan), found)
 	}
+}
+
+func goList(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	command := exec.Command("go", append([]string{"list"}, args...)...)
+	command.Dir = dir
+	out, err := command.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
 }
 
 func checkImport(t *testing.T, pkg, imp string, allowed []string) {
@@ -90,5 +100,26 @@ func checkImport(t *testing.T, pkg, imp string, allowed []string) {
 		if strings.HasPrefix(imp, module) && pkg != sole {
 			t.Errorf("%s may not import %s: that is for %s", pkg, module, sole)
 		}
+	}
+}
+
+// The program's own module asks for what runs, and for nothing else: peers,
+// browsers and tools are the business of the module in bench.
+func TestTheModuleHoldsOnlyWhatRuns(t *testing.T) {
+	const forStories = "github.com/rogpeppe/go-internal" // of the tests beside the program
+	runs := map[string]bool{forStories: true, "dynproxy": true}
+	for _, platform := range []string{"linux", "windows", "darwin"} {
+		t.Setenv("GOOS", platform)
+		for module := range strings.Lines(goList(t, "../..", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./cmd/dynproxy")) {
+			runs[strings.TrimSpace(module)] = true
+		}
+	}
+	for module := range strings.Lines(goList(t, "../..", "-m", "-f", "{{if not .Indirect}}{{.Path}}{{end}}", "all")) {
+		if module = strings.TrimSpace(module); module != "" && !runs[module] {
+			t.Errorf("go.mod asks for %s, which is no part of the program", module)
+		}
+	}
+	if tools := goList(t, "../..", "tool"); tools != "" {
+		t.Errorf("go.mod brings tools: %s", tools)
 	}
 }

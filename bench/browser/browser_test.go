@@ -1,4 +1,6 @@
-package main
+// Package browser drives the portal and the administrator's way in with a real
+// browser, against the program as it is built.
+package browser
 
 import (
 	"context"
@@ -17,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
+	"dynproxy/bench/stand"
 	"dynproxy/internal/emulator"
 )
 
@@ -31,7 +34,10 @@ func browser(t *testing.T) context.Context {
 		}
 	}
 	if path == "" {
-		requireTool(t, "chromium", "Debian's chromium")
+		if os.Getenv("DYNPROXY_TEST_REQUIRE") == "all" {
+			t.Fatal("chromium is missing: install Debian's chromium")
+		}
+		t.Skip("chromium is missing: install Debian's chromium to run this")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
@@ -142,18 +148,78 @@ func replaced(by chromedp.Action[chromedp.Void]) chromedp.Action[chromedp.Void] 
 
 func quoted(text string) string { return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"` }
 
+// house is a proxy before an emulated Entra ID and four organizations: one is
+// ready, one lacks its application user, two their administrator's consent.
+type house struct {
+	stand.Proxy
+	world *emulator.Emulator
+}
+
+const (
+	app    = "6f1a4c3e-5c1b-4b0e-9d6f-0c1d2e3f4a5b"
+	secret = "a secret that opens nothing"
+	adatum = "44444444-4444-4444-8444-444444444444"
+)
+
+func open(t *testing.T) *house {
+	t.Helper()
+	world, err := emulator.New(emulator.Seed{
+		Apps: []emulator.App{{ClientID: app, Name: "dynproxy", Secrets: []string{secret}}},
+		Organizations: []emulator.OrganizationSeed{
+			{Name: "contoso", TenantID: "11111111-1111-4111-8111-111111111111", Consented: []string{app}, ApplicationUsers: []string{app}},
+			{Name: "fabrikam", TenantID: "22222222-2222-4222-8222-222222222222"},
+			{Name: "northwind", TenantID: "33333333-3333-4333-8333-333333333333", Consented: []string{app}},
+			{Name: "adatum", TenantID: adatum},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := world.Start("127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { world.Close() })
+	s, err := stand.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	ca := filepath.Join(s.Dir, "ca.pem")
+	if err := os.WriteFile(ca, world.CA(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var list, hosts []string
+	for _, name := range []string{"contoso", "fabrikam", "northwind", "adatum"} {
+		list = append(list, name+"="+world.OrgURL(name))
+		hosts = append(hosts, strings.TrimPrefix(world.OrgURL(name), "https://"))
+	}
+	proxy, err := s.Proxy("CLIENT_ID="+app, "CLIENT_SECRET="+secret, "TRUSTED_CA_FILE="+ca, "TENANTS="+strings.Join(list, ","),
+		"ALLOWED_ORG_HOSTS="+strings.Join(hosts, ","), "ALLOWED_LOGIN_HOSTS="+world.LoginHost())
+	if err != nil {
+		t.Fatal(err)
+	}
+	world.Entra().AddRedirectURI(app, proxy.Ops+"/consent/callback")
+	return &house{proxy, world}
+}
+
+// whoAmI calls as an application does, and returns the status.
+func (h *house) whoAmI(t *testing.T, tenant string) int {
+	t.Helper()
+	resp, err := http.Get(h.Calls + "/" + tenant + "/api/data/v9.2/WhoAmI")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
 // An administrator's whole way in a real browser: from the portal to consent,
 // back, the application user, and a call that is answered; and the ways on
 // which nothing must happen.
 func TestTheWayInWithABrowser(t *testing.T) {
 	ctx := browser(t)
-	seed := demoSeed()
-	seed.Organizations = append(seed.Organizations, emulator.OrganizationSeed{Name: "adatum", TenantID: "44444444-4444-4444-8444-444444444444"})
-	p := pretended(t, seed)
-	r := start(t, p.settings("contoso", "fabrikam", "northwind", "adatum"))
-	_, port, _ := strings.Cut(strings.TrimPrefix(r.ops, "http://"), ":")
-	ops := "http://localhost:" + port
-	p.Entra().AddRedirectURI(demoClientID, ops+"/consent/callback")
+	h := open(t)
+	ops := h.Ops
 	pictures := newAlbum(t, ctx)
 	step := func(what string, actions ...chromedp.Action[chromedp.Void]) {
 		t.Helper()
@@ -164,8 +230,10 @@ func TestTheWayInWithABrowser(t *testing.T) {
 		}
 	}
 
-	r.get(whoAmIPath)
-	step("the portal", chromedp.Navigate(ops+"/"), seen(`a[href$="/consent/fabrikam"]`))
+	if status := h.whoAmI(t, "contoso"); status != http.StatusOK {
+		t.Fatalf("contoso answers %d", status)
+	}
+	step("the portal", chromedp.Navigate(ops+"/"), seen(`a[href*="/consent/fabrikam?key="]`))
 	pictures.shoot("portal")
 	step("a tenant's page", chromedp.Navigate(ops+"/tenants/fabrikam"), shows("Next: let its administrator open"))
 	pictures.shoot("tenant")
@@ -175,53 +243,68 @@ func TestTheWayInWithABrowser(t *testing.T) {
 	step("no", chromedp.Navigate(ops+"/consent/adatum"), click("#cancel"), shows("Access was not granted"))
 	pictures.shoot("refused")
 
-	step("consent", chromedp.Navigate(ops+"/tenants/fabrikam"), click(`a[href$="/consent/fabrikam"]`),
+	step("consent", chromedp.Navigate(ops+"/tenants/fabrikam"), click(`a[href*="/consent/fabrikam?key="]`),
 		click("#accept"), shows("One step is left in the organization"), shows("pac admin assign-user"))
 	pictures.shoot("granted")
 	status, err := chromedp.Run(ctx, chromedp.Location())
 	if err != nil {
 		t.Fatal(err)
 	}
-	step("the application user", chromedp.Navigate("https://"+p.LoginHost()+"/_emulator/organizations/fabrikam"),
-		chromedp.SetValue(chromedp.CSS("#client_id"), demoClientID), click("#create"), shows("Remove"))
+	step("the application user", chromedp.Navigate("https://"+h.world.LoginHost()+"/_emulator/organizations/fabrikam"),
+		chromedp.SetValue(chromedp.CSS("#client_id"), app), click("#create"), shows("Remove"))
 	step("all done", chromedp.Navigate(status), shows("All is set up"))
 	pictures.shoot("done")
 	step("the portal turns green", chromedp.Navigate(ops+"/tenants/fabrikam"), replaced(click("form button")), seen("h1 .state.ready"))
-	if resp, body := r.get("/fabrikam/api/data/v9.2/WhoAmI"); resp.StatusCode != 200 {
-		t.Errorf("a call gets %d %s", resp.StatusCode, body)
+	if status := h.whoAmI(t, "fabrikam"); status != http.StatusOK {
+		t.Errorf("a call gets %d", status)
 	}
 
 	// What others may send to the callback.
-	const adatum = "44444444-4444-4444-8444-444444444444"
 	back := func(values url.Values) string { return ops + "/consent/callback?" + values.Encode() }
 	granted := func(state string) url.Values {
 		return url.Values{"admin_consent": {"True"}, "tenant": {adatum}, "state": {state}}
 	}
-	good := stateOf(t, ops, "adatum")
+	begun := func() string {
+		t.Helper()
+		step("a beginning", chromedp.Navigate(ops+"/consent/adatum"), seen("#cancel"))
+		at, err := chromedp.Run(ctx, chromedp.Location())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stateOf(t, at)
+	}
+	good := begun()
 	step("a forged state", chromedp.Navigate(back(granted(good[:len(good)-4]+"AAAA"))), shows("belongs to no question of ours"))
 	step("no state", chromedp.Navigate(back(granted(""))), shows("belongs to no question of ours"))
+	step("an answer for another browser", chromedp.Navigate(back(granted(stateOf(t, elsewhere(t, ops+"/consent/adatum"))))), shows("belongs to another browser"))
 	step("an answer that says yes, and no consent", chromedp.Navigate(back(granted(good))), shows("There is no access yet"))
 	step("the same once more", chromedp.Navigate(back(granted(good))), shows("was given before"))
-	forged := granted(stateOf(t, ops, "adatum"))
+	forged := granted(begun())
 	forged.Set("tenant", "11111111-1111-4111-8111-111111111111") // where there is consent
 	step("a forged tenant", chromedp.Navigate(back(forged)), shows("There is no access yet"))
-	if resp, _ := r.get("/adatum/api/data/v9.2/WhoAmI"); resp.StatusCode != 502 {
-		t.Errorf("adatum answers %d", resp.StatusCode)
+	if status := h.whoAmI(t, "adatum"); status != http.StatusBadGateway {
+		t.Errorf("adatum answers %d", status)
 	}
 }
 
-// stateOf is the state in the link to which the portal leads.
-func stateOf(t *testing.T, ops, tenant string) string {
+// stateOf is the state in the address of Entra ID's page.
+func stateOf(t *testing.T, location string) string {
+	t.Helper()
+	to, err := url.Parse(location)
+	if err != nil || to.Query().Get("state") == "" {
+		t.Fatalf("no state in %q", location)
+	}
+	return to.Query().Get("state")
+}
+
+// elsewhere is where another browser is led.
+func elsewhere(t *testing.T, page string) string {
 	t.Helper()
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Get(ops + "/consent/" + tenant)
+	resp, err := client.Get(page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	to, err := url.Parse(resp.Header.Get("Location"))
-	if err != nil || to.Query().Get("state") == "" {
-		t.Fatalf("%s leads to %q", resp.Status, resp.Header.Get("Location"))
-	}
-	return to.Query().Get("state")
+	return resp.Header.Get("Location")
 }
