@@ -110,7 +110,7 @@ func newCorridor(t *testing.T, settings ...setting) *corridor {
 	return c
 }
 
-func book(t *testing.T, files map[string]string) *tenants.Book {
+func book(t testing.TB, files map[string]string) *tenants.Book {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
