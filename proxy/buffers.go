@@ -34,6 +34,36 @@ var answerBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 
 // the default MIN_RATE.
 const answerBuffer = 60 << 10
 
+// shortTexts are lent to short answers.
+var shortTexts = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// shortText is an answer that is finished before its header is sent. Its
+// buffer goes back once all of it is read; one that is closed before that
+// keeps it, since a Read may still be under way.
+type shortText struct {
+	io.Closer
+	text *bytes.Buffer // nil behind its end
+	err  error         // what comes behind the text
+}
+
+func (s *shortText) Read(p []byte) (int, error) {
+	if s.text == nil {
+		return 0, s.err
+	}
+	if s.text.Len() > 0 {
+		return s.text.Read(p)
+	}
+	if s.text.Cap() <= mostKept {
+		s.text.Reset()
+		shortTexts.Put(s.text)
+	}
+	s.text = nil
+	return 0, s.err
+}
+
+// mostKept is the size above which the buffer of a short answer is not kept.
+const mostKept = 2 * shortAnswer
+
 // peekAt reads up to n bytes of src ahead, and returns them and a reader of the
 // whole. An error comes where it came in src: io.ReadFull would make it an end
 // like any other.

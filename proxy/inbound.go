@@ -125,13 +125,13 @@ func replaceBody(resp *http.Response, rewrite func(io.Reader) io.Reader) {
 	if !short {
 		return
 	}
-	text := bytes.NewBuffer(make([]byte, 0, told+told/8+bytes.MinRead))
-	if _, err := text.ReadFrom(resp.Body); err != nil {
-		// Streamed, the error reaches the caller as what it is: a body cut off.
-		resp.Body = readCloser{io.MultiReader(text, failedReader{err}), original}
-		return
-	}
-	resp.ContentLength = int64(text.Len())
-	resp.Header["Content-Length"] = []string{strconv.Itoa(text.Len())}
-	resp.Body = readCloser{text, original}
+	text := shortTexts.Get().(*bytes.Buffer)
+	text.Grow(int(told + told/8 + bytes.MinRead))
+	_, err := text.ReadFrom(resp.Body)
+	if err == nil {
+		resp.ContentLength = int64(text.Len())
+		resp.Header["Content-Length"] = []string{strconv.Itoa(text.Len())}
+		err = io.EOF
+	} // Streamed, an error reaches the caller as what it is: a body cut off.
+	resp.Body = &shortText{Closer: original, text: text, err: err}
 }

@@ -27,6 +27,7 @@ func (h *Handler) takeBody(c *call, w http.ResponseWriter, r *http.Request) erro
 	c.body = &body{length: r.ContentLength, spooled: h.Spool.Spool(), src: &callerReader{
 		src: r.Body, conn: http.NewResponseController(w), leeway: h.Access.leeway(h.Access.BodyIdle),
 	}}
+	c.body.spooled.Expect(r.ContentLength)
 	if err := h.readBody(c, r); err != nil {
 		return bodyProblem(err, "nothing was sent on")
 	}

@@ -60,8 +60,10 @@ func ambiguous(path string) string {
 	if first, _ := firstSegment(lower); masked(first) {
 		return "an encoded slash before the OData path"
 	}
-	unmasked := strings.NewReplacer("%2e", ".", "%2f", "/", "%5c", "/").Replace(lower)
-	for segment := range strings.SplitSeq(unmasked, "/") {
+	if strings.Contains(lower, "%") {
+		lower = unmask.Replace(lower)
+	}
+	for segment := range strings.SplitSeq(lower, "/") {
 		if segment == "." || segment == ".." {
 			return "a dot segment"
 		}
@@ -69,14 +71,17 @@ func ambiguous(path string) string {
 	return ""
 }
 
+// unmask decodes what makes a segment or a dot segment, in lower case.
+var unmask = strings.NewReplacer("%2e", ".", "%2f", "/", "%5c", "/")
+
 // firstSegment cuts the tenant's name off a raw path: "/contoso/api" gives
 // "contoso" and "/api".
 func firstSegment(path string) (name, rest string) {
-	name, rest, found := strings.Cut(path[1:], "/")
-	if !found {
-		return name, "/"
+	end := strings.IndexByte(path[1:], '/')
+	if end < 0 {
+		return path[1:], "/"
 	}
-	return name, "/" + rest
+	return path[1 : 1+end], path[1+end:]
 }
 
 // under reports whether the raw path lies below one of prefixes. Dataverse

@@ -3,6 +3,7 @@ package odata
 import (
 	"bytes"
 	"io"
+	"sync"
 )
 
 // longestBoundary is the longest boundary accepted; RFC 2046 allows 70 bytes.
@@ -12,7 +13,7 @@ const longestBoundary = 200
 type lines struct {
 	src io.Reader
 
-	buf    []byte
+	buf    []byte // nil before the first byte and behind the last
 	r, w   int
 	seen   int  // buf[r:seen] holds no end of line
 	within bool // buf[r] is not the first byte of its line
@@ -20,8 +21,11 @@ type lines struct {
 }
 
 func newLines(src io.Reader) *lines {
-	return &lines{src: src, buf: make([]byte, 2*window)}
+	return &lines{src: src}
 }
+
+// pages are lent as windows are.
+var pages = sync.Pool{New: func() any { return new([2 * window]byte) }}
 
 // peek gives the next line with its end, or a piece of it where it is long or the source's last, and whether it is the
 // line's beginning. A beginning that is a piece is longer than any delimiter.
@@ -34,9 +38,12 @@ func (l *lines) peek() (piece []byte, start bool, err error) {
 		l.seen = l.w
 		switch {
 		case l.err != nil && l.r == l.w:
+			l.release()
 			return nil, false, l.err
 		case l.err != nil:
 			return l.buf[l.r:l.w], !l.within, nil
+		case l.buf == nil:
+			l.buf = pages.Get().(*[2 * window]byte)[:]
 		case l.w-l.r == len(l.buf):
 			// The rest is held back so that ahead always shows a whole delimiter behind the piece.
 			return l.buf[l.r : l.w-2*longestBoundary], !l.within, nil
@@ -72,6 +79,13 @@ func (l *lines) fill() {
 		}
 	}
 	l.err = io.ErrNoProgress
+}
+
+func (l *lines) release() {
+	if l.buf != nil {
+		pages.Put((*[2 * window]byte)(l.buf))
+	}
+	l.buf, l.r, l.w, l.seen = nil, 0, 0, 0
 }
 
 // advance goes on behind n of the bytes peeked at.

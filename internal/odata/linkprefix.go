@@ -8,6 +8,7 @@ import (
 // linkPrefix swaps the beginning of a link that is written as a JSON string. The replacement writes '/' as the link does.
 type linkPrefix struct {
 	mapping mapping
+	reach   int // so much of a link decides
 	plain   []byte
 	slashed map[string][]byte // by how '/' is escaped
 	text    []byte            // the beginning of the link, without escapes
@@ -17,15 +18,18 @@ type linkPrefix struct {
 
 func newLinkPrefix(m mapping) *linkPrefix {
 	reach := m.reach()
-	return &linkPrefix{mapping: m, plain: []byte(m.to), text: make([]byte, 0, reach), ends: make([]int, 0, reach)}
+	return &linkPrefix{mapping: m, reach: reach, plain: []byte(m.to)}
 }
 
 // swap looks at w, which begins behind the opening quote. It gives how many bytes are to be replaced, 0 for a link that
 // leads elsewhere, and by what. It reports false when w ends before that is known.
 func (h *linkPrefix) swap(w []byte, end bool) (drop int, put []byte, known bool) {
-	if reach := cap(h.ends); len(w) >= reach {
+	if len(w) > 0 && !beginsLink(w[0]) {
+		return 0, nil, true
+	}
+	if len(w) >= h.reach {
 		// What matches as written, a delimiter behind it, needs no decoding.
-		if f := find(&h.mapping, w[:reach]); f.n >= 0 && !f.foreign {
+		if f := find(&h.mapping, w[:h.reach]); f.n >= 0 && !f.foreign {
 			return f.n, h.plain, true
 		}
 	}
@@ -46,11 +50,15 @@ func (h *linkPrefix) swap(w []byte, end bool) (drop int, put []byte, known bool)
 	return drop, h.replacement(w[:drop]), true
 }
 
+// beginsLink reports whether the first byte of a JSON string leaves it open that find knows it: a scheme, a path, or an
+// escape that may be either.
+func beginsLink(c byte) bool { return c == 'h' || c == 'H' || c == '/' || c == '\\' }
+
 // decode reads as much of the link as decides, and reports whether it found that much or the link's end.
 func (h *linkPrefix) decode(w []byte) bool {
 	h.text, h.ends = h.text[:0], h.ends[:0]
 	at := 0
-	for len(h.text) < cap(h.ends) {
+	for len(h.text) < h.reach {
 		if at == len(w) {
 			return false
 		}

@@ -12,8 +12,15 @@ func controlName(w []byte, end bool) (n int, known bool) {
 		return 0, true
 	}
 	if len(w) > longestName && string(w[:len("@odata.")]) == "@odata." {
-		if n := bytes.IndexByte(w[:longestName+1], '"'); n >= 0 && isControl(w[:n]) {
+		switch n := bytes.IndexAny(w[:longestName+1], `"\`); {
+		case n < 0:
+			return 0, true
+		case w[n] == '\\':
+			// It may be a control name all the same.
+		case isControl(w[:n]):
 			return n + 1, true
+		default:
+			return 0, true
 		}
 	}
 	var name [longestName]byte

@@ -6,7 +6,7 @@ import "strings"
 // links (@odata.id) in objects handed to a function as @parameter. Links may be percent-encoded or not, and stay so. All
 // other bytes are rawQuery's. The error is a *ForeignLink.
 func (r *Rewriter) QueryToOrg(rawQuery string) (string, error) {
-	if !strings.ContainsAny(rawQuery, "@$%") {
+	if !strings.ContainsAny(rawQuery, "@%") && !holdsID(rawQuery) {
 		return rawQuery, nil
 	}
 	q := query{mapping: r.toOrg()}
@@ -22,6 +22,16 @@ func (r *Rewriter) QueryToOrg(rawQuery string) (string, error) {
 	return b.String(), q.foreign
 }
 
+// holdsID reports whether a query without escapes may hold $id.
+func holdsID(rawQuery string) bool {
+	for i := range len(rawQuery) {
+		if rawQuery[i] == '$' && foldAt(rawQuery, i, "$id") {
+			return true
+		}
+	}
+	return false
+}
+
 // query swaps the links of one query.
 type query struct {
 	mapping mapping
@@ -35,7 +45,10 @@ func (q *query) param(param string) string {
 		return param
 	}
 	at := len(name) + 1
-	plainName := string(percentDecode(name).text)
+	plainName := name
+	if strings.Contains(name, "%") {
+		plainName = string(percentDecode(name).text)
+	}
 	switch {
 	case strings.EqualFold(plainName, "$id"):
 		return param[:at] + q.percentSwap(value) + param[at+len(value):]

@@ -1,9 +1,16 @@
 package odata
 
-import "io"
+import (
+	"io"
+	"sync"
+)
 
 // window is how many bytes a body is looked at by, at a time.
 const window = 32 << 10
+
+// windows are lent to streams that are being read. One that was not read to its end keeps its own: who gave it up may
+// still be within Read.
+var windows = sync.Pool{New: func() any { return new([window]byte) }}
 
 // editor decides what becomes of the bytes of a body, in order.
 type editor interface {
@@ -22,8 +29,8 @@ type stream struct {
 	src  io.Reader
 	edit editor
 
-	buf  []byte
-	r, w int // buf[r:w] is not yet delivered
+	buf  []byte // nil before the first byte and behind the last
+	r, w int    // buf[r:w] is not yet delivered
 	err  error
 
 	pass, drop int
@@ -31,7 +38,7 @@ type stream struct {
 }
 
 func newStream(src io.Reader, edit editor) *stream {
-	return &stream{src: src, edit: edit, buf: make([]byte, window)}
+	return &stream{src: src, edit: edit}
 }
 
 func (s *stream) Read(p []byte) (int, error) {
@@ -50,6 +57,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		case n > 0:
 			return n, nil
 		case s.err != nil:
+			s.release()
 			return 0, s.err
 		default:
 			s.fill()
@@ -77,6 +85,9 @@ func (s *stream) plan() bool {
 // fill reads once more from the source. An editor asks for more only while a short token is incomplete, so the buffer
 // grows at most to the length of the longest of those.
 func (s *stream) fill() {
+	if s.buf == nil {
+		s.buf = windows.Get().(*[window]byte)[:]
+	}
 	s.w = copy(s.buf, s.buf[s.r:s.w])
 	s.r = 0
 	if s.w == len(s.buf) {
@@ -91,6 +102,14 @@ func (s *stream) fill() {
 		}
 	}
 	s.err = io.ErrNoProgress
+}
+
+// release gives the window back, unless it has grown.
+func (s *stream) release() {
+	if len(s.buf) == window {
+		windows.Put((*[window]byte)(s.buf))
+	}
+	s.buf, s.r, s.w = nil, 0, 0
 }
 
 // reset starts over with another body.

@@ -39,6 +39,13 @@ type Spool struct {
 	taken int64 // of the place's memory, while there is no file; of its room on disk, from then on
 }
 
+// Expect makes room for a body of n bytes, as far as any may hold memory.
+func (s *Spool) Expect(n int64) {
+	if n = min(n, uncounted); n > int64(cap(s.mem)) && s.file == nil {
+		s.mem = append(make([]byte, 0, n), s.mem...)
+	}
+}
+
 // Size returns how many bytes are held.
 func (s *Spool) Size() int64 { return s.size }
 
