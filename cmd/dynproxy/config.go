@@ -76,6 +76,8 @@ type settings struct {
 	SpoolDir string   `env:"SPOOL_DIR"`
 	SpoolMax byteSize `env:"SPOOL_MAX" envDefault:"4GB"`
 
+	GCHeadroom byteSize `env:"GC_HEADROOM" envDefault:"24MB"`
+
 	RedisURL secret.Text `env:"REDIS_URL"`
 }
 
@@ -290,6 +292,9 @@ func (c *config) readManners(faults *envfile.Faults) {
 	}
 	if c.SpoolMax < 1<<20 {
 		fault("SPOOL_MAX", "must be at least 1MB, such as 4GB")
+	}
+	if c.GCHeadroom < 4<<20 || c.GCHeadroom > 64<<30 {
+		fault("GC_HEADROOM", "must lie between 4MB and 64GB, such as 24MB")
 	}
 	if c.SecretExpires != "" {
 		if c.expires, err = readDate(c.SecretExpires); err != nil {

@@ -41,6 +41,9 @@ func (w *cli) serve() *cobra.Command {
 				return err
 			}
 			ignoreBrokenPipes()
+			if os.Getenv("GOGC") == "" {
+				defer collectByHeadroom(uint64(cfg.GCHeadroom))()
+			}
 			lines := logqueue.New(w.stdout, logqueue.DefaultSize)
 			defer lines.Close(lastLines)
 			return serve(c.Context(), cfg, newLog(cfg, w.stdout, lines), lines)
