@@ -14,6 +14,7 @@ import (
 	"dynproxy/internal/check"
 	"dynproxy/internal/entra"
 	"dynproxy/internal/envfile"
+	"dynproxy/internal/secret"
 	"dynproxy/internal/tokens"
 	"dynproxy/tenants"
 )
@@ -50,6 +51,11 @@ func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 		together(&faults, err)
 	}
 	a := &app{cfg: cfg, log: log, book: book, out: out, key: key, lasting: lasting, registry: prometheus.NewRegistry()}
+	if file := cfg.registration.SecretNextFile; file != "" {
+		if _, err := secret.ReadFile(file); err != nil {
+			faults.Add(prefix+"CLIENT_SECRET_NEXT_FILE", "cannot be used: %v", err)
+		}
+	}
 	a.tokens, err = tokens.New(tokens.Options{
 		Registration: cfg.registration, SecretExpires: cfg.expires,
 		Login: out.login, Challenge: out.challenge, LoginAllowed: cfg.rules.Logins.Allows,
@@ -155,8 +161,6 @@ func credentialFault(r tenants.Registration, err error) error {
 		variable = "CLIENT_CERTIFICATE_FILE"
 	case r.SecretFile != "":
 		variable = "CLIENT_SECRET_FILE"
-	case r.SecretNextFile != "":
-		variable = "CLIENT_SECRET_NEXT_FILE"
 	}
 	return envfile.Faults{{Variable: prefix + variable, Cure: fmt.Sprintf("cannot be used: %v", err)}}
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -96,7 +97,7 @@ type config struct {
 }
 
 // loadConfig reads the settings from environ. Its error is envfile.Faults: all
-// of them. It touches no file.
+// of them; the config beside it holds what could be read. It touches no file.
 func loadConfig(environ map[string]string) (*config, error) {
 	own, defaults := make(map[string]string), make(map[string]string)
 	for name, value := range environ {
@@ -122,7 +123,7 @@ func loadConfig(environ map[string]string) (*config, error) {
 	c.readManners(&faults)
 	c.readWaysOut(environ)
 	if len(faults) > 0 {
-		return nil, dedupe(faults)
+		return c, dedupe(faults)
 	}
 	return c, nil
 }
@@ -169,6 +170,7 @@ func (c *config) readTenants(faults *envfile.Faults) {
 	}
 	// The book says what is wrong with each; a directory is read when it is opened.
 	if _, err := tenants.Open(c.list, "", c.rules); err != nil {
+		c.list = nil // it is told of here
 		for _, f := range err.(envfile.Faults) {
 			faults.Add(prefix+"TENANTS", "%s", f)
 		}
@@ -184,6 +186,12 @@ func (c *config) readListeners(faults *envfile.Faults) {
 			break
 		}
 		c.addresses = append(c.addresses, p)
+	}
+	for _, host := range c.AllowedHosts {
+		if host = strings.TrimSpace(host); host != "" && host != "*" && !hostName.MatchString(host) {
+			fault("ALLOWED_HOSTS", "must list host names such as crm-proxy.example.com or *.example.com, or * for any")
+			break
+		}
 	}
 	open := len(c.addresses) > 0 || c.CallersDir != "" || c.CallerCAFile != "" || c.AllowAnonymous
 	switch inside, err := loopback(c.Listen); {
@@ -332,6 +340,9 @@ func (c *config) readWaysOut(environ map[string]string) {
 		c.proxies = append(c.proxies, net.JoinHostPort(u.Hostname(), port))
 	}
 }
+
+// hostName is a name that may stand in a Host header, or *.suffix.
+var hostName = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?(:[0-9]+)?$`)
 
 func readPrefix(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -105,6 +107,45 @@ func TestNoFaultIsToldTwice(t *testing.T) {
 	for _, name := range []string{"LISTEN", "OPS_LISTEN", "DRAIN_DELAY", "HEADER_TIMEOUT", "MAX_STREAMS", "MAX_URL_BYTES", "MAX_HEADER_BYTES", "TENANT_RATE", "TENANT_QUEUE_WAIT", "TENANT_LIMITS", "TENANTS", "ALLOW_CIDRS", "SECRET_EXPIRES"} {
 		if !told[prefix+name] {
 			t.Errorf("%s is not told:\n%v", name, faults)
+		}
+	}
+}
+
+func TestFaultsOfFilesAreToldWithThoseOfSettings(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "binary")
+	if err := os.WriteFile(binary, []byte{0, 1, 2, 0xff, 0, 7}, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files := []string{
+		"CLIENT_SECRET_FILE", "CLIENT_SECRET_NEXT_FILE", "LINK_KEY_FILE", "TENANTS_DIR", "CALLERS_DIR", "KEYTAB_FILE", "OPS_PASSWORD_FILE",
+		"TRUSTED_CA_FILE", "CALLER_CA_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "OPS_TLS_CERT_FILE", "OPS_TLS_KEY_FILE",
+	}
+	for _, path := range []string{binary, binary + "-that-is-missing"} {
+		environ := []string{
+			"DYNPROXY_CLIENT_ID=6f1a4c3e-5c1b-4b0e-9d6f-0c1d2e3f4a5b", "DYNPROXY_SERVICE_PRINCIPAL=HTTP/proxy.example.com",
+			"DYNPROXY_TENANTS=contoso=http://contoso.crm.dynamics.com", "DYNPROXY_LOG_LEVEL=loud", "DYNPROXY_ALLOWED_HOSTS=https://proxy.example.com/",
+		}
+		for _, name := range files {
+			environ = append(environ, "DYNPROXY_"+name+"="+path)
+		}
+		var said strings.Builder
+		if status := exitStatus(run(t.Context(), []string{"serve"}, environ, io.Discard, &said), &said); status != 2 {
+			t.Errorf("status %d", status)
+		}
+		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
+		for _, name := range append(files, "TENANTS", "LOG_LEVEL", "ALLOWED_HOSTS") {
+			about := 0
+			for _, line := range lines {
+				if strings.HasPrefix(line, "dynproxy: DYNPROXY_"+name+" ") || strings.Contains(line, " and DYNPROXY_"+name+" ") {
+					about++
+				}
+			}
+			if about != 1 {
+				t.Errorf("%s is told of in %d lines of\n%s", name, about, said.String())
+			}
+		}
+		if len(lines) != len(files)+3-2 { // two are told of beside others
+			t.Errorf("%d lines:\n%s", len(lines), said.String())
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"net"
 	"net/http"
 	"time"
@@ -28,35 +27,36 @@ const (
 // guards are the two listeners, each behind what looks at connections.
 type guards struct {
 	callers, operators *httpguard.Guard
-	watch              []func(ctx context.Context, log zerolog.Logger) // what is read again when its files change
+
+	callersTLS, operatorsTLS *tls.Config // nil for plain HTTP
+
+	watch []func(ctx context.Context, log zerolog.Logger) // what is read again when its files change
 }
 
-func (h *server) guard(callers, operators net.Listener) (*guards, error) {
-	g := &guards{}
+// openTLS reads certificates, keys and the callers' CA.
+func (g *guards) openTLS(cfg *config, faults *envfile.Faults) {
+	g.callersTLS = g.tls("", cfg.TLSCertFile, cfg.TLSKeyFile, cfg.CallerCAFile, faults)
+	g.operatorsTLS = g.tls("OPS_", cfg.OpsTLSCertFile, cfg.OpsTLSKeyFile, "", faults)
+}
+
+// guard puts a guard before each of the two listeners.
+func (h *server) guard(callers, operators net.Listener) {
+	g := h.guards
 	files := descriptors()
 	most, few := shareDescriptors(files, h.cfg.MaxConns)
 	if most != h.cfg.MaxConns && (h.cfg.MaxConns > 0 || files < roomForAll) {
 		h.log.Warn().Int("open_files", files).Int("connections", most).Int("wanted", h.cfg.MaxConns).
 			Msg("the limit of open files leaves room for fewer callers' connections than " + prefix + "MAX_CONNECTIONS; raise it (ulimit -n, LimitNOFILE=), or lower the setting")
 	}
-	callersTLS, err := g.tls("", h.cfg.TLSCertFile, h.cfg.TLSKeyFile, h.cfg.CallerCAFile)
-	if err != nil {
-		return nil, err
-	}
-	opsTLS, err := g.tls("OPS_", h.cfg.OpsTLSCertFile, h.cfg.OpsTLSKeyFile, "")
-	if err != nil {
-		return nil, err
-	}
-	g.callers = listener(callers, callersTLS, httpguard.Limits{
+	g.callers = listener(callers, g.callersTLS, httpguard.Limits{
 		Head: h.cfg.MaxHeaderBytes, RequestLine: h.cfg.MaxURLBytes, Connections: most, PerAddress: h.cfg.MaxConnsPerAddr,
 		HeadSetting: prefix + "MAX_HEADER_BYTES", RequestLineSetting: prefix + "MAX_URL_BYTES",
 	})
-	g.operators = listener(operators, opsTLS, httpguard.Limits{
+	g.operators = listener(operators, g.operatorsTLS, httpguard.Limits{
 		Head: opsHead, Heads: 2 << 20, Connections: few, Handshakes: 64, Drains: 16, WriteIdle: opsPatience,
 	})
 	h.registry.MustRegister(guardMetrics("callers", g.callers)...)
 	h.registry.MustRegister(guardMetrics("operators", g.operators)...)
-	return g, nil
 }
 
 func listener(l net.Listener, over *tls.Config, bounds httpguard.Limits) *httpguard.Guard {
@@ -174,13 +174,13 @@ func writeBadRequest(w http.ResponseWriter, status int, message string) {
 
 // tls returns how to speak TLS with the pair of files, nil without one. ca, if
 // set, is whose certificates callers must show.
-func (g *guards) tls(kind, cert, key, ca string) (*tls.Config, error) {
+func (g *guards) tls(kind, cert, key, ca string, faults *envfile.Faults) *tls.Config {
 	if cert == "" {
-		return nil, nil
+		return nil
 	}
 	pair := &reloaded[*tls.Certificate]{variable: prefix + kind + "TLS_CERT_FILE", files: []string{cert, key}, load: func() (*tls.Certificate, error) { return readPair(cert, key) }}
 	if err := pair.refresh(); err != nil {
-		return nil, envfile.Faults{{Variable: pair.variable, Cure: fmt.Sprintf("and %s%sTLS_KEY_FILE cannot be used: %v", prefix, kind, err)}}
+		faults.Add(pair.variable, "and %s%sTLS_KEY_FILE cannot be used: %v", prefix, kind, err)
 	}
 	g.watch = append(g.watch, pair.watch)
 	basis := func() *tls.Config {
@@ -191,7 +191,7 @@ func (g *guards) tls(kind, cert, key, ca string) (*tls.Config, error) {
 	}
 	over := basis()
 	if ca == "" {
-		return over, nil
+		return over
 	}
 	// Each pool has a configuration of its own, and with it tickets of its own:
 	// what an older CA let in does not resume under a newer one.
@@ -208,11 +208,11 @@ func (g *guards) tls(kind, cert, key, ca string) (*tls.Config, error) {
 		return c, nil
 	}, files: []string{ca}}
 	if err := trusting.refresh(); err != nil {
-		return nil, envfile.Faults{{Variable: trusting.variable, Cure: fmt.Sprintf("is wrong: %v", err)}}
+		faults.Add(trusting.variable, "is wrong: %v", err)
 	}
 	g.watch = append(g.watch, trusting.watch)
 	over.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return trusting.get(), nil }
-	return over, nil
+	return over
 }
 
 func readPair(cert, key string) (*tls.Certificate, error) {

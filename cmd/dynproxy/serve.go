@@ -38,7 +38,7 @@ func (w *cli) serve() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := w.config()
 			if err != nil {
-				return err
+				return withFiles(err, cfg)
 			}
 			ignoreBrokenPipes()
 			if os.Getenv("GOGC") == "" {
@@ -49,6 +49,34 @@ func (w *cli) serve() *cobra.Command {
 			return serve(c.Context(), cfg, newLog(cfg, w.stdout, lines), lines)
 		},
 	}
+}
+
+// withFiles adds to the faults of the settings those of the files they name, so
+// that nobody mends the former to hear of the latter. A setting that is told of
+// is not told of again.
+func withFiles(err error, cfg *config) error {
+	faults, are := errors.AsType[envfile.Faults](err)
+	if !are {
+		return err
+	}
+	lines := logqueue.New(io.Discard, 0)
+	defer lines.Close(0)
+	h, err := newServer(cfg, zerolog.Nop(), lines)
+	if err == nil {
+		h.close()
+		return faults
+	}
+	told := make(map[string]bool)
+	for _, f := range faults {
+		told[f.Variable] = true
+	}
+	more, _ := errors.AsType[envfile.Faults](err)
+	for _, f := range more {
+		if !told[f.Variable] {
+			faults = append(faults, f)
+		}
+	}
+	return faults
 }
 
 // lastLines is how long the end waits for the log's reader.
@@ -77,6 +105,7 @@ const quietest = zerolog.ErrorLevel
 // server is the proxy, built and not yet open.
 type server struct {
 	*app
+	guards  *guards
 	callers *callers.Book
 	keytab  *kerberos.Acceptor // nil without a keytab
 	gate    *limits.Gate
@@ -97,6 +126,8 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 			faults.Add(prefix+"OPS_PASSWORD_FILE", "is wrong: %v", err)
 		}
 	}
+	listeners := &guards{}
+	listeners.openTLS(cfg, &faults)
 	a, err := newApp(cfg, log)
 	if err = together(&faults, err); err == nil && len(faults) > 0 {
 		err = faults
@@ -107,7 +138,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 		}
 		return nil, err
 	}
-	h := &server{app: a, callers: known, keytab: acceptor, gate: &limits.Gate{}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry)}
+	h := &server{app: a, guards: listeners, callers: known, keytab: acceptor, gate: &limits.Gate{}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry)}
 	h.board = &status.Board{Tenants: a.book, Tokens: a.tokens, Checker: a.checker(), Budget: h.budget, Log: log}
 	a.registry.MustRegister(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
@@ -189,10 +220,8 @@ func (h *server) run(ctx context.Context, inside, operators net.Listener) error 
 		log.Warn().Str("variable", prefix+name).Msg("this setting means nothing; is it spelled right?")
 	}
 
-	g, err := h.guard(inside, operators)
-	if err != nil {
-		return err
-	}
+	g := h.guards
+	h.guard(inside, operators)
 	for _, watch := range g.watch {
 		watchers.Go(func() { watch(watching, log) })
 	}

@@ -1,6 +1,7 @@
 package entra
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -69,10 +70,13 @@ func (r Registration) secrets() ([]credential, error) {
 		}
 		found = append(found, credential{name: s.name, id: s.text.Fingerprint(), shown: shown})
 	}
-	if len(found) == 0 {
-		return nil, errors.Join(err, nextErr, errors.New("there is no secret"))
+	if len(found) > 0 {
+		return found, nil
 	}
-	return found, nil
+	if err := cmp.Or(err, nextErr); err != nil {
+		return nil, err
+	}
+	return nil, errors.New("there is no secret")
 }
 
 // secretOf returns text, or the secret in file.
