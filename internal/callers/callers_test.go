@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"os"
@@ -440,4 +441,27 @@ func FuzzCallerFile(f *testing.F) {
 		c.Allows("x", "GET", lan)
 		c.Wait()
 	})
+}
+
+// A hash may be of any key: who has one already brings it along.
+func TestAKeyOfAnyLengthIsKnownByItsHash(t *testing.T) {
+	dir := t.TempDir()
+	for name, key := range map[string]string{"short": "a key that an app has had for years", "long": strings.Repeat("k", longestKey), "longer": strings.Repeat("k", longestKey+1)} {
+		if err := os.WriteFile(filepath.Join(dir, name+".env"), []byte("KEY_SHA256="+hashKey(key)+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		"a key that an app has had for years": "short key", strings.Repeat("k", longestKey): "long key", strings.Repeat("k", longestKey+1): "unknown key",
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("X-Api-Key", key)
+		if got := who(b, r, netip.MustParseAddr("192.0.2.7"), nil); got != want {
+			t.Errorf("a key of %d characters: %s", len(key), got)
+		}
+	}
 }

@@ -15,7 +15,10 @@ import (
 	"dynproxy/internal/envfile"
 )
 
-const keyLength = 43 // 256 bits in base64url without padding
+const (
+	keyLength  = 43  // of those made here: 256 bits in base64url without padding
+	longestKey = 512 // of those that an operator brings along as a hash
+)
 
 // NewKey returns a new key of 256 random bits, and its SHA-256 in hex. Only
 // the hash is kept: a key that random cannot be found from it, so it needs
