@@ -11,6 +11,7 @@ import (
 	"crypto/subtle"
 	"embed"
 	"encoding/base64"
+	"errors"
 	"html/template"
 	"net"
 	"net/http"
@@ -193,7 +194,11 @@ type words struct {
 func (p *Pages) callback(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	if err := r.ParseForm(); err != nil {
-		p.nothing(w, r, http.StatusBadRequest, words{Title: "This answer cannot be read", Text: "Open the link once more."})
+		status := http.StatusBadRequest
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			status = http.StatusRequestEntityTooLarge
+		}
+		p.nothing(w, r, status, words{Title: "This answer cannot be read", Text: "Open the link once more."})
 		return
 	}
 	s, ok := p.Key.read(r.Form.Get("state"), forConsent, forNewcomer)
@@ -233,6 +238,8 @@ func (p *Pages) callback(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
+	// What was granted counts from now, also for who closes the page.
+	p.prove(r.Context(), s.tenant)
 	http.Redirect(w, r, "/consent/status?of="+p.Key.sign(signed{purpose: forStatus, tenant: s.tenant, nonce: rand.Text()}, statusLife), http.StatusSeeOther)
 }
 

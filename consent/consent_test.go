@@ -267,3 +267,16 @@ func TestUsedAnswersAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// The answer of Entra ID is proven when it comes: who closes the page then has
+// granted access all the same.
+func TestWhatIsGrantedCountsBeforeThePageIsSeen(t *testing.T) {
+	k, known := NewKey(nil), &backend{}
+	p := New(Options{Key: k, Backend: known, Base: func() string { return "http://proxy.example" }})
+	if w := asked(p, "GET", "/consent/callback?admin_consent=True&state="+k.State("contoso", 0), nil); w.Code != http.StatusSeeOther || known.proofs != 1 {
+		t.Errorf("%d, proven %d times", w.Code, known.proofs)
+	}
+	if w := asked(p, "POST", "/consent/callback", url.Values{"state": {strings.Repeat("x", 100<<10)}}); w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("100 KiB of an answer: %d", w.Code)
+	}
+}
