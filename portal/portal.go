@@ -35,6 +35,9 @@ type Source interface {
 	// ConsentLink is the address of the page that leads an administrator of the
 	// tenant to consent.
 	ConsentLink(name string) string
+	// DirectoryFaults say which directory of settings cannot be read, and why.
+	// What was read stays in force.
+	DirectoryFaults() []string
 	// Newcomers are tenants whose administrators say to have granted access, and
 	// of which nothing is proven.
 	Newcomers() []status.Newcomer
@@ -231,7 +234,8 @@ func (p *Portal) apiList(w http.ResponseWriter, r *http.Request) {
 		Page    int                  `json:"page"`
 		Pages   int                  `json:"pages"`
 		States  map[status.State]int `json:"states"`
-	}{append([]status.Tenant{}, v.Tenants...), v.Found, v.Page, v.Pages, v.Count})
+		Faults  []string             `json:"directory_faults,omitempty"`
+	}{append([]status.Tenant{}, v.Tenants...), v.Found, v.Page, v.Pages, v.Count, p.source.DirectoryFaults()})
 }
 
 func (p *Portal) apiNewcomers(w http.ResponseWriter, _ *http.Request) {

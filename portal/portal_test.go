@@ -39,6 +39,10 @@ func (crowd) Newcomers() []status.Newcomer {
 	return []status.Newcomer{{TenantID: "11111111-2222-4333-8444-555555555555", At: time.Now(), From: "192.0.2.7"}}
 }
 
+func (crowd) DirectoryFaults() []string {
+	return []string{"DYNPROXY_TENANTS_DIR cannot be read: no such directory."}
+}
+
 func (crowd) Refresh([]string) {}
 
 func (c crowd) Tenant(name string) (status.Tenant, bool) {

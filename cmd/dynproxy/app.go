@@ -16,6 +16,7 @@ import (
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/secret"
 	"dynproxy/internal/tokens"
+	"dynproxy/proxy"
 	"dynproxy/tenants"
 )
 
@@ -115,6 +116,7 @@ func (a *app) checker() *check.Checker {
 		Token:        a.tokens.Token,
 		Credential:   a.tokens.Credential,
 		ClientID:     a.tokens.ClientID,
+		Sharers:      func(t *tenants.Tenant) []string { return proxy.Sharers(t, a.book.All(), a.tokens.ClientID) },
 		Advice:       tokens.Advice,
 		Organization: a.out.organizations.Transport(),
 		Login:        a.out.login.Transport(),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -23,11 +24,25 @@ const watchedAge = 3 * time.Second
 // portalSource is what the portal's pages are made of.
 type portalSource struct {
 	*status.Board
-	app *app
+	server *server
+}
+
+// DirectoryFaults is portal.Source's.
+func (p portalSource) DirectoryFaults() []string {
+	var all []string
+	for _, dir := range []struct {
+		setting string
+		fault   error
+	}{{"TENANTS_DIR", p.server.book.DirectoryFault()}, {"CALLERS_DIR", p.server.callers.DirectoryFault()}} {
+		if dir.fault != nil {
+			all = append(all, fmt.Sprintf("%s%s cannot be read: %v.", prefix, dir.setting, dir.fault))
+		}
+	}
+	return all
 }
 
 // ConsentLink is portal.Source's.
-func (p portalSource) ConsentLink(name string) string { return p.app.pageLink(name, 0) }
+func (p portalSource) ConsentLink(name string) string { return p.server.pageLink(name, 0) }
 
 // budget is how far t's budget is spent, and by whom.
 func (h *server) budget(t *tenants.Tenant) (status.Budget, []status.Share) {
@@ -38,6 +53,15 @@ func budgetOf(t *tenants.Tenant, s limits.State) (status.Budget, []status.Share)
 	b := status.Budget{
 		Mode: t.Limits, Requests: s.Requests.Used + s.Requests.HeldBack, Limit: s.Requests.Limit,
 		InFlight: s.Concurrency.Used, Places: s.Concurrency.Limit, Waiting: s.Waiting, ClosedFor: s.ClosedFor.Seconds(), Today: s.Operations,
+	}
+	b.Restraints = s.Restraints()
+	for reason, n := range s.RefusedFor {
+		if n > 0 {
+			if b.Refused == nil {
+				b.Refused = make(map[string]uint64)
+			}
+			b.Refused[limits.Reason(reason).String()] = n
+		}
 	}
 	if b.Limit == 0 { // nobody has called yet
 		b.Limit, b.Places = float64(t.Requests), float64(t.Concurrency)

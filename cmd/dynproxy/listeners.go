@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -155,12 +157,36 @@ func (h *server) opsDoor(next http.Handler) http.Handler {
 			writeBadRequest(w, http.StatusBadRequest, "This side of the proxy does not go by the name in the Host header; an operator can add it to "+prefix+"ALLOWED_HOSTS, or set "+prefix+"OPS_PUBLIC_URL.")
 			return
 		}
+		if r.ContentLength > opsBody {
+			writeBadRequest(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than the %d bytes that an operator may send.", opsBody))
+			return
+		}
 		if r.Body != http.NoBody {
-			http.NewResponseController(w).SetReadDeadline(time.Now().Add(opsPatience))
-			r.Body = http.MaxBytesReader(w, r.Body, opsBody)
+			r.Body = newTimelyBody(w, r.Body, opsPatience)
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// timelyBody is an operator's body, of which all must be here soon. What is
+// done with it may take longer.
+type timelyBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+func newTimelyBody(w http.ResponseWriter, body io.ReadCloser, within time.Duration) *timelyBody {
+	b := &timelyBody{http.MaxBytesReader(w, body, opsBody), http.NewResponseController(w)}
+	b.control.SetReadDeadline(time.Now().Add(within))
+	return b
+}
+
+func (b *timelyBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 func writeBadRequest(w http.ResponseWriter, status int, message string) {

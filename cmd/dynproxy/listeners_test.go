@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -215,3 +216,46 @@ func TestCallersCAIsReadAgain(t *testing.T) {
 		t.Error("after the change the old CA counts")
 	}
 }
+
+// An operator's body must come soon and be small; what is done with it may
+// take as long as it takes.
+func TestOperatorsBodiesAreBounded(t *testing.T) {
+	const within = 50 * time.Millisecond
+	cut := make(chan bool, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, newTimelyBody(w, r.Body, within))
+		select {
+		case <-r.Context().Done():
+			cut <- true
+		case <-time.After(5 * within):
+			cut <- false
+		}
+	}))
+	defer s.Close()
+	answer, err := http.Post(s.URL, "text/plain", strings.NewReader("x"))
+	if err == nil {
+		answer.Body.Close()
+	}
+	if <-cut {
+		t.Errorf("the time of the body cut off the work: %v", err)
+	}
+
+	r := start(t, pretended(t, demoSeed()).settings("contoso"))
+	for path, want := range map[string]int{"/tenants/contoso/check": 413, "/api/tenants": 413, "/consent/callback": 413} {
+		q, _ := http.NewRequest("POST", r.ops+path, io.LimitReader(zeros{}, opsBody+1))
+		q.ContentLength = opsBody + 1
+		said, err := http.DefaultClient.Do(q)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		said.Body.Close()
+		if said.StatusCode != want || said.Header.Get("Dynproxy-Error") != "bad_request" {
+			t.Errorf("%s: %s", path, said.Status)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

@@ -40,7 +40,7 @@ func newOps(h *server) *ops {
 	mux.Handle("/consent", pages)
 	mux.Handle("/consent/", pages)
 	mux.Handle("GET /portal.css", portal.Style())
-	mux.Handle("/", door.before(portal.New(portalSource{h.board, h.app})))
+	mux.Handle("/", door.before(portal.New(portalSource{h.board, h})))
 	return o
 }
 

@@ -309,3 +309,54 @@ func environOf(settings map[string]string) []string {
 	}
 	return environ
 }
+
+// What is wrong with the settings as a whole is on the portal: a directory that
+// is gone, and two tenants whose numbers cannot both hold.
+func TestThePortalAndCheckTellOfSettingsThatDoNotHold(t *testing.T) {
+	p := pretended(t, demoSeed())
+	settings, dir := p.settings("contoso"), filepath.Join(t.TempDir(), "tenants")
+	settings[prefix+"TENANTS"], settings[prefix+"TENANTS_DIR"] = "", dir
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, requests := range map[string]string{"one": "1000", "same": "1000", "other": "10"} {
+		write(t, filepath.Join(dir, name+".env"), []byte("ORG_URL="+p.OrgURL("contoso")+"\nREQUESTS="+requests+"\n"))
+	}
+	var environ []string
+	for name, value := range settings {
+		environ = append(environ, name+"="+value)
+	}
+	var out, errs bytes.Buffer
+	run(t.Context(), []string{"check", "--json"}, environ, &out, &errs)
+	var reports []check.Report
+	if err := json.Unmarshal(out.Bytes(), &reports); err != nil || len(reports) != 3 {
+		t.Fatalf("%v\n%s%s", err, &out, &errs)
+	}
+	for _, report := range reports {
+		l := report.Link(check.Settings)
+		want := map[string]string{"one": "shared with other,", "same": "shared with other,", "other": "shared with one, same,"}[report.Tenant]
+		if !report.OK || l.State != check.Warning || !strings.Contains(l.Finding, want) || !strings.Contains(l.Finding, "the stricter hold") || l.Next == "" {
+			t.Errorf("%s: %+v", report.Tenant, l)
+		}
+	}
+
+	r := start(t, settings)
+	shown := func(there bool) {
+		t.Helper()
+		for _, path := range []string{"/", "/wallboard", "/api/tenants"} {
+			for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+				_, text := fetch(t, r.ops+path)
+				if strings.Contains(text, "DYNPROXY_TENANTS_DIR cannot be read") == there && strings.Contains(text, "other") {
+					break
+				}
+				if time.Since(began) > 20*time.Second {
+					t.Fatalf("%s: %s", path, text)
+				}
+			}
+		}
+	}
+	os.Rename(dir, dir+".away")
+	shown(true)
+	os.Rename(dir+".away", dir)
+	shown(false)
+}

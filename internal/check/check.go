@@ -5,7 +5,9 @@ package check
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"dynproxy/internal/problem"
@@ -106,6 +108,9 @@ type Checker struct {
 	Credential func(*tenants.Tenant) (kind string, ends time.Time)
 	// ClientID is the application id that calls for t.
 	ClientID func(t *tenants.Tenant) string
+	// Sharers are other tenants that spend t's budget by other numbers; nil: not
+	// known.
+	Sharers func(t *tenants.Tenant) []string
 	// Advice is what is said of err: the error.code that callers get, what was
 	// found, and what to do next.
 	Advice func(err error) (code problem.Code, finding, next string)
@@ -125,7 +130,7 @@ func Faulty(name string, fault error) Report {
 // rest is looked at all the same.
 func (c *Checker) Check(ctx context.Context, t *tenants.Tenant) Report {
 	r := &run{checker: c, t: t, report: Report{Tenant: t.Name, At: time.Now()}, began: time.Now()}
-	r.note(Settings, OK, "organization "+t.OrgHost(), "")
+	r.settings()
 	reached := r.network(ctx)
 	r.authority(ctx, reached)
 	r.loginHost(ctx)
@@ -135,6 +140,29 @@ func (c *Checker) Check(ctx context.Context, t *tenants.Tenant) Report {
 	}
 	return r.end()
 }
+
+// settings tells of numbers that do not hold, since another tenant's are
+// stricter.
+func (r *run) settings() {
+	finding := "organization " + r.t.OrgHost()
+	var others []string
+	if r.checker.Sharers != nil {
+		others = r.checker.Sharers(r.t)
+	}
+	if len(others) == 0 {
+		r.note(Settings, OK, finding, "")
+		return
+	}
+	also := strings.Join(others[:min(len(others), mostNamed)], ", ")
+	if more := len(others) - mostNamed; more > 0 {
+		also += fmt.Sprintf(" and %d more", more)
+	}
+	r.note(Settings, Warning, finding+"; its budget is shared with "+also+", and their limits differ: the stricter hold",
+		"Give the tenants of one organization and registration the same REQUESTS, WINDOW, EXECUTION_TIME, CONCURRENCY, RATE, BURST and LIMITS.")
+}
+
+// mostNamed is how many tenants one finding names.
+const mostNamed = 5
 
 // run is one check under way.
 type run struct {

@@ -180,6 +180,10 @@ var ErrDropped = errors.New("budget dropped while waiting")
 // ErrUnknown is told to a call of a key that no budget was configured for.
 var ErrUnknown = errors.New("no budget is configured")
 
+func (k LimitKind) words() string {
+	return map[LimitKind]string{Requests: "requests", ExecutionTime: "execution time", Concurrency: "requests at once"}[k]
+}
+
 // Reason is what keeps a call out.
 type Reason uint8
 
@@ -211,7 +215,7 @@ func (f *Full) Error() string {
 
 // Why says in words what keeps the call out.
 func (f *Full) Why() string {
-	name := map[LimitKind]string{Requests: "requests", ExecutionTime: "execution time", Concurrency: "requests at once"}[f.Kind]
+	name := f.Kind.words()
 	switch f.Reason {
 	case Cooldown:
 		return "the organization refused a call for its limit of " + name + " and asked to be left alone for a while"

@@ -2,6 +2,7 @@ package limits
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,5 +180,22 @@ func TestARefusalSaysWhy(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestRestraintsAreToldInWords(t *testing.T) {
+	if words := (State{Requests: Use{Limit: 6000, Used: 5999, HeldBack: 1}}).Restraints(); len(words) != 0 {
+		t.Errorf("a budget that is only used: %q", words)
+	}
+	s := State{
+		ClosedFor: 12 * time.Second, ClosedBy: ExecutionTime,
+		Requests:    Use{Limit: 6000, HeldBack: 1800, TestIn: 45 * time.Second},
+		Concurrency: Use{Limit: 40, HeldBack: 10},
+	}
+	words := strings.Join(s.Restraints(), "\n")
+	for _, part := range []string{"its limit of execution time", "alone for 12s", "30 % of the limit of requests is", "tried in 45s", "25 % of the limit of requests at once"} {
+		if !strings.Contains(words, part) {
+			t.Errorf("%q is not in\n%s", part, words)
+		}
 	}
 }

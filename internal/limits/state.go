@@ -2,6 +2,7 @@ package limits
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -43,6 +44,26 @@ type Use struct {
 	// TestIn is how long until more of what is held back is tried; zero: it
 	// is being tried, or nothing is held back.
 	TestIn time.Duration
+}
+
+// Restraints say in words what keeps calls from the whole of the limits; none if
+// nothing does.
+func (s State) Restraints() []string {
+	var words []string
+	if s.ClosedFor > 0 {
+		words = append(words, fmt.Sprintf("The organization refused a call for its limit of %s and asked to be left alone for %v more.", s.ClosedBy.words(), s.ClosedFor.Round(time.Second)))
+	}
+	for kind, use := range []Use{Requests: s.Requests, ExecutionTime: s.ExecutionTime, Concurrency: s.Concurrency} {
+		if use.Limit == 0 || use.HeldBack < 0.005*use.Limit {
+			continue
+		}
+		text := fmt.Sprintf("%.0f %% of the limit of %s is not used: the organization refused calls before it was used up, or says that less remains, as when others spend it too.", 100*use.HeldBack/use.Limit, LimitKind(kind).words())
+		if use.TestIn > 0 {
+			text += fmt.Sprintf(" More is tried in %v.", use.TestIn.Round(time.Second))
+		}
+		words = append(words, text)
+	}
+	return words
 }
 
 // CallerState is one caller's part.

@@ -60,6 +60,9 @@ type Budget struct {
 	Waiting   int     `json:"waiting"`
 	ClosedFor float64 `json:"closed_for_seconds,omitempty"` // by Retry-After
 	Today     uint64  `json:"operations_today"`
+
+	Restraints []string          `json:"restraints,omitempty"` // why not all of it may be used, in words
+	Refused    map[string]uint64 `json:"refused,omitempty"`    // calls that were refused here, by reason: spent, learned, cooldown, share, rate
 }
 
 // Share is one caller's part of the budget in this window.
