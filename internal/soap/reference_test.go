@@ -209,7 +209,7 @@ func (h *hand) envelope(caller, message string, inner []string, key string) stri
 	if key != "" {
 		params = h.pair(key, h.text("true"))
 	}
-	if inner != nil && len(inner) > 0 {
+	if len(inner) > 0 {
 		var all string
 		for _, one := range inner {
 			all += h.element("a", "OrganizationRequest", h.element("a", "Parameters", "")+h.element("a", "RequestName", h.word(one)))
