@@ -150,7 +150,12 @@ func (h *Handler) findTenant(c *call, r *http.Request, to target) error {
 
 // joinSlashes joins those that begin a path: a base address is often written
 // with a slash at its end, and another one before what is asked for.
-func joinSlashes(path string) string { return "/" + strings.TrimLeft(path, "/") }
+func joinSlashes(path string) string {
+	for strings.HasPrefix(path, "//") {
+		path = path[1:]
+	}
+	return path
+}
 
 // lacksTenant reports whether name, the first segment of a path, shows that the
 // tenant was left out.

@@ -80,7 +80,10 @@ func (t *transport) authorize(r *http.Request, c *call, a *attempt) bool {
 // send puts the request on the wire and returns how long the answer took to
 // begin, or the wait for it to end.
 func (t *transport) send(r *http.Request, c *call, a *attempt) time.Duration {
-	out := r.Clone(r.Context())
+	out := r.WithContext(r.Context())
+	if c.attempts > 1 {
+		out.Header = out.Header.Clone() // the attempt before may still be writing it
+	}
 	out.Header["Authorization"] = []string{a.token}
 	out.Body, out.ContentLength, out.GetBody = nil, 0, nil
 	if c.body != nil {

@@ -20,6 +20,8 @@ import (
 type call struct {
 	id      string // x-ms-client-request-id, the caller's or ours
 	started time.Time
+	header  http.Header // of the request; from outbound on it is the organization's
+	answer  http.Header // what the caller gets
 
 	addr   netip.Addr
 	known  *callers.Caller // nil when callers need not be known
@@ -67,7 +69,7 @@ func callFrom(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 const requestIDHeader = "X-Ms-Client-Request-Id"
 
 func newCall(r *http.Request) *call {
-	c := &call{weight: 1, id: r.Header.Get(requestIDHeader), started: time.Now()}
+	c := &call{weight: 1, id: r.Header.Get(requestIDHeader), started: time.Now(), header: r.Header}
 	if !plainID(c.id) {
 		c.id = newID()
 	}

@@ -23,8 +23,7 @@ const (
 )
 
 // requestRules are the rules by folded name. A name that ends in '*' is a
-// beginning. Hop-by-hop headers that ReverseProxy removes itself are not
-// repeated.
+// beginning.
 var requestRules = map[string]headerRule{
 	// a caller's own credentials
 	"authorization": strip, "cookie": strip, "cookie2": strip, "xapikey": strip, "proxy*": strip,
@@ -33,7 +32,7 @@ var requestRules = map[string]headerRule{
 	"xoriginalurl": strip, "xrewriteurl": strip, "xoriginalhost": strip, "xhost": strip, "xmsoriginal*": strip,
 	"origin": strip, "referer": strip, "sec*": strip,
 	// what would change the connection to the organization
-	"upgrade": strip, "connection": strip, "expect": strip, "te": strip,
+	"upgrade": strip, "connection": strip, "expect": strip, "te": strip, "keepalive": strip, "trailer": strip, "transferencoding": strip,
 	// who acts, and past what
 	"callerobjectid": identity, "calleraadobjectid": identity, "callerid": identity, "mscrmcaller*": identity,
 	"mscrmbypass*": bypass, "mscrmsuppress*": bypass,
@@ -42,26 +41,32 @@ var requestRules = map[string]headerRule{
 	"xhttpmethod*": override, "xmethod": override, "xmethodoverride": override,
 }
 
-// longestRule bounds the search for a beginning.
-var longestRule = func() (n int) {
-	for name := range requestRules {
-		n = max(n, len(name))
+// beginnings are those of requestRules, and longestBeginning bounds the search
+// for one.
+var beginnings, longestBeginning = func() (map[string]headerRule, int) {
+	found, longest := make(map[string]headerRule), 0
+	for name, rule := range requestRules {
+		if beginning, is := strings.CutSuffix(name, "*"); is {
+			found[beginning] = rule
+			longest = max(longest, len(beginning))
+		}
 	}
-	return n
+	return found, longest
 }()
 
-// fold makes one of all spellings of a name that some server takes for the
-// same.
-func fold(name string) string {
-	return strings.Map(func(c rune) rune {
-		switch {
+// fold appends to room what all spellings of a name have in common that some
+// server takes for the same.
+func fold(room []byte, name string) []byte {
+	for i := range len(name) {
+		switch c := name[i]; {
 		case c == '-' || c == '_' || c == '.':
-			return -1
 		case 'A' <= c && c <= 'Z':
-			return c + 'a' - 'A'
+			room = append(room, c+'a'-'A')
+		default:
+			room = append(room, c)
 		}
-		return c
-	}, name)
+	}
+	return room
 }
 
 // ruleOf returns the rule for a request's header.
@@ -69,16 +74,27 @@ func ruleOf(name string) headerRule {
 	if name == "Content-Type" || name == "Accept" || name == "Content-Length" || name == "User-Agent" {
 		return pass // on nearly every call
 	}
-	folded := fold(name)
-	if rule, ok := requestRules[folded]; ok {
+	var room [64]byte
+	folded := fold(room[:0], name)
+	if rule, ok := requestRules[string(folded)]; ok {
 		return rule
 	}
-	for n := min(len(folded), longestRule); n > 1; n-- {
-		if rule, ok := requestRules[folded[:n]+"*"]; ok {
+	for n := min(len(folded), longestBeginning); n > 1; n-- {
+		if rule, ok := beginnings[string(folded[:n])]; ok {
 			return rule
 		}
 	}
 	return pass
+}
+
+// dropListed removes what is for the next hop alone because the header
+// Connection says so.
+func dropListed(header http.Header) {
+	for _, line := range header["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			header.Del(strings.TrimSpace(name))
+		}
+	}
 }
 
 // stripRequest removes from header, of a request or of a batch part, what
@@ -112,6 +128,17 @@ func answerHeader(header http.Header, links *odata.Rewriter) {
 		delete(header, name)
 	}
 	links.HeaderToPublic(header)
+}
+
+// move takes the header of resp to the caller's, except for the type:
+// ReverseProxy copies what it finds, and asks for the type itself.
+func move(to http.Header, resp *http.Response) {
+	for name, values := range resp.Header {
+		if name != "Content-Type" {
+			to[name] = values
+			delete(resp.Header, name)
+		}
+	}
 }
 
 // spellings are the header names that Dataverse writes in its own way. Old

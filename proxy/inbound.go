@@ -31,6 +31,7 @@ func inbound(resp *http.Response) error {
 		// system call for each; any other value makes it flush by FlushInterval.
 		resp.ContentLength = -2
 	}
+	move(c.answer, resp)
 	return nil
 }
 
@@ -121,13 +122,13 @@ func replaceBody(resp *http.Response, rewrite func(io.Reader) io.Reader) {
 	told := resp.ContentLength
 	short := 0 <= told && told <= shortAnswer
 	unknownLength(resp)
-	resp.Body = readCloser{rewrite(original), original}
 	if !short {
+		resp.Body = readCloser{rewrite(original), original}
 		return
 	}
 	text := shortTexts.Get().(*bytes.Buffer)
 	text.Grow(int(told + told/8 + bytes.MinRead))
-	_, err := text.ReadFrom(resp.Body)
+	_, err := text.ReadFrom(rewrite(original))
 	if err == nil {
 		resp.ContentLength = int64(text.Len())
 		resp.Header["Content-Length"] = []string{strconv.Itoa(text.Len())}

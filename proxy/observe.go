@@ -9,51 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"dynproxy/internal/problem"
 )
-
-// Metrics counts calls. Its labels are bounded: tenants are those of the book,
-// codes those of the contract.
-type Metrics struct {
-	requests *prometheus.CounterVec
-	duration *prometheus.HistogramVec
-	inFlight prometheus.Gauge
-	attempts *prometheus.CounterVec
-	bytes    *prometheus.CounterVec
-}
-
-// NewMetrics returns the collectors of a Handler and registers them with r.
-func NewMetrics(r prometheus.Registerer) *Metrics {
-	m := &Metrics{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "dynproxy_requests_total", Help: "Calls answered, by tenant, class of status, and the proxy's own error code.",
-		}, []string{"tenant", "status", "error"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "dynproxy_request_duration_seconds", Help: "Time from a call's arrival to the end of its answer.",
-			Buckets: []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120},
-		}, []string{"tenant"}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "dynproxy_requests_in_flight", Help: "Calls being served."}),
-		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "dynproxy_upstream_attempts_total", Help: "Requests sent to organizations, those sent again included.",
-		}, []string{"tenant"}),
-		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "dynproxy_body_bytes_total", Help: "Bytes of bodies, from callers (in) and to callers (out).",
-		}, []string{"direction"}),
-	}
-	r.MustRegister(m.requests, m.duration, m.inFlight, m.attempts, m.bytes)
-	return m
-}
-
-// Forget drops the figures of a tenant that is gone.
-func (m *Metrics) Forget(tenant string) {
-	label := prometheus.Labels{"tenant": tenant}
-	m.requests.DeletePartialMatch(label)
-	m.duration.DeletePartialMatch(label)
-	m.attempts.DeletePartialMatch(label)
-}
 
 // observer is the ResponseWriter of a call: it sees what the caller gets, and
 // writes one line and one set of figures at the end.
@@ -80,6 +39,7 @@ func (h *Handler) observe(w http.ResponseWriter, r *http.Request, c *call) *obse
 		o.in = &counted{ReadCloser: r.Body}
 		r.Body = o.in
 	}
+	c.answer = w.Header()
 	h.Metrics.inFlight.Inc()
 	return o
 }
@@ -187,11 +147,12 @@ func (o *observer) done() {
 	took := time.Since(c.started)
 	m := o.h.Metrics
 	m.inFlight.Dec()
-	m.requests.WithLabelValues(tenant, strconv.Itoa(status/100)+"xx", code).Inc()
-	m.duration.WithLabelValues(tenant).Observe(took.Seconds())
-	m.attempts.WithLabelValues(tenant).Add(float64(c.attempts))
-	m.bytes.WithLabelValues("in").Add(float64(o.in.count()))
-	m.bytes.WithLabelValues("out").Add(float64(o.out))
+	s := m.series(seriesKey{tenant, status / 100, code})
+	s.requests.Inc()
+	s.duration.Observe(took.Seconds())
+	s.attempts.Add(float64(c.attempts))
+	m.in.Add(float64(o.in.count()))
+	m.out.Add(float64(o.out))
 	o.line(tenant, status, took)
 	if o.h.OnCallDone != nil && c.tenant != nil && code != string(problem.CallerLeft) {
 		if code == "" && (status >= 400 || o.aborted) {

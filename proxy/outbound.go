@@ -9,14 +9,17 @@ import (
 // with path and query as they were sent, and without the headers that are not
 // for it. ReverseProxy would drop what it cannot parse of the query, and OData
 // nests ';' in $expand; so the raw request target is put back, as Opaque, which
-// is written as it stands.
+// is written as it stands. The header is the caller's own map: nobody else
+// needs it any more.
 func outbound(pr *httputil.ProxyRequest) {
 	c := callFrom(pr.In.Context())
-	pr.Out.URL = &url.URL{
+	*pr.Out.URL = url.URL{
 		Scheme: "https", Host: c.tenant.OrgHost(), Opaque: c.path,
 		RawQuery: c.query, ForceQuery: c.asked,
 	}
 	pr.Out.Host = c.tenant.OrgHost()
+	pr.Out.Header = c.header
+	dropListed(pr.Out.Header)
 	stripRequest(pr.Out.Header)
 	spell(pr.Out.Header)
 	if c.person != "" {

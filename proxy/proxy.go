@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -95,8 +96,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.writeError(o, r, err)
 		return
 	}
-	h.forward.ServeHTTP(o, r)
+	h.forward.ServeHTTP(o, bare(r))
 }
+
+// bare returns r without what ReverseProxy would copy only for outbound to put
+// the call's own in its place.
+func bare(r *http.Request) *http.Request {
+	b := r.WithContext(r.Context())
+	b.URL, b.Header, b.Trailer, b.Body, b.ContentLength, b.TransferEncoding = noURL, nil, nil, nil, 0, nil
+	return b
+}
+
+var noURL = new(url.URL)
 
 // Drain makes the Handler refuse what comes from now on. What is in flight
 // goes on.

@@ -278,6 +278,6 @@ func TestMemoryOfACall(t *testing.T) {
 }
 
 const (
-	mostMallocs = 1000
-	mostBytes   = 1000 << 10
+	mostMallocs = 160
+	mostBytes   = 16 << 10
 )

@@ -58,8 +58,9 @@ func (g *Guard) answering(next http.Handler) http.Handler {
 		own := new(http.Request)
 		*own = *r
 		own.Body = u.reader()
+		expects := strings.EqualFold(r.Header.Get("Expect"), "100-continue") // the header is the handler's from here
 		next.ServeHTTP(u, own)
-		u.finish(strings.EqualFold(r.Header.Get("Expect"), "100-continue"))
+		u.finish(expects)
 	})
 }
 
