@@ -88,7 +88,8 @@ func rewriterOf(c *call, header http.Header, first []byte) func(io.Reader) io.Re
 		boundary, _ := odata.Boundary(header.Get("Content-Type"))
 		return func(src io.Reader) io.Reader { return c.links.BatchResponse(src, boundary) }
 	case odata.XML:
-		if strings.Contains(strings.ToLower(c.query), "wsdl") {
+		// A description in several pieces names the others, schemas included.
+		if query := strings.ToLower(c.query); strings.Contains(query, "wsdl") || strings.HasPrefix(query, "xsd=") {
 			return c.links.WSDL
 		}
 	}

@@ -165,6 +165,12 @@ func TestEveryLineOfEveryEnvFileIsTold(t *testing.T) {
 	if len(faults) != len(want) {
 		t.Errorf("%d faults:\n%v", len(faults), faults)
 	}
+	for _, command := range []string{"serve", "check"} {
+		var said strings.Builder
+		if status := exitStatus(run(t.Context(), []string{command, "--env-file", dir + "/b"}, nil, io.Discard, &said), &said); status != 2 || strings.Count(said.String(), "\n") != 2 {
+			t.Errorf("%s: status %d\n%s", command, status, said.String())
+		}
+	}
 }
 
 func TestWhoMayConnect(t *testing.T) {

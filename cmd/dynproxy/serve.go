@@ -53,10 +53,10 @@ func (w *cli) serve() *cobra.Command {
 
 // withFiles adds to the faults of the settings those of the files they name, so
 // that nobody mends the former to hear of the latter. A setting that is told of
-// is not told of again.
+// is not told of again. cfg is nil where the settings cannot even be read.
 func withFiles(err error, cfg *config) error {
 	faults, are := errors.AsType[envfile.Faults](err)
-	if !are {
+	if !are || cfg == nil {
 		return err
 	}
 	lines := logqueue.New(io.Discard, 0)
