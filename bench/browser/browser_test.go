@@ -21,23 +21,19 @@ import (
 
 	"dynproxy/bench/stand"
 	"dynproxy/internal/emulator"
+	"dynproxy/internal/needs"
 )
 
 // browser starts Debian's Chromium for the test.
 func browser(t *testing.T) context.Context {
 	t.Helper()
+	needs.Tool(t, "chromium")
 	var path string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if found, err := exec.LookPath(name); err == nil {
 			path = found
 			break
 		}
-	}
-	if path == "" {
-		if os.Getenv("DYNPROXY_TEST_REQUIRE") == "all" {
-			t.Fatal("chromium is missing: install Debian's chromium")
-		}
-		t.Skip("chromium is missing: install Debian's chromium to run this")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),

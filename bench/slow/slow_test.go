@@ -1,20 +1,15 @@
 package main
 
 import (
-	"os"
-	"os/exec"
 	"testing"
 	"time"
+
+	"dynproxy/internal/needs"
 )
 
 // However slow hundreds of strangers are, who calls normally is served.
 func TestNormalCallersAreServedBesideSlowOnes(t *testing.T) {
-	if _, err := exec.LookPath("slowhttptest"); err != nil {
-		if os.Getenv("DYNPROXY_TEST_REQUIRE") == "all" {
-			t.Fatal("slowhttptest is missing: install Debian's slowhttptest")
-		}
-		t.Skip("slowhttptest is missing: install Debian's slowhttptest to run this")
-	}
+	needs.Tool(t, "slowhttptest")
 	at, err := open()
 	if err != nil {
 		t.Fatal(err)

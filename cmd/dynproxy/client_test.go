@@ -5,16 +5,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"dynproxy/internal/needs"
 )
 
 // TestRealClient drives the proxy with a client library as it comes from its
 // registry.
 func TestRealClient(t *testing.T) {
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			missing(t, program+" is not installed, so no real client was run")
-		}
-	}
+	needs.Tool(t, "node")
 	dir := t.TempDir()
 	for _, name := range []string{"package.json", "package-lock.json", "client.mjs"} {
 		text, err := os.ReadFile(filepath.Join("testdata", "client", name))
@@ -28,7 +26,7 @@ func TestRealClient(t *testing.T) {
 	install := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 	install.Dir = dir
 	if out, err := install.CombinedOutput(); err != nil {
-		missing(t, "the client library cannot be installed: "+string(out))
+		needs.Missing(t, "the client library cannot be installed: "+string(out))
 	}
 	p := pretended(t, demoSeed())
 	r := start(t, p.settings("contoso"))
@@ -39,13 +37,4 @@ func TestRealClient(t *testing.T) {
 	if err != nil {
 		t.Errorf("the client failed: %v", err)
 	}
-}
-
-// missing leaves a test out, or fails it where everything is required.
-func missing(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("DYNPROXY_TEST_REQUIRE") == "all" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
 }

@@ -14,20 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-// requireTool skips the test where a program is missing, and fails it where
-// all of them are required.
-func requireTool(t *testing.T, name, from string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err == nil {
-		return
-	}
-	if os.Getenv("DYNPROXY_TEST_REQUIRE") == "all" {
-		t.Fatalf("%s is missing: install %s", name, from)
-	}
-	t.Skipf("%s is missing: install %s to run this", name, from)
-}
+	"dynproxy/internal/needs"
+)
 
 // unused is an address on loopback where nothing listens.
 func unused(t *testing.T) string {
@@ -45,7 +34,6 @@ func unused(t *testing.T) string {
 // that the proxy answered, if it was asked.
 type front struct {
 	name string
-	from string // what to install
 	// config is the text of the configuration: %[1]s is where to listen, %[2]s
 	// the proxy, %[3]s a folder.
 	config  string
@@ -54,7 +42,7 @@ type front struct {
 
 var fronts = []front{
 	{
-		"nginx", "nginx", `
+		"nginx", `
 daemon off; worker_processes 1; pid %[3]s/nginx.pid; error_log %[3]s/error.log crit;
 events { worker_connections 512; }
 http {
@@ -76,7 +64,7 @@ http {
 		},
 	},
 	{
-		"haproxy", "haproxy", `
+		"haproxy", `
 global
   log stdout format raw local0
   tune.bufsize 200000
@@ -161,7 +149,7 @@ func (f front) start(t *testing.T, address string) (listens string, log func() [
 func TestHostileRequestsBehindAnotherServer(t *testing.T) {
 	for _, f := range fronts {
 		t.Run(f.name, func(t *testing.T) {
-			requireTool(t, f.name, "Debian's "+f.from)
+			needs.Tool(t, f.name)
 			p := pretended(t, demoSeed())
 			r := start(t, p.settings("contoso"))
 			listens, log := f.start(t, strings.TrimPrefix(r.calls, "http://"))

@@ -26,6 +26,7 @@ import (
 
 	"dynproxy/internal/emulator"
 	"dynproxy/internal/kerberos/kdctest"
+	"dynproxy/internal/needs"
 )
 
 // papers are a certificate authority of a test, and what it has signed.
@@ -349,7 +350,8 @@ func TestTheWayOutThroughAProxy(t *testing.T) {
 
 // h2spec's strict cases. Those that fail are net/http's own, by name.
 func TestH2Spec(t *testing.T) {
-	requireTool(t, "h2spec", "github.com/summerwind/h2spec")
+	needs.Long(t)
+	needs.Tool(t, "h2spec")
 	p := pretended(t, demoSeed())
 	settings := p.settings("contoso")
 	own := newPapers(t)

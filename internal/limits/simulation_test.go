@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"dynproxy/internal/needs"
 )
 
 // fleet is an organization of several web servers, each of which counts for
@@ -183,6 +185,9 @@ func (p *plan) yield(f *fleet, stop <-chan struct{}) {
 func TestRandomOrganizationsAgainstTheTruth(t *testing.T) {
 	for seed := range uint64(24) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			if seed >= 6 {
+				needs.Long(t)
+			}
 			synctest.Test(t, func(t *testing.T) { compare(t, seed) })
 		})
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dynproxy/internal/needs"
 )
 
 // Realm is the name of every center's realm.
@@ -32,16 +34,11 @@ func Start(t *testing.T) *Center {
 	t.Helper()
 	k := &Center{dir: t.TempDir(), path: make(map[string]string)}
 	k.Keytab = filepath.Join(k.dir, "keytab")
+	needs.Tool(t, "Kerberos")
 	for _, program := range []string{"krb5kdc", "kdb5_util", "kadmin.local", "kinit", "kvno", "curl"} {
-		path, err := exec.LookPath(program)
+		path, err := needs.Find(program)
 		if err != nil {
-			path, err = exec.LookPath("/usr/sbin/" + program)
-		}
-		if err != nil && os.Getenv("DYNPROXY_TEST_REQUIRE") == "all" {
-			t.Fatalf("%s is missing, and DYNPROXY_TEST_REQUIRE demands it", program)
-		}
-		if err != nil {
-			t.Skipf("%s is missing; Debian has it in krb5-kdc, krb5-admin-server, krb5-user and curl", program)
+			t.Fatal(err)
 		}
 		k.path[program] = path
 	}
