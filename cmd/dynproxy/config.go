@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/net/http/httpproxy"
 
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/secret"
@@ -319,26 +318,6 @@ func readDate(text string) (time.Time, error) {
 		return at, nil
 	}
 	return time.Parse(time.DateOnly, text)
-}
-
-// readWaysOut takes HTTPS_PROXY and NO_PROXY from the same environment as
-// everything else, so that they work from an --env-file too.
-func (c *config) readWaysOut(environ map[string]string) {
-	get := func(name string) string {
-		if value := environ[name]; value != "" {
-			return value
-		}
-		return environ[strings.ToLower(name)]
-	}
-	way := httpproxy.Config{HTTPSProxy: get("HTTPS_PROXY"), NoProxy: get("NO_PROXY")}
-	c.proxy = way.ProxyFunc()
-	if u, err := c.proxy(&url.URL{Scheme: "https", Host: "login.microsoftonline.com"}); err == nil && u != nil {
-		port := u.Port()
-		if port == "" {
-			port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
-		}
-		c.proxies = append(c.proxies, net.JoinHostPort(u.Hostname(), port))
-	}
 }
 
 // hostName is a name that may stand in a Host header, or *.suffix.

@@ -3,11 +3,14 @@ package main
 import (
 	"crypto/x509"
 	stdlog "log"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/net/http/httpproxy"
 
 	"dynproxy/internal/egress"
 	"dynproxy/internal/envfile"
@@ -77,4 +80,24 @@ type lines struct{ log zerolog.Logger }
 func (l lines) Write(p []byte) (int, error) {
 	l.log.Debug().Str("http", strings.TrimSpace(string(p))).Msg("connection")
 	return len(p), nil
+}
+
+// readWaysOut takes HTTPS_PROXY and NO_PROXY from the same environment as
+// everything else, so that they work from an --env-file too.
+func (c *config) readWaysOut(environ map[string]string) {
+	get := func(name string) string {
+		if value := environ[name]; value != "" {
+			return value
+		}
+		return environ[strings.ToLower(name)]
+	}
+	way := httpproxy.Config{HTTPSProxy: get("HTTPS_PROXY"), NoProxy: get("NO_PROXY")}
+	c.proxy = way.ProxyFunc()
+	if u, err := c.proxy(&url.URL{Scheme: "https", Host: "login.microsoftonline.com"}); err == nil && u != nil {
+		port := u.Port()
+		if port == "" {
+			port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+		}
+		c.proxies = append(c.proxies, net.JoinHostPort(u.Hostname(), port))
+	}
 }
