@@ -20,6 +20,7 @@ import (
 // A web page with status 200 is success to a program. No method and no
 // endpoint lets one through; a page that another token drives away is not seen.
 func TestAWebPageIsNoAnswer(t *testing.T) {
+	t.Parallel()
 	const batch = "--b\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\nGET accounts HTTP/1.1\r\n\r\n\r\n--b--\r\n"
 	for name, x := range map[string]struct{ method, path, body, kind string }{
 		"GET":    {"GET", "/api/data/v9.2/accounts", "", ""},
@@ -79,6 +80,7 @@ func TestAPageThatWasAskedForPasses(t *testing.T) {
 // A write that its condition lets through once is sent again when its answer
 // was lost. What the second try then finds is the first one's doing.
 func TestTheSecondTrysRefusalIsNotTheCallers(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{http.StatusPreconditionFailed, http.StatusNotFound} {
 		for _, method := range []string{"PATCH", "PUT", "DELETE"} {
 			t.Run(fmt.Sprint(method, status), func(t *testing.T) {
@@ -106,6 +108,7 @@ func TestTheSecondTrysRefusalIsNotTheCallers(t *testing.T) {
 
 // A refusal after sending says whether the write may have been carried out.
 func TestA502SaysWhetherItMayHaveBeenCarriedOut(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		panic(http.ErrAbortHandler)

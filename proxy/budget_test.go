@@ -204,6 +204,7 @@ func TestTwoTenantsOnOneOrganization(t *testing.T) {
 // Headers promise 8,000 where 600 are enforced, as in Microsoft's sample: an
 // operator's own number is kept to, and no call is refused.
 func TestAnOperatorsNumberOutranksWhatHeadersPromise(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, tenant("contoso", "REQUESTS=60\nWINDOW=2s\nCONCURRENCY=8\nQUEUE_WAIT=60s"))
 	c.contoso.SetLimits(emulator.Limits{Requests: 60, Window: 2 * time.Second, Concurrency: 8, Promised: 8000})
 	var callers sync.WaitGroup

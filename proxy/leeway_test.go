@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"dynproxy/internal/needs"
 	"dynproxy/internal/spool"
 	"dynproxy/proxy"
 )
@@ -98,6 +99,9 @@ func TestPausesOfTheOrganizationAreNotTheCallers(t *testing.T) {
 	for name, contentType := range map[string]string{"json": "application/json", "file": "application/octet-stream"} {
 		for _, protocol := range []string{"HTTP/1.1", "HTTP/2"} {
 			t.Run(name+" "+protocol, func(t *testing.T) {
+				if name != "json" || protocol != "HTTP/1.1" {
+					needs.Long(t)
+				}
 				t.Parallel()
 				var slow atomic.Bool
 				c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.BodyIdle, e.AnswerIdle, e.MinRate = idle, idle, 512 }),

@@ -135,6 +135,7 @@ func TestWhatIsSentAgain(t *testing.T) {
 }
 
 func TestAnOrganizationThatStaysDownIsToldAsSuch(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	c.inject(emulator.Fault{Kind: emulator.Status, Status: 503})
 	a := c.get("/contoso/api/data/v9.2/WhoAmI")
