@@ -18,6 +18,7 @@ import (
 	"dynproxy/internal/limits"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/soap"
+	"dynproxy/tenants"
 )
 
 // writeError answers with err. It alone writes the proxy's own errors, in the
@@ -113,22 +114,25 @@ func explain(ctx context.Context, c *call, err error) *problem.Error {
 	if errors.Is(err, limits.ErrDropped) {
 		return &problem.Error{Code: problem.TenantUnknown, Message: "The tenant was removed or changed while the call waited; nothing of the request was sent.", Err: err}
 	}
-	host := ""
-	if c.tenant != nil {
-		host = c.tenant.OrgHost()
-	}
-	return upstreamProblem(host, &egress.Error{Stage: egress.Await, Sent: 1, Err: err}, "The request may have been carried out.")
+	return upstreamProblem(c.tenant, &egress.Error{Stage: egress.Await, Sent: 1, Err: err}, "The request may have been carried out.")
 }
 
 // upstreamProblem says what became of a request on its way to the organization
-// host. fate says whether it may have been carried out.
-func upstreamProblem(host string, e *egress.Error, fate string) *problem.Error {
+// of t, which may be nil. fate says whether it may have been carried out.
+func upstreamProblem(t *tenants.Tenant, e *egress.Error, fate string) *problem.Error {
+	if t == nil {
+		t = new(tenants.Tenant)
+	}
 	code, what := problem.UpstreamUnreachable, "cannot be reached"
 	switch {
 	case e.Timeout:
-		code, what = problem.UpstreamTimeout, "did not answer in time"
+		code, what = problem.UpstreamTimeout, "gave no answer"
 	case e.Stage != egress.Connect:
 		what = "gave no answer"
 	}
-	return &problem.Error{Code: code, Message: fmt.Sprintf("The organization %s %s: %s. %s", host, what, e, fate), Err: e}
+	message := fmt.Sprintf("The organization %s %s: %s. %s", t.OrgHost(), what, e, fate)
+	if e.Stage == egress.Connect || e.Timeout {
+		message += " Next: dynproxy check " + t.Name
+	}
+	return &problem.Error{Code: code, Message: message, Err: e}
 }

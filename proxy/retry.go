@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dynproxy/internal/egress"
+	"dynproxy/tenants"
 )
 
 // maxTries bounds how often a call is sent whose fate, whatever it was, harms
@@ -99,7 +100,7 @@ func backOff(faults int) time.Duration {
 }
 
 // unanswered says what became of a call that got no answer.
-func unanswered(host string, q question, past history, err error) error {
+func unanswered(t *tenants.Tenant, q question, past history, err error) error {
 	e, ok := errors.AsType[*egress.Error](err)
 	if !ok || errors.Is(err, errNotKept) {
 		return err
@@ -112,5 +113,5 @@ func unanswered(host string, q question, past history, err error) error {
 	default:
 		fate = "The request may have been carried out: look at the record before you send it again."
 	}
-	return upstreamProblem(host, e, fate)
+	return upstreamProblem(t, e, fate)
 }

@@ -45,7 +45,7 @@ func (t *transport) answer(c *call, asked question, past history, a *attempt) (*
 	case a.err != nil && c.body.failure() != nil:
 		return nil, a.err
 	case a.err != nil:
-		return nil, unanswered(host, asked, past, a.err)
+		return nil, unanswered(c.tenant, asked, past, a.err)
 	case a.result == tokenRefused && asked.renewed:
 		a.discard()
 		return nil, problem.New(problem.TokenRefused, "The organization %s refused the token, and the request's body is not kept, so that it cannot be sent a second time by itself; a new token is on its way: send the request again.", host)

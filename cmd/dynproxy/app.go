@@ -120,6 +120,7 @@ func (a *app) checker() *check.Checker {
 		Advice:       tokens.Advice,
 		Organization: a.out.organizations.Transport(),
 		Login:        a.out.login.Transport(),
+		Patience:     min(a.cfg.UpstreamTimeout, checkPatience),
 	}
 }
 

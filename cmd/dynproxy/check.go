@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	checksAtOnce = 32
-	checkWithin  = time.Minute
+	checksAtOnce  = 32
+	checkWithin   = time.Minute
+	checkPatience = 15 * time.Second // for one of its answers
 )
 
 func (w *cli) check() *cobra.Command {

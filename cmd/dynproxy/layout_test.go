@@ -24,11 +24,11 @@ var plan = map[string][]string{
 	"tenants": {"internal/envfile", "internal/secret"},
 
 	"internal/callers":            {"internal/envfile", "internal/secret"},
-	"internal/check":              {"internal/entra", "internal/problem", "internal/refusal", "internal/tokens", "tenants"},
+	"internal/check":              {"internal/egress", "internal/entra", "internal/problem", "internal/refusal", "internal/tokens", "tenants"},
 	"internal/egress":             {"internal/textfile"},
 	"internal/emulator":           {"internal/emulator/dataverse"},
 	"internal/emulator/dataverse": nil,
-	"internal/entra":              {"internal/panics", "internal/retryafter", "internal/secret", "internal/textfile"},
+	"internal/entra":              {"internal/egress", "internal/panics", "internal/retryafter", "internal/secret", "internal/textfile"},
 	"internal/envfile":            {"internal/textfile"},
 	"internal/kerberos":           {"internal/textfile"},
 	"internal/kerberos/kdctest":   {"internal/needs"},

@@ -117,6 +117,14 @@ type Checker struct {
 
 	Organization *http.Transport
 	Login        *http.Transport
+	Patience     time.Duration // for one answer; 0 for as long as the context allows
+}
+
+func (c *Checker) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.Patience <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, c.Patience)
 }
 
 // Faulty reports a tenant whose settings cannot be used.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"dynproxy/internal/egress"
 	"dynproxy/internal/problem"
 )
 
@@ -51,11 +52,13 @@ func (r *run) loginHost(ctx context.Context) {
 		r.note(Login, Broken, "its address cannot be used", "Correct LOGIN_HOST.")
 		return
 	}
-	resp, err := r.checker.Login.RoundTrip(ask)
+	within, cancel := r.checker.within(ctx)
+	defer cancel()
+	resp, err := r.checker.Login.RoundTrip(ask.WithContext(within))
 	if err != nil {
 		finding, next := insecure(err)
 		if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); !untrusted {
-			finding, next = "it cannot be reached: "+cause(err), "Let this machine connect to "+withPort(r.login)+", or set HTTPS_PROXY."
+			finding, next = "it cannot be reached: "+egress.Explain(err), "Let this machine connect to "+withPort(r.login)+", or set HTTPS_PROXY."
 		}
 		r.note(Login, Broken, r.login+": "+finding, next)
 		return

@@ -11,9 +11,9 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
+	"dynproxy/internal/egress"
 	"dynproxy/internal/problem"
 )
 
@@ -31,6 +31,8 @@ type stages struct {
 // network asks the organization anonymously and notes all links from its name
 // to its challenge. It reports whether the organization answered.
 func (r *run) network(ctx context.Context) bool {
+	ctx, cancel := r.checker.within(ctx)
+	defer cancel()
 	way := r.checker.Organization.Clone()
 	way.DisableKeepAlives = true
 	defer way.CloseIdleConnections()
@@ -100,55 +102,55 @@ func (r *run) unreached(s stages, err error) {
 	r.callersGet(string(problem.UpstreamUnreachable))
 	host := r.t.OrgHost()
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		r.note(Name, Broken, dns.Name+" cannot be resolved", "Check ORG_URL for a slip, and this machine's name service; where names are resolved by a proxy, set HTTPS_PROXY.")
+		r.note(Name, Broken, dns.Name+": "+egress.Explain(err), "Check ORG_URL for a slip, and this machine's name service; where names are resolved by a proxy, set HTTPS_PROXY.")
 		return
 	}
-	timeout, ok := errors.AsType[net.Error](err)
-	late := ok && timeout.Timeout()
-	if late {
+	if late(err) {
 		r.report.Error = string(problem.UpstreamTimeout)
 	}
 	switch {
 	case s.connected.IsZero():
 		r.passed(s, 1)
 		next := "Let this machine connect to " + withPort(host) + ", or set HTTPS_PROXY where a proxy leads out."
-		if strings.Contains(err.Error(), "private address") { // the dialler's own refusal has no type
-			next = "The name leads to a private address. If that is right, add " + host + " to ALLOWED_ORG_HOSTS."
+		if errors.Is(err, egress.ErrPrivate) {
+			next = "If a private address is right for it, add " + host + " to ALLOWED_ORG_HOSTS; else look why the name leads there."
 		}
-		r.note(Connection, Broken, "no connection to "+host+": "+cause(err), next)
+		r.note(Connection, Broken, "no connection to "+host+": "+egress.Explain(err), next)
 	case s.secured.IsZero():
 		r.passed(s, 2)
 		finding, next := insecure(err)
 		r.note(TLS, Broken, finding, next)
 	default:
 		r.passed(s, 3)
-		r.note(Challenge, Broken, "the connection was made and no answer came: "+cause(err), "Try again; if it stays, look whether something between closes connections to "+host+".")
+		r.note(Challenge, Broken, "the connection was made and no answer came: "+egress.Explain(err), "Try again; if it stays, look whether something between closes connections to "+host+".")
 	}
+}
+
+// late reports whether err is that nothing came in time.
+func late(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
 }
 
 // insecure says why a TLS connection failed.
 func insecure(err error) (finding, next string) {
+	finding = egress.Explain(err)
 	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		issuer := "an unknown authority"
 		if len(cert.UnverifiedCertificates) > 0 {
 			if name := cert.UnverifiedCertificates[0].Issuer.String(); name != "" {
-				issuer = name
+				finding += "; it was issued by " + name
 			}
 		}
-		return fmt.Sprintf("the certificate, issued by %s, is not trusted: %v", issuer, cert.Err),
-			"If that is your company's inspecting proxy, name its CA in TRUSTED_CA_FILE; if not, somebody answers in the organization's name."
+		return finding, "If that is your company's inspecting proxy, name its CA in TRUSTED_CA_FILE; if not, somebody answers in the organization's name."
 	}
-	if closed(err) {
-		return "the connection was closed in the middle of the TLS handshake: " + cause(err),
-			"Look whether something between closes such connections (a firewall that goes by the name of the host often does), and whether the address is right."
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return finding, "Check host and port of ORG_URL, and whether something between answers in the organization's place."
 	}
-	return "the TLS handshake failed: " + cause(err), "Look whether something between speaks TLS 1.2 or later, and whether the address is right."
-}
-
-// closed reports whether the other side, or something between, ended the
-// connection.
-func closed(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	if _, ok := errors.AsType[tls.AlertError](err); ok {
+		return finding, "Look whether something between speaks TLS 1.2 or later, and whether the address is right."
+	}
+	return "in the middle of the TLS handshake: " + finding,
+		"Look whether something between ends such connections (a firewall that goes by the name of the host often does), and whether the address is right."
 }
 
 // withPort says host and port as a firewall's rule names them.
@@ -158,26 +160,6 @@ func withPort(authority string) string {
 		host, port = authority, "443"
 	}
 	return host + " on port " + port
-}
-
-// cause is an error of the network without the layers around it.
-func cause(err error) string {
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Sprintf("%s: %v", op.Op, op.Err)
-	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return "it took too long"
-	}
-	if closed(err) {
-		return "the connection was closed"
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return "the answer is no TLS"
-	}
-	if alert, ok := errors.AsType[tls.AlertError](err); ok {
-		return alert.Error()
-	}
-	return "the answer is none that can be read"
 }
 
 func (r *run) clock(resp *http.Response) {

@@ -3,15 +3,14 @@ package check
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"dynproxy/internal/egress"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/refusal"
 )
@@ -29,6 +28,8 @@ type said struct {
 }
 
 func (r *run) ask(ctx context.Context, header, path string) (said, error) {
+	ctx, cancel := r.checker.within(ctx)
+	defer cancel()
 	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, r.t.Org+"/api/data/v9.2/"+path, nil)
 	if err != nil {
 		return said{}, err
@@ -57,11 +58,11 @@ func (r *run) answer(ctx context.Context, header string) {
 	a, err := r.ask(ctx, header, "WhoAmI")
 	if err != nil {
 		code := problem.UpstreamUnreachable
-		if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+		if late(err) {
 			code = problem.UpstreamTimeout
 		}
 		r.callersGet(string(code))
-		r.note(Answer, Broken, "none: "+cause(err), "Try again; if it stays, look whether something between closes connections to "+r.t.OrgHost()+".")
+		r.note(Answer, Broken, "none: "+egress.Explain(err), "Try again; if it stays, look whether something between closes connections to "+r.t.OrgHost()+".")
 		return
 	}
 	if link, finding, next := r.refused(a); link != "" {
@@ -112,6 +113,9 @@ func (r *run) refused(a said) (link, finding, next string) {
 	case a.status == http.StatusOK && a.userID != "":
 		r.report.Error = ""
 		return "", "", ""
+	case isPage(a):
+		r.report.Error = string(problem.NotAnAnswer)
+		return Answer, "a web page came in place of the organization's answer", "Look for something between this machine and the organization: a proxy that inspects, or a portal that wants to be clicked; and check ORG_URL."
 	case a.status == http.StatusUnauthorized, a.status >= 300 && a.status < 400:
 		r.report.Error = string(problem.TokenRefused)
 		return Answer, fmt.Sprintf("status %d: the organization refuses a fresh token", a.status), "Check that ORG_URL and TENANT_ID belong together."
@@ -121,6 +125,12 @@ func (r *run) refused(a said) (link, finding, next string) {
 	}
 	r.callersGet(fmt.Sprintf("status %d", a.status))
 	return Answer, finding + ": the organization does not answer as it should", "Try again, and look at its status in the Power Platform admin center."
+}
+
+// isPage reports whether a page stands where the answer should.
+func isPage(a said) bool {
+	kind, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
+	return a.status >= 200 && a.status < 300 && strings.EqualFold(strings.TrimSpace(kind), "text/html")
 }
 
 // role notes whether the application user may do something useful. It may be

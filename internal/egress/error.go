@@ -102,7 +102,7 @@ func Explain(err error) string {
 	}
 	switch {
 	case isTimeout(err):
-		return "it took too long"
+		return "no answer came in time"
 	case brokeOff(err):
 		return "the connection broke off"
 	}

@@ -2,18 +2,16 @@ package entra
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"dynproxy/internal/egress"
 	"dynproxy/internal/retryafter"
 )
 
@@ -173,30 +171,5 @@ func retryAfter(header http.Header) time.Duration {
 	return min(wait, longestRetryAfter)
 }
 
-// plain keeps of a network error what it was, by its type: the text of others
-// may quote what was sent, and a malformed answer is quoted by net/http.
-func plain(err error) error {
-	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return fmt.Errorf("its certificate is not trusted: %w", cert.Err)
-	}
-	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return dns
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Errorf("%s: %w", op.Op, op.Err)
-	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return errTimeout
-	}
-	for _, known := range []error{context.Canceled, context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF} {
-		if errors.Is(err, known) {
-			return known
-		}
-	}
-	return errNoHTTP
-}
-
-var (
-	errTimeout = errors.New("timeout")
-	errNoHTTP  = errors.New("the answer is not HTTP as it should be")
-)
+// plain is a network error in words that quote nothing of what was sent.
+func plain(err error) error { return errors.New(egress.Explain(err)) }

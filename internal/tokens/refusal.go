@@ -26,13 +26,13 @@ func (s *Source) refusal(ctx context.Context, t *tenants.Tenant, err error) erro
 		r.Message = fmt.Sprintf("The administrator of %s has not granted this app access. Open %s and accept, then try again.", t.Name, s.linkFor(ctx, t))
 	case entra.Credential:
 		r.Code = problem.CredentialRejected
-		r.Message = fmt.Sprintf("The app's own credential is not accepted: %s%s.", known.finding, numberOf(e))
+		r.Message = fmt.Sprintf("The app's own credential is not accepted: %s%s. %s", known.finding, numberOf(e), known.next)
 	case entra.Configuration:
 		r.Code = problem.TenantMisconfigured
-		r.Message = fmt.Sprintf("Entra ID gives no token for %s: %s%s. Next: dynproxy check %s", t.Name, known.finding, numberOf(e), t.Name)
+		r.Message = fmt.Sprintf("Entra ID gives no token for %s: %s%s. %s", t.Name, known.finding, numberOf(e), known.next)
 	default:
 		r.Code = problem.TokenUnavailable
-		r.Message = fmt.Sprintf("Entra ID gives no token for %s at the moment (%s); try again in %d seconds.", t.Name, e.Reason, int(math.Ceil(e.RetryAfter.Seconds())))
+		r.Message = fmt.Sprintf("Entra ID gives no token for %s at the moment (%s); try again in %d seconds.", t.Name, reasonOf(e), int(math.Ceil(e.RetryAfter.Seconds())))
 	}
 	return r
 }
@@ -55,7 +55,7 @@ func organizationRefusal(t *tenants.Tenant, err error) error {
 	r := &problem.Error{Err: e, RetryAfter: e.RetryAfter}
 	if e.Class == entra.Transient {
 		r.Code = problem.UpstreamUnreachable
-		r.Message = fmt.Sprintf("The organization %s cannot be reached to learn its tenant. Next: dynproxy check %s", t.OrgHost(), t.Name)
+		r.Message = fmt.Sprintf("The organization %s gave no answer from which to learn its tenant: %s. Next: dynproxy check %s", t.OrgHost(), reasonOf(e), t.Name)
 		return r
 	}
 	r.Code = problem.TenantMisconfigured
@@ -79,11 +79,19 @@ func Advice(err error) (code problem.Code, finding, next string) {
 	case problem.ConsentRequired:
 		return told.Code, "the tenant has not granted the app access", told.Message
 	case problem.TokenUnavailable:
-		return told.Code, e.Reason, told.Message
+		return told.Code, reasonOf(e), told.Message
 	case problem.UpstreamUnreachable:
-		return told.Code, e.Reason, "Look at the checks before this one."
+		return told.Code, reasonOf(e), "Look at the checks before this one."
 	}
 	return told.Code, known.finding + numberOf(e), known.next
+}
+
+// reasonOf says what kept Entra ID or an organization from answering.
+func reasonOf(e *entra.Error) string {
+	if e.Err == nil {
+		return e.Reason
+	}
+	return e.Reason + ": " + e.Err.Error()
 }
 
 func numberOf(e *entra.Error) string {
@@ -121,8 +129,8 @@ var (
 )
 
 var meanings = map[int]meaning{
-	7000215: {"the secret is wrong; often the secret's id was pasted instead of its value", "Set the value of a secret of the app registration (AADSTS7000215 names a wrong one)."},
-	7000222: {"the secret has expired", "The secret has expired: make a new one in the app registration and set it."},
+	7000215: {"the secret is wrong; often the secret's id was pasted instead of its value", "Set the value of a secret of the app registration."},
+	7000222: {"the secret has expired", "Make a new one in the app registration and set it."},
 	700027:  {"the certificate is not the one registered with the app", "Upload this certificate to the app registration, or set the registered one."},
 	700024:  {"the assertion is out of its time; does this machine's clock run right?", "Set this machine's clock."},
 	700236:  notSetUp,
