@@ -102,7 +102,7 @@ func (r *run) mint(ctx context.Context) (header string) {
 		return header
 	}
 	code, finding, next := r.checker.Advice(err)
-	r.callersGet(string(code))
+	r.report.Error = string(code) // a call takes its token before it leaves, whatever else is broken
 	switch code {
 	case problem.ConsentRequired:
 		r.note(Consent, Broken, finding, next)
