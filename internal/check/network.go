@@ -11,6 +11,7 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"dynproxy/internal/egress"
@@ -108,8 +109,10 @@ func (r *run) unreached(s stages, err error) {
 	if late(err) {
 		r.report.Error = string(problem.UpstreamTimeout)
 	}
+	// Only a connection that stood can be reset, however early.
+	stood := !s.connected.IsZero() || errors.Is(err, syscall.ECONNRESET)
 	switch {
-	case s.connected.IsZero():
+	case !stood:
 		r.passed(s, 1)
 		next := "Let this machine connect to " + withPort(host) + ", or set HTTPS_PROXY where a proxy leads out."
 		if errors.Is(err, egress.ErrPrivate) {
