@@ -121,7 +121,9 @@ func (f fault) call(t *testing.T, r *running) answer {
 		ask = request("GET", accountsPath, "", nil)
 	}
 	resp, body := ask(t, r)
-	var said struct{ Error struct{ Code, Message string } }
+	var said struct {
+		Error struct{ Code, Message string }
+	}
 	json.Unmarshal([]byte(body), &said) // what is no JSON has no code
 	got := answer{
 		status: resp.StatusCode, error: resp.Header.Get("Dynproxy-Error"), code: said.Error.Code,
