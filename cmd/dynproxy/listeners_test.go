@@ -259,3 +259,26 @@ func TestOperatorsBodiesAreBounded(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// A file of roots that is spoilt is told of at once, not when the next
+// connection needs it; what was trusted stays so.
+func TestSpoiltRootsAreToldWithoutACall(t *testing.T) {
+	p := pretended(t, demoSeed())
+	settings := p.settings("contoso")
+	good, err := os.ReadFile(settings[prefix+"TRUSTED_CA_FILE"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := write(t, filepath.Join(t.TempDir(), "roots.pem"), good)
+	settings[prefix+"TRUSTED_CA_FILE"] = file
+	r := start(t, settings)
+	write(t, file, []byte("spoilt"))
+	r.await("word of the spoilt file", func(line string) bool {
+		return strings.Contains(line, "TRUSTED_CA_FILE cannot be used") && strings.Contains(line, `"level":"error"`)
+	})
+	if answer, text := r.get(whoAmIPath); answer.StatusCode != http.StatusOK {
+		t.Errorf("%s %s", answer.Status, text)
+	}
+	write(t, file, append(good, '\n'))
+	r.await("word of the mended file", func(line string) bool { return strings.Contains(line, "TRUSTED_CA_FILE was read again") })
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/x509"
 	stdlog "log"
 	"net"
@@ -22,6 +23,8 @@ type transports struct {
 	organizations *egress.Client
 	login         *egress.Client // for tokens
 	challenge     *egress.Client // for the question which tenant an organization belongs to
+
+	roots func() *x509.CertPool // whom to trust at a handshake; nil for the system's
 }
 
 const (
@@ -43,10 +46,29 @@ func newTransports(cfg *config, log zerolog.Logger) (*transports, error) {
 		})
 	}
 	return &transports{
+		roots:         roots,
 		organizations: client(cfg.UpstreamTimeout, cfg.UpstreamIdle, cfg.rules.Organizations.Named),
 		login:         client(loginWithin, loginIdle, cfg.rules.Logins.Named),
 		challenge:     client(loginWithin, loginIdle, cfg.rules.Organizations.Named),
 	}, nil
+}
+
+// watch looks at the roots until ctx ends: a change is told when it happens, and
+// not at the next handshake.
+func (t *transports) watch(ctx context.Context) {
+	if t.roots == nil {
+		return
+	}
+	tick := time.NewTicker(reloadEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			t.roots()
+		}
+	}
 }
 
 // trusted returns whom to trust at a handshake: the system's roots and those

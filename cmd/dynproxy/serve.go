@@ -201,6 +201,7 @@ func (h *server) run(ctx context.Context, inside, operators net.Listener) error 
 	watchers.Go(func() { h.book.Watch(watching, h.tenantsChanged, directoryFault(log, "TENANTS_DIR")) })
 	watchers.Go(func() { h.callers.Watch(watching, h.callersChanged, directoryFault(log, "CALLERS_DIR")) })
 	watchers.Go(func() { h.tokens.Watch(watching) })
+	watchers.Go(func() { h.out.watch(watching) })
 	if h.keytab != nil {
 		watchers.Go(func() { h.keytab.Watch(watching, h.keytabChanged) })
 	}
