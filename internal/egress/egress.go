@@ -95,10 +95,13 @@ func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
 func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := newExchange(c, r)
 	resp, err := c.transport.RoundTrip(r.WithContext(x.traced()))
+	if err == nil && !x.answered() {
+		resp.Body.Close()
+		err = errNoAnswer
+	}
 	if err != nil {
 		return nil, x.failed(err)
 	}
-	x.answered()
 	resp.Request = r
 	if resp.Body == http.NoBody {
 		x.mu.Lock()

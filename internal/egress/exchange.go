@@ -86,17 +86,29 @@ func (x *exchange) traced() context.Context {
 	})
 }
 
-// answered ends the wait for the answer's head.
-func (x *exchange) answered() {
+// hungUp reports whether the exchange has ended itself. What still comes then,
+// a whole answer too, is what the other side made of being hung up on.
+func (x *exchange) hungUp() bool {
+	cause := context.Cause(x.ctx)
+	return cause == errNoAnswer || cause == errStalled
+}
+
+// answered ends the wait for the answer's head, and reports whether that came
+// in time.
+func (x *exchange) answered() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.stage = Body
-	if x.timer != nil {
-		x.timer.Stop()
+	if x.timer != nil && !x.timer.Stop() && x.stage == Await {
+		x.cancel(errNoAnswer) // expire is about to
 	}
+	if x.hungUp() {
+		return false
+	}
+	x.stage = Body
 	if x.conn != nil {
 		x.client.idle.survived(x.conn)
 	}
+	return true
 }
 
 // rest ends the exchange, whose mutex is held, when all of the answer has come.
@@ -124,10 +136,10 @@ func (x *exchange) end(e *Error) error {
 	if x.timer != nil {
 		x.timer.Stop()
 	}
-	own := context.Cause(x.ctx)
-	e.Timeout = own == errNoAnswer || own == errStalled || isTimeout(e.Err)
-	if own == errNoAnswer || own == errStalled {
-		e.Err = own
+	hungUp := x.hungUp()
+	e.Timeout = hungUp || isTimeout(e.Err)
+	if hungUp {
+		e.Err = context.Cause(x.ctx)
 	}
 	x.cancel(nil)
 	if x.parent.Err() != nil && !e.Timeout {
@@ -160,7 +172,7 @@ func (a *answer) Read(p []byte) (int, error) {
 	switch {
 	case err == nil:
 		return n, nil
-	case err == io.EOF:
+	case err == io.EOF && !a.hungUp():
 		a.rest()
 	default:
 		err = a.end(&Error{Stage: Body, Sent: 1, Err: err})
