@@ -3,6 +3,7 @@
 package stand
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -71,6 +72,15 @@ func (s *Stand) Proxy(settings ...string) (Proxy, error) {
 		}
 		s.binary = binary
 	}
+	var proxy Proxy
+	err := errors.New("not tried")
+	for try := 0; err != nil && try < 3; try++ { // somebody may take an address that was free
+		proxy, err = s.proxy(settings)
+	}
+	return proxy, err
+}
+
+func (s *Stand) proxy(settings []string) (Proxy, error) {
 	callers, operators := FreeAddress(), FreeAddress()
 	environ := []string{"DYNPROXY_LISTEN=" + callers, "DYNPROXY_OPS_LISTEN=" + operators, "DYNPROXY_LOG_LEVEL=warn"}
 	for _, setting := range settings {
