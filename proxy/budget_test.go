@@ -39,6 +39,7 @@ func TestFiveHundredCallersWithinTheLimits(t *testing.T) {
 // What an organization refuses for its limits reaches no caller, is sent again
 // with its body, and is done once.
 func TestARefusalIsWaitedOut(t *testing.T) {
+	t.Parallel()
 	for _, code := range []string{"0x80072322", "0x80072321", "0x80072326"} {
 		t.Run(code, func(t *testing.T) {
 			t.Parallel()

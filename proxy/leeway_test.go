@@ -94,6 +94,7 @@ func TestATrickleIsGivenUp(t *testing.T) {
 // What the proxy waits for on the other side is nobody's stall: not a pause of
 // the organization in its answer, nor its slowness in taking a body.
 func TestPausesOfTheOrganizationAreNotTheCallers(t *testing.T) {
+	t.Parallel()
 	const idle = 2 * time.Second // so that a busy machine is no stall
 	const pause = idle + idle/4
 	for name, contentType := range map[string]string{"json": "application/json", "file": "application/octet-stream"} {

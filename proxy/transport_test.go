@@ -85,6 +85,7 @@ func TestASignInPageForSOAPCountsAs401(t *testing.T) {
 
 // What may be sent a second time, by method and by what went wrong.
 func TestWhatIsSentAgain(t *testing.T) {
+	t.Parallel()
 	const contact = "/contoso/api/data/v9.2/accounts"
 	type row struct {
 		method, header string
