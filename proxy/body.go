@@ -6,6 +6,9 @@ import (
 	"io"
 	"sync"
 
+	"github.com/rs/zerolog"
+
+	"dynproxy/internal/panics"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/spool"
 )
@@ -14,7 +17,8 @@ import (
 // was read is spooled, so that it can be sent again. An attempt that asks for
 // bytes which are no longer here gets an error, never the bytes behind them.
 type body struct {
-	length int64 // -1 when only the end will tell
+	log    zerolog.Logger // of faults of the program
+	length int64          // -1 when only the end will tell
 
 	reading sync.Mutex // guards src
 	src     io.Reader
@@ -145,7 +149,10 @@ var (
 	errNotKept     = problem.New(problem.UpstreamUnreachable, "The organization did not take the request at the first try, and its body is larger than what the proxy keeps for a second. Send it again.")
 )
 
-func (r *bodyReader) Read(p []byte) (int, error) {
+// Read is called by a goroutine of net/http, which a panic would take the
+// process with.
+func (r *bodyReader) Read(p []byte) (n int, err error) {
+	defer panics.Recover(r.body.log, "body", func() { n, err = 0, r.body.fault() })
 	if n, err, ok := r.readHere(p); ok {
 		return n, err
 	}
@@ -156,9 +163,17 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 	if n, err, ok := r.readHere(p); ok {
 		return n, err
 	}
-	n, err := b.fill(p)
+	n, err = b.fill(p)
 	r.off += int64(n)
 	return n, err
+}
+
+// fault ends the body after a panic, which the log tells of.
+func (b *body) fault() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = problem.New(problem.Internal, "A fault of the proxy itself while it read the request's body; its log says where. If it was a write, it may have been carried out.")
+	return b.err
 }
 
 // readHere reads without the caller's help, if that will do.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"dynproxy/internal/panics"
 	"dynproxy/internal/problem"
 )
 
@@ -27,6 +28,7 @@ type observer struct {
 	out     int64
 	buf     *bufio.Writer // what is written and not yet sent; nil before the first byte
 	sender  callerWriter
+	faulty  bool // whether a flush has panicked: what follows would not fit what was sent
 	aborted bool // whether the answer broke off
 	in      *counted
 }
@@ -54,6 +56,8 @@ func (o *observer) WriteHeader(status int) {
 	header := o.Header()
 	spell(header)
 	if status < 200 {
+		// A goroutine of net/http brings it.
+		defer panics.Recover(o.h.Log, "interim answer", nil)
 		answerHeader(header, o.c.links)
 		o.sender.within(0, func() (int, error) { o.ResponseWriter.WriteHeader(status); return 0, nil })
 		return
@@ -77,6 +81,9 @@ func leaveOut(header http.Header, names ...string) {
 }
 
 func (o *observer) Write(p []byte) (int, error) {
+	if o.faulty {
+		return 0, http.ErrAbortHandler
+	}
 	if o.status == 0 {
 		o.WriteHeader(http.StatusOK)
 	}
@@ -89,7 +96,8 @@ func (o *observer) Write(p []byte) (int, error) {
 
 // FlushError sends what is written. ReverseProxy calls it for answers that
 // come slowly.
-func (o *observer) FlushError() error {
+func (o *observer) FlushError() (err error) {
+	defer panics.Recover(o.h.Log, "flush", func() { o.faulty, err = true, http.ErrAbortHandler })
 	if o.buf != nil {
 		if err := o.buf.Flush(); err != nil {
 			return err

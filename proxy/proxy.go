@@ -97,6 +97,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.forward.ServeHTTP(o, bare(r))
+	if o.faulty {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // bare returns r without what ReverseProxy would copy only for outbound to put

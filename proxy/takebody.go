@@ -24,7 +24,7 @@ func (h *Handler) takeBody(c *call, w http.ResponseWriter, r *http.Request) erro
 		}
 		return nil
 	}
-	c.body = &body{length: r.ContentLength, spooled: h.Spool.Spool(), src: &callerReader{
+	c.body = &body{log: h.Log, length: r.ContentLength, spooled: h.Spool.Spool(), src: &callerReader{
 		src: r.Body, conn: http.NewResponseController(w), leeway: h.Access.leeway(h.Access.BodyIdle),
 	}}
 	c.body.spooled.Expect(r.ContentLength)

@@ -25,7 +25,7 @@ var plan = map[string][]string{
 
 	"internal/callers":            {"internal/envfile", "internal/secret"},
 	"internal/check":              {"internal/egress", "internal/entra", "internal/problem", "internal/refusal", "internal/tokens", "tenants"},
-	"internal/egress":             {"internal/textfile"},
+	"internal/egress":             {"internal/panics", "internal/textfile"},
 	"internal/emulator":           {"internal/emulator/dataverse"},
 	"internal/emulator/dataverse": nil,
 	"internal/entra":              {"internal/egress", "internal/panics", "internal/retryafter", "internal/secret", "internal/textfile"},
@@ -45,7 +45,7 @@ var plan = map[string][]string{
 	"internal/soap":               nil,
 	"internal/spool":              nil,
 	"internal/status":             {"internal/check", "internal/entra", "internal/onboard", "internal/panics", "internal/problem", "internal/tokens", "tenants"},
-	"internal/httpguard":          nil,
+	"internal/httpguard":          {"internal/panics"},
 	"internal/textfile":           nil,
 	"internal/tokens":             {"internal/entra", "internal/problem", "tenants"},
 }

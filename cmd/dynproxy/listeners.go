@@ -51,11 +51,11 @@ func (h *server) guard(callers, operators net.Listener) {
 			Msg("the limit of open files leaves room for fewer callers' connections than " + prefix + "MAX_CONNECTIONS; raise it (ulimit -n, LimitNOFILE=), or lower the setting")
 	}
 	g.callers = listener(callers, g.callersTLS, httpguard.Limits{
-		Head: h.cfg.MaxHeaderBytes, RequestLine: h.cfg.MaxURLBytes, Connections: most, PerAddress: h.cfg.MaxConnsPerAddr,
+		Log: h.log, Head: h.cfg.MaxHeaderBytes, RequestLine: h.cfg.MaxURLBytes, Connections: most, PerAddress: h.cfg.MaxConnsPerAddr,
 		HeadSetting: prefix + "MAX_HEADER_BYTES", RequestLineSetting: prefix + "MAX_URL_BYTES",
 	})
 	g.operators = listener(operators, g.operatorsTLS, httpguard.Limits{
-		Head: opsHead, Heads: 2 << 20, Connections: few, Handshakes: 64, Drains: 16, WriteIdle: opsPatience,
+		Log: h.log, Head: opsHead, Heads: 2 << 20, Connections: few, Handshakes: 64, Drains: 16, WriteIdle: opsPatience,
 	})
 	h.registry.MustRegister(guardMetrics("callers", g.callers)...)
 	h.registry.MustRegister(guardMetrics("operators", g.operators)...)

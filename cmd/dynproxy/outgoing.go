@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	stdlog "log"
@@ -39,7 +40,7 @@ func newTransports(cfg *config, log zerolog.Logger) (*transports, error) {
 	}
 	client := func(within, idle time.Duration, named func(string) bool) *egress.Client {
 		return egress.New(egress.Config{
-			Proxy: cfg.proxy, Roots: roots, AnswerWithin: within, IdleWithin: idle,
+			Proxy: cfg.proxy, Roots: roots, Log: log, AnswerWithin: within, IdleWithin: idle,
 			MayBePrivate: func(hostport string) bool {
 				return slices.Contains(cfg.proxies, hostport) || named(hostport)
 			},
@@ -100,6 +101,12 @@ func quiet(log zerolog.Logger) *stdlog.Logger {
 type lines struct{ log zerolog.Logger }
 
 func (l lines) Write(p []byte) (int, error) {
+	if bytes.HasPrefix(p, []byte("http: panic serving")) || bytes.HasPrefix(p, []byte("http2: panic serving")) {
+		// What was recovered, and may quote anything, stands in the first line.
+		_, stack, _ := bytes.Cut(p, []byte("\n"))
+		l.log.Error().Bytes("stack", stack).Msg("a fault of the proxy itself; please report it with this line")
+		return len(p), nil
+	}
 	l.log.Debug().Str("http", strings.TrimSpace(string(p))).Msg("connection")
 	return len(p), nil
 }

@@ -25,6 +25,7 @@ import (
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/logqueue"
+	"dynproxy/internal/panics"
 	"dynproxy/internal/secret"
 	"dynproxy/internal/spool"
 	"dynproxy/internal/status"
@@ -198,14 +199,15 @@ func (h *server) run(ctx context.Context, inside, operators net.Listener) error 
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
 	defer stopWatching()
-	watchers.Go(func() { h.book.Watch(watching, h.tenantsChanged, directoryFault(log, "TENANTS_DIR")) })
-	watchers.Go(func() { h.callers.Watch(watching, h.callersChanged, directoryFault(log, "CALLERS_DIR")) })
-	watchers.Go(func() { h.tokens.Watch(watching) })
-	watchers.Go(func() { h.out.watch(watching) })
+	keep := func(what string, f func()) { watchers.Go(func() { panics.Keep(watching, log, what, f) }) }
+	keep("watch tenants", func() { h.book.Watch(watching, h.tenantsChanged, directoryFault(log, "TENANTS_DIR")) })
+	keep("watch callers", func() { h.callers.Watch(watching, h.callersChanged, directoryFault(log, "CALLERS_DIR")) })
+	keep("watch credentials", func() { h.tokens.Watch(watching) })
+	keep("watch roots", func() { h.out.watch(watching) })
 	if h.keytab != nil {
-		watchers.Go(func() { h.keytab.Watch(watching, h.keytabChanged) })
+		keep("watch keytab", func() { h.keytab.Watch(watching, h.keytabChanged) })
 	}
-	watchers.Go(func() { h.sweep(watching) })
+	keep("sweep", func() { h.sweep(watching) })
 	for name, fault := range h.book.Faults() {
 		logFault(log, "tenant", name, fault)
 	}
@@ -224,7 +226,7 @@ func (h *server) run(ctx context.Context, inside, operators net.Listener) error 
 	g := h.guards
 	h.guard(inside, operators)
 	for _, watch := range g.watch {
-		watchers.Go(func() { watch(watching, log) })
+		keep("watch certificates", func() { watch(watching, log) })
 	}
 	calls, admin := h.callersServer(), h.opsServer()
 	ended := make(chan error, 2)

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+
+	"dynproxy/internal/panics"
 )
 
 const (
@@ -18,7 +20,11 @@ const (
 // ErrPrivate refuses an address that no organization on the internet has.
 var ErrPrivate = errors.New("the name leads to a private address; if that is right, add the host to DYNPROXY_ALLOWED_ORG_HOSTS or DYNPROXY_ALLOWED_LOGIN_HOSTS")
 
-func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
+// errFault stands for a panic, which the log tells of.
+var errFault = errors.New("a fault of the proxy itself; its log says where")
+
+func (c *Client) dial(ctx context.Context, network, address string) (made net.Conn, err error) {
+	defer panics.Recover(c.config.Log, "dial", func() { made, err = nil, errFault })
 	dial := c.config.Dial
 	if dial == nil {
 		dial = c.dialPublic

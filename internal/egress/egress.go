@@ -11,6 +11,10 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/rs/zerolog"
+
+	"dynproxy/internal/panics"
 )
 
 // Config is how one kind of outgoing connection is made.
@@ -27,6 +31,8 @@ type Config struct {
 	// MayBePrivate reports whether host:port may lie on this machine or in a
 	// private network, since the settings name it.
 	MayBePrivate func(hostport string) bool
+
+	Log zerolog.Logger // of faults of the program
 
 	// Dial makes connections in place of the network's own; nil outside tests.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -46,7 +52,7 @@ func New(config Config) *Client {
 	c := &Client{config: config}
 	c.transport = &http.Transport{
 		DialContext:         c.dial,
-		TLSClientConfig:     trust(config.Roots),
+		TLSClientConfig:     trust(config),
 		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: 64,
@@ -61,16 +67,17 @@ func New(config Config) *Client {
 }
 
 // trust verifies by roots as they are at the time of the handshake.
-func trust(roots func() *x509.CertPool) *tls.Config {
+func trust(by Config) *tls.Config {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if roots == nil {
+	if by.Roots == nil {
 		return config
 	}
 	// crypto/tls takes roots once and for all; what it would verify with them
 	// is verified below in the same way, name included.
 	config.InsecureSkipVerify = true
-	config.VerifyConnection = func(s tls.ConnectionState) error {
-		options := x509.VerifyOptions{Roots: roots(), DNSName: s.ServerName, Intermediates: x509.NewCertPool()}
+	config.VerifyConnection = func(s tls.ConnectionState) (err error) {
+		defer panics.Recover(by.Log, "verify", func() { err = errFault })
+		options := x509.VerifyOptions{Roots: by.Roots(), DNSName: s.ServerName, Intermediates: x509.NewCertPool()}
 		for _, cert := range s.PeerCertificates[1:] {
 			options.Intermediates.AddCert(cert)
 		}

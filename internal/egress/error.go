@@ -85,6 +85,7 @@ func Explain(err error) string {
 		words string
 	}{
 		{ErrPrivate, ErrPrivate.Error()},
+		{errFault, errFault.Error()},
 		{errNoAnswer, "no answer came in time"},
 		{errStalled, "the answer was begun and then nothing more came"},
 		{errStale, "the connection had been closed by the other side"},

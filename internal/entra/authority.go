@@ -11,6 +11,10 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/rs/zerolog"
+
+	"dynproxy/internal/panics"
 )
 
 // Authority is where an organization's tokens come from.
@@ -22,6 +26,7 @@ type AuthorityResolver struct {
 	Transport http.RoundTripper
 	// LoginAllowed reports whether a login host may be spoken to.
 	LoginAllowed func(hostport string) bool
+	Log          zerolog.Logger // of faults of the program
 
 	mu    sync.Mutex // guards what follows
 	found map[string]*entry
@@ -95,7 +100,7 @@ func (f *AuthorityResolver) Retain(keep func(org string) bool) {
 func (f *AuthorityResolver) ask(org string, g *entry) {
 	ctx, cancel := context.WithTimeout(context.Background(), findWithin)
 	defer cancel()
-	authority, failed := f.Challenge(ctx, org)
+	authority, failed := f.challenge(ctx, org)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if failed != nil {
@@ -108,6 +113,15 @@ func (f *AuthorityResolver) ask(org string, g *entry) {
 	close(g.done)
 	g.done = nil
 }
+
+// challenge is Challenge, whose faults cost one answer and not the process.
+func (f *AuthorityResolver) challenge(ctx context.Context, org string) (authority Authority, failed *Error) {
+	defer panics.Recover(f.Log, "challenge", func() { authority, failed = Authority{}, &Error{Class: Transient, Reason: ownFault} })
+	return f.Challenge(ctx, org)
+}
+
+// ownFault is the reason of a failure that is a panic, which the log tells of.
+const ownFault = "a fault of the proxy itself; the log says where"
 
 // Challenge asks org once, and remembers nothing.
 func (f *AuthorityResolver) Challenge(ctx context.Context, org string) (Authority, *Error) {

@@ -30,12 +30,7 @@ type Cache struct {
 
 // mint is Mint, whose faults cost one token and not the process.
 func (c *Cache) mint(ctx context.Context, t Target, claims string) (token Token, err error) {
-	defer func() {
-		if recovered := recover(); recovered != nil {
-			panics.Log(c.Log, "mint", recovered)
-			err = &Error{Class: Transient, Reason: "a fault of the proxy itself; the log says where"}
-		}
-	}()
+	defer panics.Recover(c.Log, "mint", func() { err = &Error{Class: Transient, Reason: ownFault} })
 	return c.Mint(ctx, t, claims)
 }
 

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"dynproxy/internal/panics"
 )
 
 const (
@@ -209,6 +211,7 @@ func (s *Source) plan(now time.Time, in time.Duration) {
 		return
 	}
 	s.renewal = time.AfterFunc(in, func() { // stopped by drop
+		defer panics.Recover(s.cache.Log, "renewal", nil)
 		h := s.token.Load()
 		if h != nil && time.Since(time.Unix(s.used.Load(), 0)) <= h.life {
 			s.renew()

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+
+	"dynproxy/internal/panics"
 )
 
 const bufferSize = 4 << 10
@@ -39,7 +41,9 @@ func (c *conn) NetConn() net.Conn { return c.Conn }
 // Read gives net/http what has been judged. It waits for a whole head before
 // it gives the first byte of it, so a slow head on a kept connection counts
 // against the idle timeout and not the header timeout.
-func (c *conn) Read(p []byte) (int, error) {
+func (c *conn) Read(p []byte) (n int, err error) {
+	// net/http reads ahead in goroutines of its own.
+	defer panics.Recover(c.limits.Log, "connection", func() { n, err = 0, net.ErrClosed })
 	if len(p) == 0 {
 		return 0, nil
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"dynproxy/internal/panics"
 )
 
 const handshakeTime = 10 * time.Second
@@ -173,6 +175,7 @@ func addressOf(c net.Conn) netip.Addr {
 
 // acceptLoop accepts and starts handshakes until the listener is closed.
 func (g *Guard) acceptLoop() {
+	defer panics.Recover(g.limits.Log, "accept", func() { g.wait.Go(g.acceptLoop) })
 	for {
 		s, err := g.admit()
 		if err != nil {
@@ -185,6 +188,7 @@ func (g *Guard) acceptLoop() {
 		s.greeting.Store(true)
 		g.handshakes.take(&s.handshake, s, 1)
 		g.wait.Go(func() {
+			defer panics.Recover(g.limits.Log, "handshake", func() { s.Close() })
 			c := g.shakeHands(s)
 			s.greeting.Store(false)
 			g.handshakes.leave(&s.handshake)

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // marker is the header of the substitute request that carries the fault. A
@@ -32,6 +34,8 @@ type Limits struct {
 	Handshakes  int           // TLS handshakes at once; default 1024
 	Drains      int           // requests at once whose rest is thrown away after their answer; default 1024
 	WriteIdle   time.Duration // longest wait for a peer to take what is written
+
+	Log zerolog.Logger // of faults of the program
 
 	// What operators call Head and RequestLine, for the words of refusals.
 	HeadSetting, RequestLineSetting string

@@ -3,10 +3,12 @@
 package panics
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -22,6 +24,41 @@ func Log(log zerolog.Logger, where string, recovered any) {
 	log.Error().Str("where", where).Str("panic", what).Bytes("stack", debug.Stack()).
 		Msg("a fault of the proxy itself; please report it with this line")
 }
+
+// Recover, deferred, tells of a panic and ends it: for goroutines that nothing
+// else protects, and for code of ours that goroutines of others call. then, if
+// not nil, runs after a panic.
+func Recover(log zerolog.Logger, where string, then func()) {
+	recovered := recover()
+	if recovered == nil {
+		return
+	}
+	Log(log, where, recovered)
+	if then != nil {
+		then()
+	}
+}
+
+// Keep runs f, which ends with ctx, and runs it again when it panics.
+func Keep(ctx context.Context, log zerolog.Logger, where string, f func()) {
+	for {
+		again := false
+		func() {
+			defer Recover(log, where, func() { again = true })
+			f()
+		}()
+		if !again {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(keepPause):
+		}
+	}
+}
+
+const keepPause = time.Second
 
 // Handler answers with failed where next panics before it has answered. An
 // answer that was begun is broken off. http.ErrAbortHandler passes.

@@ -2,11 +2,14 @@ package panics
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -51,4 +54,34 @@ func TestAPanicIsToldAndAnswered(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What ends with its context goes on after a panic, and a panic ends in no
+// goroutine the process.
+func TestKeepAndRecover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		ctx, stop := context.WithCancel(t.Context())
+		runs := 0
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			Keep(ctx, zerolog.New(&log), "watch", func() {
+				if runs++; runs < 3 {
+					panic("a-secret-canary")
+				}
+				<-ctx.Done()
+			})
+		}()
+		time.Sleep(10 * time.Second)
+		stop()
+		<-done
+		if text := log.String(); runs != 3 || strings.Count(text, `"where":"watch"`) != 2 || strings.Contains(text, "canary") {
+			t.Errorf("%d runs: %s", runs, text)
+		}
+		Keep(context.Background(), zerolog.New(&log), "ends", func() { runs++ })
+		if runs != 4 {
+			t.Errorf("what ends is run again: %d", runs)
+		}
+	})
 }

@@ -46,7 +46,7 @@ func New(o Options) (*Source, error) {
 	s := &Source{
 		own: o.Registration, ownExpires: o.SecretExpires, consentLink: o.ConsentLink,
 		client:   entra.NewTokenClient(o.Login, o.Log),
-		resolver: &entra.AuthorityResolver{Transport: o.Challenge, LoginAllowed: o.LoginAllowed},
+		resolver: &entra.AuthorityResolver{Transport: o.Challenge, LoginAllowed: o.LoginAllowed, Log: o.Log},
 		mints:    newMints(), took: newTook(),
 	}
 	s.cache = &entra.Cache{Mint: s.client.Token, Log: o.Log, Observe: s.observe}
