@@ -76,12 +76,19 @@ func (h *Handler) identify(c *call, w http.ResponseWriter, r *http.Request) erro
 	return nil
 }
 
+// errWithdrawn ends a connection that was made while its caller's certificate
+// still counted.
+var errWithdrawn = errors.New("the authority of the client certificate is trusted no more")
+
 // enter judges what can be judged without knowing the tenant.
 func (h *Handler) enter(c *call, r *http.Request) error {
 	c.addr = remoteAddr(r)
 	c.caller = c.addr.String()
 	if !h.Access.admits(c.addr) {
 		return problem.New(problem.Forbidden, "Calls from %s are not allowed; an operator can add the address to DYNPROXY_ALLOW_CIDRS.", c.addr)
+	}
+	if h.Access.Vouched != nil && !h.Access.Vouched(httpguard.TLSState(r)) {
+		return &problem.Error{Code: problem.Unauthorized, Message: "The authority of this client certificate is not trusted any more. Show one of an authority that is.", Err: errWithdrawn}
 	}
 	if r.Method == http.MethodTrace || r.Method == http.MethodConnect {
 		return problem.New(problem.BadRequest, "The method %s is not for an organization.", r.Method)

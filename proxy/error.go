@@ -48,7 +48,7 @@ func (h *Handler) writeError(w http.ResponseWriter, r *http.Request, err error) 
 	if len(e.Challenges) > 0 {
 		head["WWW-Authenticate"] = e.Challenges
 	}
-	if e.Code == problem.Draining {
+	if e.Code == problem.Draining || errors.Is(e.Err, errWithdrawn) {
 		head["Connection"] = []string{"close"}
 	}
 	w.WriteHeader(status)

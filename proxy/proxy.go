@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
@@ -123,7 +124,10 @@ type AccessPolicy struct {
 	Names       []string       // of this machine, and its addresses, in links: "localhost", "127.0.0.1", "::1"
 	Ports       []string       // at which callers reach it, likewise
 	HostAllowed func(host string) bool
-	BodyIdle    time.Duration // how long a caller may stall in the middle of its request's body; 0 for ever
-	AnswerIdle  time.Duration // how long a caller may not take up its answer; 0 for ever
-	MinRate     int           // bytes a second that a caller must send or take, beyond those pauses; 0 for no such bound
+	// Vouched reports whether what a caller has shown at its handshake still
+	// counts; nil: it does.
+	Vouched    func(*tls.ConnectionState) bool
+	BodyIdle   time.Duration // how long a caller may stall in the middle of its request's body; 0 for ever
+	AnswerIdle time.Duration // how long a caller may not take up its answer; 0 for ever
+	MinRate    int           // bytes a second that a caller must send or take, beyond those pauses; 0 for no such bound
 }

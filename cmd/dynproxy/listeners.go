@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -30,7 +29,8 @@ const (
 type guards struct {
 	callers, operators *httpguard.Guard
 
-	callersTLS, operatorsTLS *tls.Config // nil for plain HTTP
+	callersTLS, operatorsTLS *tls.Config          // nil for plain HTTP
+	callerCA                 *reloaded[*callerCA] // nil where callers need no certificate
 
 	watch []func(ctx context.Context, log zerolog.Logger) // what is read again when its files change
 }
@@ -219,25 +219,12 @@ func (g *guards) tls(kind, cert, key, ca string, faults *envfile.Faults) *tls.Co
 	if ca == "" {
 		return over
 	}
-	// Each pool has a configuration of its own, and with it tickets of its own:
-	// what an older CA let in does not resume under a newer one.
-	trusting := &reloaded[*tls.Config]{variable: prefix + "CALLER_CA_FILE", load: func() (*tls.Config, error) {
-		authorities, err := textfile.ReadCertificates(ca)
-		if err != nil {
-			return nil, err
-		}
-		c := basis()
-		c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-		for _, a := range authorities {
-			c.ClientCAs.AddCert(a)
-		}
-		return c, nil
-	}, files: []string{ca}}
-	if err := trusting.refresh(); err != nil {
-		faults.Add(trusting.variable, "is wrong: %v", err)
+	g.callerCA = &reloaded[*callerCA]{variable: prefix + "CALLER_CA_FILE", files: []string{ca}, load: func() (*callerCA, error) { return readCallerCA(ca, basis()) }}
+	if err := g.callerCA.refresh(); err != nil {
+		faults.Add(g.callerCA.variable, "is wrong: %v", err)
 	}
-	g.watch = append(g.watch, trusting.watch)
-	over.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return trusting.get(), nil }
+	g.watch = append(g.watch, g.callerCA.watch)
+	over.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return g.callerCA.get().handshake, nil }
 	return over
 }
 

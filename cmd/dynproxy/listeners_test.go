@@ -205,7 +205,22 @@ func TestCallersCAIsReadAgain(t *testing.T) {
 		return answer.StatusCode == http.StatusOK
 	}
 	old, young := secureClient(ca, ca.pair("legacy")), secureClient(ca, next.pair("legacy"))
-	if !ask(old) || ask(young) {
+	kept := func(h2 bool) *http.Client {
+		c := secureClient(ca, ca.pair("legacy"))
+		c.Transport.(*http.Transport).DisableKeepAlives, c.Transport.(*http.Transport).ForceAttemptHTTP2 = false, h2
+		return c
+	}
+	first, second := kept(false), kept(true)
+	status := func(c *http.Client) int {
+		answer, err := c.Get(at)
+		if err != nil {
+			return 0
+		}
+		io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+		return answer.StatusCode
+	}
+	if !ask(old) || ask(young) || status(first) != 200 || status(second) != 200 {
 		t.Fatal("before the change")
 	}
 	write(t, file, next.pem)
@@ -214,6 +229,11 @@ func TestCallersCAIsReadAgain(t *testing.T) {
 	})
 	if ask(old) || !ask(young) {
 		t.Error("after the change the old CA counts")
+	}
+	for name, c := range map[string]*http.Client{"HTTP/1": first, "HTTP/2": second} {
+		if was, now := status(c), status(c); was != http.StatusUnauthorized || now != 0 {
+			t.Errorf("a connection kept by %s from before: %d, and then %d", name, was, now)
+		}
 	}
 }
 

@@ -153,7 +153,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 	h.calls = proxy.New(proxy.Parts{
 		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Spool: h.spool, Wire: a.out.organizations,
 		Access: proxy.AccessPolicy{
-			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg, names, cfg.PublicURL),
+			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg, names, cfg.PublicURL), Vouched: listeners.vouched,
 			Names: append(names, ownAddresses()...), Ports: []string{portOf(cfg.Listen)},
 			BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle, MinRate: int(cfg.MinRate),
 		},
