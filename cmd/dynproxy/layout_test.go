@@ -32,7 +32,7 @@ var plan = map[string][]string{
 	"internal/envfile":            {"internal/textfile"},
 	"internal/kerberos":           {"internal/textfile"},
 	"internal/kerberos/kdctest":   {"internal/needs"},
-	"internal/limits":             {"internal/retryafter"},
+	"internal/limits":             {"internal/panics", "internal/retryafter"},
 	"internal/logqueue":           nil,
 	"internal/needs":              nil,
 	"internal/odata":              nil,

@@ -139,7 +139,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 		}
 		return nil, err
 	}
-	h := &server{app: a, guards: listeners, callers: known, keytab: acceptor, gate: &limits.Gate{}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry)}
+	h := &server{app: a, guards: listeners, callers: known, keytab: acceptor, gate: &limits.Gate{Log: log}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry)}
 	h.board = &status.Board{Tenants: a.book, Tokens: a.tokens, Checker: a.checker(), Budget: h.budget, Log: log}
 	a.registry.MustRegister(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{

@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // Gate admits calls to the budgets of many application users, each budget on
 // its own. The zero value is ready for Configure. It starts no goroutine; a key
 // with nothing in flight, waiting or inside its window has no timer either.
 type Gate struct {
+	Log zerolog.Logger // of faults of the program
+
 	mu      sync.RWMutex // guards what follows
 	epoch   time.Time    // origin of the ledgers' clocks
 	budgets map[Key]*Budget
@@ -152,7 +156,7 @@ func (g *Gate) ledger(key Key) *ledger {
 	if l = g.ledgers[key]; l != nil || b == nil {
 		return l
 	}
-	l = &ledger{epoch: g.epoch}
+	l = &ledger{epoch: g.epoch, log: g.Log}
 	l.configure(b)
 	g.ledgers[key] = l
 	return l

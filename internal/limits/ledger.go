@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
 )
 
@@ -25,6 +26,7 @@ const maxShares = 1024
 // which is at most Concurrency out of Requests.
 type ledger struct {
 	epoch time.Time
+	log   zerolog.Logger
 
 	mu          sync.Mutex    // guards what follows
 	budget      *Budget       // shared, never changed

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"dynproxy/internal/panics"
 )
 
 // line lets a call of s wait, or refuses it when that is sure to be in vain.
@@ -167,6 +169,7 @@ func (l *ledger) arm(now, at time.Duration) {
 // wake is the timer's: it lets in whom time has made room for, and lays the
 // ledger to rest when nothing is left in it.
 func (l *ledger) wake() {
+	defer panics.Recover(l.log, "budget", nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wakeAt = 0
