@@ -29,7 +29,7 @@ func hiding(text string) []string {
 // metrics, the proxy's own answers or a file; and nothing by which a caller
 // proves itself reaches an organization.
 func TestNothingThatIsSecretShows(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	contoso := p.Organization("contoso")
 	settings := p.settings("contoso", "fabrikam", "northwind")
 	temp := t.TempDir()

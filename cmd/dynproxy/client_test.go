@@ -28,7 +28,7 @@ func TestRealClient(t *testing.T) {
 	if out, err := install.CombinedOutput(); err != nil {
 		needs.Missing(t, "the client library cannot be installed: "+string(out))
 	}
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	client := exec.Command("node", "client.mjs", r.calls+"/contoso/")
 	client.Dir = dir

@@ -41,7 +41,7 @@ func TestOldClients(t *testing.T) {
 // address and the key of its only caller, legacy.
 func oldHouse(t *testing.T) (proxy, key string) {
 	t.Helper()
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	dir := t.TempDir()
 	settings := p.settings("contoso", "fabrikam", "northwind")
 	settings[prefix+"CALLERS_DIR"] = dir

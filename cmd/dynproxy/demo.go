@@ -34,13 +34,13 @@ func demoSeed() emulator.Seed {
 	}
 }
 
-// pretence is a started emulator and the file that holds its authority.
-type pretence struct {
+// localEmulator is a started emulator and the file that holds its authority.
+type localEmulator struct {
 	*emulator.Emulator
 	folder string
 }
 
-func pretend(addr string, seed emulator.Seed) (*pretence, error) {
+func newLocalEmulator(addr string, seed emulator.Seed) (*localEmulator, error) {
 	e, err := emulator.New(seed)
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func pretend(addr string, seed emulator.Seed) (*pretence, error) {
 	if err := e.Start(addr); err != nil {
 		return nil, fmt.Errorf("start the emulator: %w", err)
 	}
-	p := &pretence{Emulator: e}
+	p := &localEmulator{Emulator: e}
 	if p.folder, err = os.MkdirTemp("", "dynproxy-emulator-"); err == nil {
 		err = os.WriteFile(p.caFile(), e.CA(), 0o600)
 	}
@@ -59,17 +59,17 @@ func pretend(addr string, seed emulator.Seed) (*pretence, error) {
 	return p, nil
 }
 
-func (p *pretence) caFile() string { return filepath.Join(p.folder, "ca.pem") }
+func (p *localEmulator) caFile() string { return filepath.Join(p.folder, "ca.pem") }
 
-func (p *pretence) close() {
+func (p *localEmulator) close() {
 	p.Close()
 	if p.folder != "" {
 		os.RemoveAll(p.folder)
 	}
 }
 
-// settings returns what a proxy needs to use the pretence.
-func (p *pretence) settings(names ...string) map[string]string {
+// settings returns what a proxy needs to use the emulator.
+func (p *localEmulator) settings(names ...string) map[string]string {
 	var list, hosts []string
 	for _, name := range names {
 		list = append(list, name+"="+p.OrgURL(name))
@@ -98,7 +98,7 @@ func (w *cli) runDemo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := pretend("127.0.0.1:0", demoSeed())
+	p, err := newLocalEmulator("127.0.0.1:0", demoSeed())
 	if err != nil {
 		return err
 	}

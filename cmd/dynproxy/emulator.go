@@ -14,7 +14,7 @@ func (w *cli) emulator() *cobra.Command {
 			"with which a proxy uses them, and where the certificate of their authority lies. Under /_emulator/ on the login\n" +
 			"host, faults can be switched on, consent given and application users made.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			p, err := pretend(listen, demoSeed())
+			p, err := newLocalEmulator(listen, demoSeed())
 			if err != nil {
 				return err
 			}
@@ -28,7 +28,7 @@ func (w *cli) emulator() *cobra.Command {
 	return c
 }
 
-func (w *cli) explainEmulator(p *pretence) {
+func (w *cli) explainEmulator(p *localEmulator) {
 	fmt.Fprintf(w.stdout, "Entra ID      https://%s\n", p.LoginHost())
 	names := []string{"contoso", "fabrikam", "northwind"}
 	for _, name := range names {

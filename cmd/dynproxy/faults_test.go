@@ -30,10 +30,10 @@ func faults() []fault {
 	return all
 }
 
-type applied = func(t *testing.T, p *pretence, settings map[string]string)
+type applied = func(t *testing.T, p *localEmulator, settings map[string]string)
 
 func set(pairs ...string) applied {
-	return func(_ *testing.T, _ *pretence, settings map[string]string) {
+	return func(_ *testing.T, _ *localEmulator, settings map[string]string) {
 		for i := 0; i < len(pairs); i += 2 {
 			settings[prefix+pairs[i]] = pairs[i+1]
 		}
@@ -41,7 +41,7 @@ func set(pairs ...string) applied {
 }
 
 func all(some ...applied) applied {
-	return func(t *testing.T, p *pretence, settings map[string]string) {
+	return func(t *testing.T, p *localEmulator, settings map[string]string) {
 		for _, apply := range some {
 			apply(t, p, settings)
 		}
@@ -54,12 +54,12 @@ func organizationAt(hostport string) applied {
 }
 
 // known spares the organization the question whose it is.
-func known(_ *testing.T, p *pretence, settings map[string]string) {
+func known(_ *testing.T, p *localEmulator, settings map[string]string) {
 	settings[prefix+"TENANT_TENANT_ID"], settings[prefix+"TENANT_LOGIN_HOST"] = p.Organization("contoso").TenantID(), p.LoginHost()
 }
 
 func applicationUser(disabled, noRole bool) applied {
-	return func(_ *testing.T, p *pretence, _ map[string]string) {
+	return func(_ *testing.T, p *localEmulator, _ map[string]string) {
 		p.Organization("contoso").SetApplicationUser(demoClientID, disabled, noRole)
 	}
 }
@@ -76,16 +76,16 @@ func networkFaults() []fault {
 		{name: "resets in the handshake", org: &emulator.Fault{Kind: emulator.Down}, status: 502, error: unreachable, check: check.TLS, next: "firewall", cause: "the connection was reset by the other side"},
 		{name: "resets in the handshake, the tenant being known", org: &emulator.Fault{Kind: emulator.Down}, apply: known, status: 502, error: unreachable, says: []string{nothingSent}, check: check.TLS, next: "firewall", cause: "the connection was reset by the other side"},
 		{name: "a silent organization", org: &emulator.Fault{Kind: emulator.SlowHandshake}, apply: all(known, set("UPSTREAM_TIMEOUT", "1s")), status: 504, error: "upstream_timeout", check: check.TLS, next: "firewall", cause: "no answer came in time"},
-		{name: "no organization", apply: func(t *testing.T, p *pretence, s map[string]string) { organizationAt(p.LoginHost())(t, p, s) }, status: 502, error: "tenant_misconfigured", check: check.Challenge, next: "ORG_URL"},
+		{name: "no organization", apply: func(t *testing.T, p *localEmulator, s map[string]string) { organizationAt(p.LoginHost())(t, p, s) }, status: 502, error: "tenant_misconfigured", check: check.Challenge, next: "ORG_URL"},
 		{name: "a clock that is wrong", org: &emulator.Fault{Kind: emulator.Skew, Delay: -20 * time.Minute}, status: 200, check: check.Clock, next: "clock", warning: true},
 	}
 }
 
-func untrusted(_ *testing.T, _ *pretence, settings map[string]string) {
+func untrusted(_ *testing.T, _ *localEmulator, settings map[string]string) {
 	delete(settings, prefix+"TRUSTED_CA_FILE")
 }
 
-func plainHTTP(t *testing.T, p *pretence, settings map[string]string) {
+func plainHTTP(t *testing.T, p *localEmulator, settings map[string]string) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)
 	organizationAt(strings.TrimPrefix(server.URL, "http://"))(t, p, settings)
@@ -93,7 +93,7 @@ func plainHTTP(t *testing.T, p *pretence, settings map[string]string) {
 
 // leadingTo lets a name that no setting names lead to an address.
 func leadingTo(name string, address [4]byte) applied {
-	return func(t *testing.T, _ *pretence, settings map[string]string) {
+	return func(t *testing.T, _ *localEmulator, settings map[string]string) {
 		conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -157,7 +157,7 @@ func entraFaults() []fault {
 func organizationFaults() []fault {
 	throttled := &emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: 40 * time.Second}
 	return []fault{
-		{name: "no application user", apply: func(_ *testing.T, p *pretence, _ map[string]string) {
+		{name: "no application user", apply: func(_ *testing.T, p *localEmulator, _ map[string]string) {
 			p.Organization("contoso").RemoveApplicationUser(demoClientID)
 		}, status: 403, code: "0x80072560", says: []string{"pac admin assign-user"}, check: check.ApplicationUser, next: "pac admin assign-user"},
 		{name: "a disabled application user", apply: applicationUser(true, false), status: 403, code: "0x80040225", says: []string{"Enable the application user"}, check: check.ApplicationUser, next: "Enable the application user"},
@@ -190,7 +190,7 @@ func callerFaults() []fault {
 		{name: "a write where only reading is allowed", apply: set("TENANT_READ_ONLY", "true"), ask: request("POST", "/contoso/api/data/v9.2/accounts", `{"name":"x"}`, []string{"Content-Type: application/json"}), status: 403, error: "read_only", says: []string{"READ_ONLY"}},
 		{name: "a path that is not allowed", ask: request("GET", "/contoso/main.aspx", "", nil), status: 403, error: "path_not_allowed", says: []string{"PATHS"}},
 		{name: "the budget is used up", apply: set("TENANT_REQUESTS", "1", "TENANT_QUEUE_WAIT", "1s"), ask: twice, status: 429, error: "limit_wait_exceeded", code: "0x80072322", says: []string{"the budget of requests is used up", "Try again in"}},
-		{name: "no room for a body", apply: func(t *testing.T, _ *pretence, s map[string]string) {
+		{name: "no room for a body", apply: func(t *testing.T, _ *localEmulator, s map[string]string) {
 			s[prefix+"SPOOL_DIR"] = filepath.Join(t.TempDir(), "missing")
 		}, ask: request("POST", "/contoso/api/data/v9.2/$batch", batch, []string{"Content-Type: multipart/mixed; boundary=b"}), status: 507, error: "out_of_space", says: []string{"no room for the request's body", "/readyz", "nothing was sent on"}},
 		{name: "a space that is not escaped", ask: rawRequest("GET /contoso/api/data/v9.2/accounts?$filter=name eq 'x' HTTP/1.1" + closing), status: 400, error: "bad_request", says: []string{"write %20"}},
@@ -201,7 +201,7 @@ func callerFaults() []fault {
 const webformKey = "the-key-of-webform-the-key-of-webform-12345"
 
 // withCaller makes the caller webform known, which is for another tenant.
-func withCaller(t *testing.T, _ *pretence, settings map[string]string) {
+func withCaller(t *testing.T, _ *localEmulator, settings map[string]string) {
 	dir := t.TempDir()
 	settings[prefix+"CALLERS_DIR"] = dir
 	write(t, filepath.Join(dir, "webform.env"), fmt.Appendf(nil, "KEY_SHA256=%x\nTENANTS=northwind\n", sha256.Sum256([]byte(webformKey))))

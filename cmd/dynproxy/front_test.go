@@ -150,7 +150,7 @@ func TestHostileRequestsBehindAnotherServer(t *testing.T) {
 	for _, f := range fronts {
 		t.Run(f.name, func(t *testing.T) {
 			needs.Tool(t, f.name)
-			p := pretended(t, demoSeed())
+			p := startEmulator(t, demoSeed())
 			r := start(t, p.settings("contoso"))
 			listens, log := f.start(t, strings.TrimPrefix(r.calls, "http://"))
 			through := &running{t: t, calls: "http://" + listens}

@@ -33,7 +33,7 @@ func (r *running) raw(text string) string {
 // Each hostile request gets the answer of the contract, and nothing of it
 // reaches an organization.
 func TestHostileRequests(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	r.get(whoAmIPath)
 	list := hostileRequests()
@@ -73,7 +73,7 @@ func TestHostileRequests(t *testing.T) {
 }
 
 func TestCallersAreKnownByTheirKeys(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso", "northwind")
 	dir := t.TempDir()
 	settings[prefix+"CALLERS_DIR"] = dir
@@ -170,7 +170,7 @@ func TestCallersAreKnownByTheirKeys(t *testing.T) {
 
 // A body may be cut off on its way; nothing of it is sent on.
 func TestAChunkThatLies(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	r.get("/contoso/api/data/v9.2/WhoAmI")
 	got := r.raw("POST /contoso/api/data/v9.2/accounts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"nam\r\n+3\r\n")

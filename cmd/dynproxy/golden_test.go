@@ -23,7 +23,7 @@ type fault struct {
 	name  string
 	entra *emulator.Fault // of Entra ID
 	org   *emulator.Fault // of the organization
-	apply func(t *testing.T, p *pretence, settings map[string]string)
+	apply func(t *testing.T, p *localEmulator, settings map[string]string)
 	ask   func(t *testing.T, r *running) (*http.Response, string) // nil: a simple read
 
 	// What the caller gets, message and Dynproxy-Next being its words.
@@ -53,7 +53,7 @@ type answer struct {
 // For each fault the caller, the log, check and the portal say the same: one
 // code, one cause, and what to do.
 func TestGoldenTable(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	list := faults()
 	if len(list) < 45 {
 		t.Fatalf("only %d", len(list))
@@ -102,7 +102,7 @@ func manual(t *testing.T) string {
 	return string(text)
 }
 
-func (f fault) inject(t *testing.T, p *pretence) {
+func (f fault) inject(t *testing.T, p *localEmulator) {
 	t.Helper()
 	for what, inject := range map[*emulator.Fault]func(emulator.Fault) error{f.entra: p.Entra().Inject, f.org: p.Organization("contoso").Inject} {
 		if what == nil {

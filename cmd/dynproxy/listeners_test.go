@@ -18,7 +18,7 @@ import (
 // A web page that points its own name at the operators' port must not read
 // what is there.
 func TestOpsAnswersToItsOwnNamesOnly(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	settings[prefix+"OPS_PUBLIC_URL"] = "https://ops.example.com/x"
 	settings[prefix+"ALLOWED_HOSTS"] = "other.example.com"
@@ -44,7 +44,7 @@ func TestOpsAnswersToItsOwnNamesOnly(t *testing.T) {
 }
 
 func TestOpsSpeaksTLSAndKeepsTheOldPair(t *testing.T) {
-	p, ca := pretended(t, demoSeed()), newPapers(t)
+	p, ca := startEmulator(t, demoSeed()), newTestCA(t)
 	settings := p.settings("contoso")
 	certFile, keyFile := overTLS(t, ca, settings)
 	settings[prefix+"OPS_TLS_CERT_FILE"], settings[prefix+"OPS_TLS_KEY_FILE"] = certFile, keyFile
@@ -83,7 +83,7 @@ func TestOpsSpeaksTLSAndKeepsTheOldPair(t *testing.T) {
 }
 
 func TestSilentOperatorsDoNotHoldUpOthers(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	for range 300 {
 		c, err := net.Dial("tcp", strings.TrimPrefix(r.ops, "http://"))
@@ -109,7 +109,7 @@ func TestIdleConnectionsLeaveDescriptorsForCalls(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no such limit")
 	}
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +166,7 @@ func TestIdleConnectionsLeaveDescriptorsForCalls(t *testing.T) {
 }
 
 func TestBrokenChunksAreTheCallersBadRequest(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	for _, kind := range []string{"application/json", "application/octet-stream"} {
 		got := r.raw("POST /contoso/api/data/v9.2/accounts HTTP/1.1\r\nHost: a\r\nContent-Type: " + kind + "\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\nxyz\r\n")
@@ -179,7 +179,7 @@ func TestBrokenChunksAreTheCallersBadRequest(t *testing.T) {
 
 // HTTP/1.0 needs no Host: links lead to where the caller came in.
 func TestWithoutHostLinksLeadToTheConnectionsAddress(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	got := r.raw("GET /contoso/api/data/v9.2/accounts?$top=1 HTTP/1.0\r\n\r\n")
 	if !strings.HasPrefix(got, "HTTP/1.0 200") || !strings.Contains(got, `"@odata.context":"`+r.calls+"/contoso/api/data/v9.2/") {
@@ -189,7 +189,7 @@ func TestWithoutHostLinksLeadToTheConnectionsAddress(t *testing.T) {
 
 // A CA that replaces another lets its own callers in, and the other's no more.
 func TestCallersCAIsReadAgain(t *testing.T) {
-	p, ca, next := pretended(t, demoSeed()), newPapers(t), newPapers(t)
+	p, ca, next := startEmulator(t, demoSeed()), newTestCA(t), newTestCA(t)
 	settings := p.settings("contoso")
 	overTLS(t, ca, settings)
 	file := write(t, filepath.Join(t.TempDir(), "ca.pem"), ca.pem)
@@ -260,7 +260,7 @@ func TestOperatorsBodiesAreBounded(t *testing.T) {
 		t.Errorf("the time of the body cut off the work: %v", err)
 	}
 
-	r := start(t, pretended(t, demoSeed()).settings("contoso"))
+	r := start(t, startEmulator(t, demoSeed()).settings("contoso"))
 	for path, want := range map[string]int{"/tenants/contoso/check": 413, "/api/tenants": 413, "/consent/callback": 413} {
 		q, _ := http.NewRequest("POST", r.ops+path, io.LimitReader(zeros{}, opsBody+1))
 		q.ContentLength = opsBody + 1
@@ -283,7 +283,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // A file of roots that is spoilt is told of at once, not when the next
 // connection needs it; what was trusted stays so.
 func TestSpoiltRootsAreToldWithoutACall(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	good, err := os.ReadFile(settings[prefix+"TRUSTED_CA_FILE"])
 	if err != nil {

@@ -70,14 +70,14 @@ func process(t *testing.T, settings map[string]string) (calls, ops string, out *
 
 // Nobody who reads the log can stop the proxy, by leaving or by standing still.
 func TestTheLogsReaderStopsNothing(t *testing.T) {
-	p := pretended(t, demoSeed()).settings("contoso")
-	for name, harm := range map[string]func(*os.File){
+	p := startEmulator(t, demoSeed()).settings("contoso")
+	for name, inject := range map[string]func(*os.File){
 		"it leaves":       func(out *os.File) { out.Close() },
 		"it stands still": func(*os.File) {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			calls, ops, out := process(t, p)
-			harm(out)
+			inject(out)
 			client := &http.Client{Timeout: 20 * time.Second}
 			for range 400 { // some 200 KB of lines: more than a pipe holds
 				resp, err := client.Get(calls + "/nobody/api/data/v9.2/" + strings.Repeat("x", 400))

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 // TestStories runs the files in testdata, each a story told with the real
 // program, against one emulator.
 func TestStories(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
@@ -39,9 +39,9 @@ func TestStories(t *testing.T) {
 	})
 }
 
-func pretended(t *testing.T, seed emulator.Seed) *pretence {
+func startEmulator(t *testing.T, seed emulator.Seed) *localEmulator {
 	t.Helper()
-	p, err := pretend("127.0.0.1:0", seed)
+	p, err := newLocalEmulator("127.0.0.1:0", seed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,19 +54,19 @@ type running struct {
 	t     *testing.T
 	calls string // http://127.0.0.1:port
 	ops   string
-	log   *journal
+	log   *logBuffer
 	stop  context.CancelFunc
 	ended chan error
 }
 
-// journal is the log of a running proxy.
-type journal struct {
+// logBuffer is the log of a running proxy.
+type logBuffer struct {
 	mu    sync.Mutex
 	text  strings.Builder
 	lines chan string
 }
 
-func (j *journal) keep(r io.Reader) {
+func (j *logBuffer) keep(r io.Reader) {
 	defer close(j.lines)
 	for s := bufio.NewScanner(r); s.Scan(); {
 		j.mu.Lock()
@@ -79,7 +79,7 @@ func (j *journal) keep(r io.Reader) {
 	}
 }
 
-func (j *journal) String() string {
+func (j *logBuffer) String() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.text.String()
@@ -100,7 +100,7 @@ func start(t *testing.T, settings map[string]string) *running {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	in, out := io.Pipe()
-	r := &running{t: t, stop: stop, ended: make(chan error, 1), log: &journal{lines: make(chan string, 1000)}}
+	r := &running{t: t, stop: stop, ended: make(chan error, 1), log: &logBuffer{lines: make(chan string, 1000)}}
 	go r.log.keep(in)
 	go func() {
 		err := run(ctx, []string{"serve"}, environ, out, out)
@@ -170,7 +170,7 @@ func fetch(t *testing.T, url string) (*http.Response, string) {
 }
 
 func TestAThousandFirstCallersCostOneToken(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso", "fabrikam"))
 	for _, tenant := range []string{"contoso", "fabrikam"} {
 		var callers sync.WaitGroup
@@ -206,7 +206,7 @@ func TestAThousandFirstCallersCostOneToken(t *testing.T) {
 }
 
 func TestTenantsComeChangeAndGoWhileServing(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso", "northwind")
 	delete(settings, prefix+"TENANTS")
 	settings[prefix+"TENANTS_DIR"] = t.TempDir()
@@ -273,7 +273,7 @@ func TestTenantsComeChangeAndGoWhileServing(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	settings[prefix+"DRAIN_DELAY"] = "500ms"
 	r := start(t, settings)
@@ -310,7 +310,7 @@ func TestDrain(t *testing.T) {
 }
 
 func TestAnAddressInUseIsAnErrorOfTheStart(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	settings := p.settings("contoso")
 	settings[prefix+"LISTEN"] = strings.TrimPrefix(r.calls, "http://")
@@ -325,7 +325,7 @@ func TestAnAddressInUseIsAnErrorOfTheStart(t *testing.T) {
 }
 
 func TestWhatOperatorsGet(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso", "fabrikam")
 	settings[prefix+"OPS_PASSWORD"] = "an-ops-password"
 	r := start(t, settings)
@@ -367,7 +367,7 @@ func TestWhatOperatorsGet(t *testing.T) {
 // A place for large bodies that cannot be written is told at the start, and to
 // whoever asks whether the proxy is ready; calls go on.
 func TestASpoolThatCannotBeWrittenIsTold(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	settings[prefix+"SPOOL_DIR"] = t.TempDir() + "/missing"
 	r := start(t, settings)

@@ -55,7 +55,7 @@ func onboarded(t *testing.T, settings map[string]string, told func(onboard.Step)
 	return steps, <-ended
 }
 
-func alone(t *testing.T, p *pretence) (settings map[string]string, dir string) {
+func alone(t *testing.T, p *localEmulator) (settings map[string]string, dir string) {
 	t.Helper()
 	settings, dir = p.settings("fabrikam"), t.TempDir()
 	settings[prefix+"TENANTS"], settings[prefix+"TENANTS_DIR"] = "", dir
@@ -66,7 +66,7 @@ func alone(t *testing.T, p *pretence) (settings map[string]string, dir string) {
 // The whole way, with people who do their part when they are asked; beside a
 // running proxy, which answers in the end by the line that is printed.
 func TestOnboard(t *testing.T) {
-	p := pretended(t, newcomers())
+	p := startEmulator(t, newcomers())
 	settings, dir := alone(t, p)
 	r := start(t, settings)
 	fabrikam := p.Organization("fabrikam")
@@ -113,7 +113,7 @@ func TestOnboard(t *testing.T) {
 // An administrator signs in by device code, and the rest is done for him; a
 // second time there is nothing left to do.
 func TestOnboardCreatesTheApplicationUser(t *testing.T) {
-	p := pretended(t, newcomers())
+	p := startEmulator(t, newcomers())
 	settings, _ := alone(t, p)
 	fabrikam := p.Organization("fabrikam")
 	p.Entra().Consent(fabrikam.TenantID(), demoClientID)
@@ -149,7 +149,7 @@ func setting(settings map[string]string, name, value string) map[string]string {
 // What waiting does not cure ends the command at once, and a person who does
 // not come ends it at the time given; neither loses anything.
 func TestOnboardEnds(t *testing.T) {
-	p := pretended(t, newcomers())
+	p := startEmulator(t, newcomers())
 	settings, dir := alone(t, p)
 	settings[prefix+"CLIENT_SECRET"] = "wrong"
 	p.Entra().Consent(p.Organization("fabrikam").TenantID(), demoClientID)

@@ -39,7 +39,7 @@ func (r *running) facts(t *testing.T, name string) (status.Tenant, int) {
 // The portal knows what calls have shown, asks nothing of an organization
 // until somebody looks, and forgets a tenant that is removed.
 func TestThePortalKnowsWhatCallsHaveShown(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings, dir := p.settings("contoso"), t.TempDir()
 	settings[prefix+"TENANTS"], settings[prefix+"TENANTS_DIR"] = "", dir
 	file := filepath.Join(dir, "contoso.env")
@@ -101,7 +101,7 @@ func TestThePortalKnowsWhatCallsHaveShown(t *testing.T) {
 }
 
 func TestThePortalIsBehindThePassword(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	settings[prefix+"OPS_PASSWORD"] = "let me in"
 	r := start(t, settings)
@@ -120,7 +120,7 @@ func TestThePortalIsBehindThePassword(t *testing.T) {
 // A hundred tenants are checked side by side; one whose organization never
 // answers does not hold up what is said of the others.
 func TestAHundredTenantsAreCheckedSideBySide(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	deaf, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func signedLink(t *testing.T, page string) string {
 // no password; and the open page leads an administrator of whichever tenant to
 // Entra ID and back, and the operators see who came.
 func TestConsentBehindAPassword(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso", "fabrikam")
 	settings[prefix+"OPS_PASSWORD"], settings[prefix+"OPS_LISTEN"] = "let me in", unused(t)
 	r := start(t, settings)
@@ -235,7 +235,7 @@ func TestConsentBehindAPassword(t *testing.T) {
 // A link outlives a change of the secret where its key is kept, and works with
 // a credential that is no secret.
 func TestALinkOutlivesTheSecret(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	dir := t.TempDir()
 	keyFile, federated := filepath.Join(dir, "key"), filepath.Join(dir, "federated")
 	write(t, keyFile, []byte("\ufeff a key that is long enough \r\n"))
@@ -313,7 +313,7 @@ func environOf(settings map[string]string) []string {
 // What is wrong with the settings as a whole is on the portal: a directory that
 // is gone, and two tenants whose numbers cannot both hold.
 func TestThePortalAndCheckTellOfSettingsThatDoNotHold(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings, dir := p.settings("contoso"), filepath.Join(t.TempDir(), "tenants")
 	settings[prefix+"TENANTS"], settings[prefix+"TENANTS_DIR"] = "", dir
 	if err := os.Mkdir(dir, 0o700); err != nil {

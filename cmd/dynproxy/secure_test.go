@@ -29,8 +29,8 @@ import (
 	"dynproxy/internal/needs"
 )
 
-// papers are a certificate authority of a test, and what it has signed.
-type papers struct {
+// testCA is a certificate authority of a test.
+type testCA struct {
 	t      *testing.T
 	key    *ecdsa.PrivateKey
 	cert   *x509.Certificate
@@ -38,13 +38,13 @@ type papers struct {
 	serial int64
 }
 
-func newPapers(t *testing.T) *papers {
+func newTestCA(t *testing.T) *testCA {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &papers{t: t, key: key, serial: 1}
+	p := &testCA{t: t, key: key, serial: 1}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority of the test"}, NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
@@ -61,7 +61,7 @@ func newPapers(t *testing.T) *papers {
 }
 
 // sign returns a certificate for name, and its key, both as PEM.
-func (p *papers) sign(name string) (cert, key []byte) {
+func (p *testCA) sign(name string) (cert, key []byte) {
 	p.t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -84,7 +84,7 @@ func (p *papers) sign(name string) (cert, key []byte) {
 }
 
 // pair is what sign returns, ready for use.
-func (p *papers) pair(name string) tls.Certificate {
+func (p *testCA) pair(name string) tls.Certificate {
 	p.t.Helper()
 	pair, err := tls.X509KeyPair(p.sign(name))
 	if err != nil {
@@ -93,7 +93,7 @@ func (p *papers) pair(name string) tls.Certificate {
 	return pair
 }
 
-func (p *papers) roots() *x509.CertPool {
+func (p *testCA) roots() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(p.pem)
 	return pool
@@ -112,7 +112,7 @@ func write(t *testing.T, file string, text []byte) string {
 }
 
 // overTLS adds a certificate for localhost to settings.
-func overTLS(t *testing.T, p *papers, settings map[string]string) (certFile, keyFile string) {
+func overTLS(t *testing.T, p *testCA, settings map[string]string) (certFile, keyFile string) {
 	t.Helper()
 	dir := t.TempDir()
 	cert, key := p.sign("localhost")
@@ -123,7 +123,7 @@ func overTLS(t *testing.T, p *papers, settings map[string]string) (certFile, key
 
 // secureClient trusts p and shows cert, if any. It opens a connection for each
 // request, so that each shakes hands anew.
-func secureClient(p *papers, certs ...tls.Certificate) *http.Client {
+func secureClient(p *testCA, certs ...tls.Certificate) *http.Client {
 	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true, ForceAttemptHTTP2: true,
 		TLSClientConfig: &tls.Config{RootCAs: p.roots(), Certificates: certs},
@@ -131,9 +131,9 @@ func secureClient(p *papers, certs ...tls.Certificate) *http.Client {
 }
 
 func TestCallersByCertificate(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
-	own, strange := newPapers(t), newPapers(t)
+	own, strange := newTestCA(t), newTestCA(t)
 	overTLS(t, own, settings)
 	dir := t.TempDir()
 	settings[prefix+"CALLER_CA_FILE"] = write(t, filepath.Join(t.TempDir(), "ca.pem"), own.pem)
@@ -166,9 +166,9 @@ func TestCallersByCertificate(t *testing.T) {
 // The certificate is replaced under load: no call fails, and new connections
 // get the new one.
 func TestCertificateIsReplacedUnderLoad(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
-	own := newPapers(t)
+	own := newTestCA(t)
 	certFile, keyFile := overTLS(t, own, settings)
 	r := start(t, settings)
 	url := strings.Replace(r.calls, "http://", "https://", 1) + whoAmIPath
@@ -221,7 +221,7 @@ func TestCertificateIsReplacedUnderLoad(t *testing.T) {
 // by the name of its file, and acts for the person that the file names.
 func TestCallersByKerberos(t *testing.T) {
 	k := kdctest.Start(t)
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "erp.env"), []byte("PRINCIPALS=alice@"+kdctest.Realm+"=5f6a1c3e-5c1b-4b0e-9d6f-0c1d2e3f4a5b\n"))
@@ -316,7 +316,7 @@ func TestTheWayOutThroughAProxy(t *testing.T) {
 		Name: "contoso", TenantID: "11111111-1111-4111-8111-111111111111", Hosts: []string{"contoso.crm.dynamics.com"},
 		Consented: []string{demoClientID}, ApplicationUsers: []string{demoClientID},
 	}}
-	p := pretended(t, seed)
+	p := startEmulator(t, seed)
 	s := newSwitchboard(t, p.LoginHost())
 	settings := map[string]string{
 		prefix + "CLIENT_ID": demoClientID, prefix + "CLIENT_SECRET": demoSecret,
@@ -352,9 +352,9 @@ func TestTheWayOutThroughAProxy(t *testing.T) {
 func TestH2Spec(t *testing.T) {
 	needs.Long(t)
 	needs.Tool(t, "h2spec")
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
-	own := newPapers(t)
+	own := newTestCA(t)
 	overTLS(t, own, settings)
 	r := start(t, settings)
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(r.calls, "http://"))

@@ -18,20 +18,20 @@ import (
 
 // What Entra ID says, and what callers are told.
 func TestWhatCallersAreToldOfEntraID(t *testing.T) {
-	fault := func(f emulator.Fault) func(*pretence) {
-		return func(p *pretence) { p.Entra().Inject(f) }
+	fault := func(f emulator.Fault) func(*localEmulator) {
+		return func(p *localEmulator) { p.Entra().Inject(f) }
 	}
 	for name, c := range map[string]struct {
-		harm   func(*pretence)
+		inject func(*localEmulator)
 		code   string
 		status int
 		says   string
 		again  bool // whether there is a Retry-After
 	}{
-		"consent missing":     {func(p *pretence) { p.Entra().RevokeConsent(demoSeed().Organizations[0].TenantID, demoClientID) }, "consent_required", 502, "/v2.0/adminconsent?", true},
+		"consent missing":     {func(p *localEmulator) { p.Entra().RevokeConsent(demoSeed().Organizations[0].TenantID, demoClientID) }, "consent_required", 502, "/v2.0/adminconsent?", true},
 		"consent, other code": {fault(emulator.Fault{Kind: emulator.AADSTS, Number: 700016}), "consent_required", 502, "/v2.0/adminconsent?", true},
-		"wrong secret":        {func(p *pretence) { p.Entra().RemoveSecret(demoClientID, demoSecret) }, "credential_rejected", 502, "AADSTS7000215", true},
-		"expired secret":      {func(p *pretence) { p.Entra().SetSecret(demoClientID, demoSecret, true) }, "credential_rejected", 502, "AADSTS7000222", true},
+		"wrong secret":        {func(p *localEmulator) { p.Entra().RemoveSecret(demoClientID, demoSecret) }, "credential_rejected", 502, "AADSTS7000215", true},
+		"expired secret":      {func(p *localEmulator) { p.Entra().SetSecret(demoClientID, demoSecret, true) }, "credential_rejected", 502, "AADSTS7000222", true},
 		"unknown tenant":      {fault(emulator.Fault{Kind: emulator.AADSTS, Number: 90002}), "tenant_misconfigured", 502, "dynproxy check", true},
 		"wrong organization":  {fault(emulator.Fault{Kind: emulator.AADSTS, Number: 500011}), "tenant_misconfigured", 502, "ORG_URL", true},
 		"other cloud":         {fault(emulator.Fault{Kind: emulator.AADSTS, Number: 900382}), "tenant_misconfigured", 502, "cloud", true},
@@ -44,9 +44,9 @@ func TestWhatCallersAreToldOfEntraID(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := pretended(t, demoSeed())
+			p := startEmulator(t, demoSeed())
 			r := start(t, p.settings("contoso"))
-			c.harm(p)
+			c.inject(p)
 			resp, text := r.get("/contoso/api/data/v9.2/WhoAmI")
 			if resp.StatusCode != c.status || resp.Header.Get("Dynproxy-Error") != c.code || !strings.Contains(text, c.says) {
 				t.Errorf("got %d %s %s", resp.StatusCode, resp.Header.Get("Dynproxy-Error"), text)
@@ -64,7 +64,7 @@ func TestWhatCallersAreToldOfEntraID(t *testing.T) {
 }
 
 func TestALoginHostThatIsDownIsNotNoticedWhileATokenIsGood(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	r.get("/contoso/api/data/v9.2/WhoAmI")
 	p.Entra().Inject(emulator.Fault{Kind: emulator.Down})
@@ -80,7 +80,7 @@ func TestALoginHostThatIsDownIsNotNoticedWhileATokenIsGood(t *testing.T) {
 func TestTheSecretFileIsReplacedUnderLoad(t *testing.T) {
 	seed := demoSeed()
 	seed.TokenLife = 3 * time.Second // so that renewals come while we look
-	p := pretended(t, seed)
+	p := startEmulator(t, seed)
 	settings := p.settings("contoso")
 	delete(settings, prefix+"CLIENT_SECRET")
 	file := filepath.Join(t.TempDir(), "secret")
@@ -139,7 +139,7 @@ func TestTheSecretFileIsReplacedUnderLoad(t *testing.T) {
 
 func TestBothSecretsOfARotationWork(t *testing.T) {
 	for _, right := range []string{"CLIENT_SECRET", "CLIENT_SECRET_NEXT"} {
-		p := pretended(t, demoSeed())
+		p := startEmulator(t, demoSeed())
 		settings := p.settings("contoso")
 		settings[prefix+"CLIENT_SECRET"], settings[prefix+"CLIENT_SECRET_NEXT"] = "wrong-one", "wrong-two"
 		settings[prefix+right] = demoSecret
@@ -158,7 +158,7 @@ func TestATenantMayHaveARegistrationOfItsOwn(t *testing.T) {
 	seed.Apps = append(seed.Apps, emulator.App{ClientID: other, Secrets: []string{otherSecret}})
 	seed.Organizations[0].Consented = append(seed.Organizations[0].Consented, other)
 	seed.Organizations[0].ApplicationUsers = append(seed.Organizations[0].ApplicationUsers, other)
-	p := pretended(t, seed)
+	p := startEmulator(t, seed)
 	settings := p.settings("contoso")
 	settings[prefix+"TENANTS_DIR"] = t.TempDir()
 	text := fmt.Sprintf("ORG_URL=%s\nCLIENT_ID=%s\nCLIENT_SECRET=%s\nREQUESTS=1\nWINDOW=1h\nQUEUE_WAIT=0s", p.OrgURL("contoso"), other, otherSecret)
@@ -189,7 +189,7 @@ func TestATenantMayHaveARegistrationOfItsOwn(t *testing.T) {
 // An organization that is down when its tenant is not known yet is told as
 // unreachable, politely asked again, and served when it is back.
 func TestAnOrganizationThatIsDownAtFirst(t *testing.T) {
-	p := pretended(t, demoSeed())
+	p := startEmulator(t, demoSeed())
 	contoso := p.Organization("contoso")
 	contoso.Inject(emulator.Fault{Kind: emulator.Down})
 	r := start(t, p.settings("contoso"))

@@ -29,7 +29,7 @@ func (s *Source) refusal(ctx context.Context, t *tenants.Tenant, err error) erro
 		r.Message = fmt.Sprintf("The app's own credential is not accepted: %s%s. %s", known.finding, numberOf(e), known.next)
 	case entra.Configuration:
 		r.Code = problem.TenantMisconfigured
-		r.Message = fmt.Sprintf("Entra ID gives no token for %s: %s%s. %s", t.Name, known.finding, numberOf(e), known.next)
+		r.Message = fmt.Sprintf("Entra ID gives no token for %s: %s%s. %s Next: dynproxy check %s", t.Name, known.finding, numberOf(e), known.next, t.Name)
 	default:
 		r.Code = problem.TokenUnavailable
 		r.Message = fmt.Sprintf("Entra ID gives no token for %s at the moment (%s); try again in %d seconds.", t.Name, reasonOf(e), int(math.Ceil(e.RetryAfter.Seconds())))
