@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -62,8 +63,25 @@ func New(config Config) *Client {
 	}
 	if config.Proxy != nil {
 		c.transport.Proxy = func(r *http.Request) (*url.URL, error) { return config.Proxy(r.URL) }
+		c.transport.OnProxyConnectResponse = connected
 	}
 	return c
+}
+
+// connected says what a proxy answered to CONNECT: of its words net/http keeps
+// nothing that can be told from others.
+func connected(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusProxyAuthRequired {
+		return nil
+	}
+	return notConnected(resp.StatusCode)
+}
+
+// notConnected is the status with which a proxy refused CONNECT.
+type notConnected int
+
+func (n notConnected) Error() string {
+	return fmt.Sprintf("the proxy of HTTPS_PROXY did not connect: it answered %d", int(n))
 }
 
 // trust verifies by roots as they are at the time of the handshake.
@@ -102,7 +120,13 @@ func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
 func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := newExchange(c, r)
 	resp, err := c.transport.RoundTrip(r.WithContext(x.traced()))
-	if err == nil && !x.answered() {
+	switch {
+	case err != nil:
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		// Nobody asked for it, and what follows has no end that can be waited for.
+		resp.Body.Close()
+		err = errSwitched
+	case !x.answered():
 		resp.Body.Close()
 		err = errNoAnswer
 	}

@@ -284,7 +284,7 @@ func TestErrorsSpeakPlainly(t *testing.T) {
 		answer, words string
 	}{
 		"no HTTP":            {"hello\r\n\r\n", "not HTTP"},
-		"an unasked upgrade": {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", ""},
+		"an unasked upgrade": {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", "another protocol"},
 		"a bad length":       {"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "framed"},
 		"two lengths":        {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "framed"},
 		"a bad chunk":        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "framed"},
@@ -306,6 +306,17 @@ func TestErrorsSpeakPlainly(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a proxy that will not connect", func(t *testing.T) {
+		way := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
+		t.Cleanup(way.Close)
+		_, client := organization(t, nil, func(_ *httptest.Server, c *egress.Config) {
+			c.Proxy = func(*url.URL) (*url.URL, error) { return url.Parse(way.URL) }
+			c.Dial, c.MayBePrivate = nil, func(string) bool { return true }
+		})
+		if _, err := client.RoundTrip(request(t, "GET", "")); err == nil || !strings.Contains(err.Error(), "HTTPS_PROXY did not connect: it answered 503") {
+			t.Errorf("%v", err)
+		}
+	})
 	if text := egress.Explain(fmt.Errorf("at https://x/?secret: %w", errors.New("secret"))); strings.Contains(text, "secret") {
 		t.Errorf("%q", text)
 	}

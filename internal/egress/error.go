@@ -80,6 +80,9 @@ func Explain(err error) string {
 	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return "what answers there does not speak TLS (" + record.Msg + ")"
 	}
+	if refused, ok := errors.AsType[notConnected](err); ok {
+		return refused.Error()
+	}
 	for _, known := range []struct {
 		is    error
 		words string
@@ -88,6 +91,7 @@ func Explain(err error) string {
 		{errFault, errFault.Error()},
 		{errNoAnswer, "no answer came in time"},
 		{errStalled, "the answer was begun and then nothing more came"},
+		{errSwitched, "it switched to another protocol without being asked"},
 		{errStale, "the connection had been closed by the other side"},
 		{syscall.ECONNREFUSED, "the connection was refused; nothing listens there"},
 		{syscall.ECONNRESET, "the connection was reset by the other side"},
@@ -127,8 +131,6 @@ func explainText(err error) string {
 		{"Content-Length", "its answer is not framed as HTTP demands"},
 		{"proxyconnect", "the proxy of HTTPS_PROXY did not connect"},
 		{"Proxy Authentication Required", "the proxy of HTTPS_PROXY asks for a password"},
-		{"switch protocol", "it switched to another protocol without being asked"},
-		{"101", "it switched to another protocol without being asked"},
 		{"tls: ", "the TLS handshake failed"},
 		{"use of closed network connection", "the connection was closed"},
 		{"connection", "the connection broke off"},

@@ -28,10 +28,11 @@ type exchange struct {
 	base  int64         // bytes written on conn before the request
 }
 
-// The causes with which an exchange ends itself.
+// The causes with which an exchange ends itself, and an answer that is none.
 var (
 	errNoAnswer = errors.New("no answer in time")
 	errStalled  = errors.New("silence in the middle of the answer")
+	errSwitched = errors.New("switched protocol")
 )
 
 func newExchange(c *Client, r *http.Request) *exchange {
