@@ -169,7 +169,10 @@ func (b *batch) readPartHeader() error {
 		return nil
 	}
 	contentType := h.value("Content-Type")
-	if kind, _, err := mime.ParseMediaType(contentType); err == nil && kind == "application/http" {
+	if kind, params, err := mime.ParseMediaType(contentType); err == nil && kind == "application/http" {
+		if charset := params["charset"]; b.strict && charset != "" && !narrowBatch(charset) {
+			return b.wrong("a part: its charset is %.40q; send the batch in UTF-8", charset)
+		}
 		b.part++
 		b.next = b.message
 		return nil
@@ -210,7 +213,7 @@ func (b *batch) checkPartHeader(h *partHeader) error {
 	if err := h.checkCoding(); err != nil {
 		return b.wrong("a part: %w", err)
 	}
-	if coding := h.value("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+	if coding := h.compressed(); coding != "" {
 		return b.wrong("a part is compressed (Content-Encoding: %.40s) and cannot be judged: send it plain", coding)
 	}
 	// Only content headers mean anything here. A reader that took others for the message's own would get them past judge.

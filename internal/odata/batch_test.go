@@ -165,6 +165,9 @@ func TestBatchThatIsRefused(t *testing.T) {
 		"compressed without a type":   part("POST /x HTTP/1.1\nContent-Encoding: gzip\n\nx\n"),
 		"compressed part":             "--b\nContent-Type: application/http\nContent-Encoding: deflate\n\nGET /x HTTP/1.1\n\n--b--",
 		"encoded body":                part("POST /x HTTP/1.1\nContent-Transfer-Encoding: quoted-printable\n\nx\n"),
+		"JSON in UTF-16 by its mark":  part("POST /x HTTP/1.1\nContent-Type: application/json\n\n\xff\xfe{\x00}\x00\n"),
+		"JSON in UTF-16 by its bytes": part("POST /x HTTP/1.1\n\n\n\x00{\x00}\x00\n"),
+		"part in UTF-16":              "--b\nContent-Type: application/http; charset=utf-16\n\nGET /x HTTP/1.1\n\n--b--",
 		"JSON in UTF-16":              part("POST /x HTTP/1.1\nContent-Type: application/json; charset=utf-16\n\nx\n"),
 		"blank line of three":         part("GET /x HTTP/1.1\nA: b\n\r\nX: y\n"),
 		"type twice":                  part("POST /x HTTP/1.1\nContent-Type: text/plain\nCONTENT-TYPE: application/json\n\n{}\n"),
@@ -264,6 +267,14 @@ func TestJudgeSeesEveryValueOfAHeader(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// No coding is no reason to leave links alone.
+func TestIdentityIsNoCoding(t *testing.T) {
+	in := part("POST /x HTTP/1.1\nContent-Encoding: identity\n\n{\"a@odata.bind\":\"http://proxy:8080/contoso/c\"}\n")
+	if got, _, err := sent(t, "b", in); err != nil || strings.Contains(got, "http://proxy:8080") {
+		t.Errorf("%v %s", err, got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package odata
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -103,7 +104,7 @@ func (q *batchRequest) checkMessage(h *partHeader) error {
 	if err := h.checkCoding(); err != nil {
 		return err
 	}
-	if coding := h.value("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") && partKind(h) != Opaque {
+	if coding := h.compressed(); coding != "" && partKind(h) != Opaque {
 		return fmt.Errorf("the body is compressed (Content-Encoding: %.40s) and cannot be judged: send it plain", coding)
 	}
 	if partKind(h) == WideJSON {
@@ -145,6 +146,21 @@ func (q *batchRequest) readPart(h *partHeader) (*Part, error) {
 }
 
 func (q *batchRequest) rewrite(src io.Reader) io.Reader {
-	q.links.reset(src)
+	q.links.reset(&narrow{src: src, batch: q.batch})
 	return q.links
+}
+
+// narrow refuses JSON in UTF-16 and the like, which no head need tell: each of JSON's own characters brings a NUL byte
+// then, and none stands in JSON otherwise.
+type narrow struct {
+	src   io.Reader
+	batch *batch
+}
+
+func (n *narrow) Read(p []byte) (int, error) {
+	read, err := n.src.Read(p)
+	if bytes.IndexByte(p[:read], 0) >= 0 {
+		return 0, n.batch.wrong("the body is JSON, but not in UTF-8: send it in UTF-8")
+	}
+	return read, err
 }

@@ -19,7 +19,7 @@ func (b *batch) newContent(h *partHeader, rewrite func(io.Reader) io.Reader) *co
 	if n, err := strconv.ParseInt(h.value("Content-Length"), 10, 64); err == nil && n >= 0 {
 		c.raw.declared = n
 	}
-	if h.value("Content-Encoding") == "" && partKind(h) == JSON {
+	if h.compressed() == "" && partKind(h) == JSON {
 		c.rewrite = rewrite
 	}
 	return c

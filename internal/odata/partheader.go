@@ -121,6 +121,15 @@ func (h *partHeader) checkCoding() error {
 	return nil
 }
 
+// compressed is the Content-Encoding, empty for none and for identity, which is none.
+func (h *partHeader) compressed() string {
+	coding := strings.Join(h.values("Content-Encoding"), ", ")
+	if strings.EqualFold(coding, "identity") {
+		return ""
+	}
+	return coding
+}
+
 // lineText is a line without its end.
 func lineText(line []byte) []byte {
 	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
