@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"sync/atomic"
 
 	"dynproxy/internal/panics"
@@ -174,21 +175,29 @@ func (c *conn) grow(size int) bool {
 	return true
 }
 
-// refuse puts a substitute in the place of the request, with the method and
-// the target that it has, if they are sound. net/http then answers it in its
+// refuse puts a substitute in the place of the request, with what is sound of
+// its method and path: they say in whose form the refusal is read. net/http then answers it in its
 // turn, after the requests that came before it.
 func (c *conn) refuse(wrong *Fault) {
-	asked := []byte("GET /")
-	held := bytes.TrimPrefix(c.held, []byte("\r\n"))
-	if line, _, found := bytes.Cut(held, []byte("\r\n")); found && len(line) <= c.limits.RequestLine && bytes.IndexByte(line, 0) < 0 {
-		if target, _, bad := requestLine(line); bad == nil && target[0] == '/' {
-			asked = line[:bytes.LastIndexByte(line, ' ')]
-		}
-	}
+	asked := soundStart(bytes.TrimPrefix(c.held, []byte("\r\n")))
 	c.held = fmt.Appendf(nil, "%s HTTP/1.1\r\nHost: refused.invalid\r\nConnection: close\r\n%s: %d %s\r\n\r\n", asked, marker, wrong.Status, wrong.Message)
 	c.buffer, c.ready = nil, len(c.held)
 	c.session.guard.heads.leave(&c.session.head)
 	c.refused.Store(true)
+}
+
+// soundStart returns the method and the beginning of the path in a request
+// line, as far as they are sound.
+func soundStart(line []byte) []byte {
+	method, path, _ := bytes.Cut(line[:min(len(line), 1<<10)], []byte(" "))
+	if !allTokens(method) || string(method) == http.MethodConnect || !bytes.HasPrefix(path, []byte("/")) {
+		return []byte("GET /")
+	}
+	end := bytes.IndexFunc(path, func(c rune) bool { return c <= ' ' || c >= 0x7f || c == '?' || c == '#' || c == '%' })
+	if end < 0 {
+		end = len(path)
+	}
+	return line[:len(method)+1+end]
 }
 
 // drain drops input, up to a bound, while the refusal is on its way.

@@ -51,6 +51,29 @@ func asked(c *conn) (list []string, end string) {
 	}
 }
 
+// A refusal is told in the form that the path asks for, as far as that can be
+// read.
+func TestARefusedRequestKeepsWhatIsSoundOfItsLine(t *testing.T) {
+	for line, want := range map[string]string{
+		"POST /contoso/x.svc/web HTTP/1.1":                    "POST /contoso/x.svc/web",
+		"POST /contoso/x.svc/web?a b HTTP/1.1":                "POST /contoso/x.svc/web",
+		"POST /contoso/x.svc/a b HTTP/1.1":                    "POST /contoso/x.svc/a",
+		"POST /contoso/x%zz HTTP/1.1":                         "POST /contoso/x",
+		"POST /contoso/x.svc/" + strings.Repeat("a", 100<<10): "POST /contoso/x.svc/" + strings.Repeat("a", 1<<10-20),
+		"POST  /contoso HTTP/1.1":                             "GET /",
+		"P(ST /contoso HTTP/1.1":                              "GET /",
+		"CONNECT /contoso HTTP/1.1":                           "GET /",
+		"POST http://proxy/contoso HTTP/1.1":                  "GET /",
+		"POST /\xff HTTP/1.1":                                 "POST /",
+		"POST":                                                "GET /",
+		"":                                                    "GET /",
+	} {
+		if got := string(soundStart([]byte(line))); got != want {
+			t.Errorf("%.60q: %.60q", line, got)
+		}
+	}
+}
+
 // However the bytes come in, the server reads the same.
 func TestSplitAtEveryByte(t *testing.T) {
 	var all []string
