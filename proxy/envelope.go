@@ -20,7 +20,7 @@ func isEnvelope(method, path string) bool {
 // it goes unread.
 func (h *Handler) takeEnvelope(c *call, r *http.Request) error {
 	b := c.body
-	if c.impersonation() && !c.readOnly() {
+	if c.impersonation() && !c.readOnly() && (c.known == nil || len(c.known.Methods) == 0) {
 		return b.readAhead()
 	}
 	if r.ContentLength > h.Spool.Largest() {
@@ -55,6 +55,9 @@ func (c *call) allowedEnvelope(e soap.Envelope) error {
 			return c.notPersonated("The message's parameter " + e.Bypasses + " goes round the organization's own logic")
 		}
 	}
+	if err := c.allowedMethods(e); err != nil {
+		return err
+	}
 	switch {
 	case e.Write == "":
 		return nil
@@ -62,6 +65,18 @@ func (c *call) allowedEnvelope(e soap.Envelope) error {
 		return problem.New(problem.ReadOnly, "%s is read-only here, and %s may change something; an operator can change that with READ_ONLY.", c.tenant.Name, e.Write)
 	case c.known != nil && c.known.ReadOnly:
 		return problem.New(problem.Forbidden, "The caller %s may only read, and %s may change something; an operator can change that with READ_ONLY in its file.", c.caller, e.Write)
+	}
+	return nil
+}
+
+// allowedMethods holds a caller that may not use all methods to the same in
+// envelopes, which all come by POST: what one changes or deletes there counts
+// as the method that the Web API has for it.
+func (c *call) allowedMethods(e soap.Envelope) error {
+	for _, as := range []struct{ method, what string }{{http.MethodPatch, e.Updates}, {http.MethodDelete, e.Deletes}} {
+		if as.what != "" && c.known != nil && !c.known.AllowsMethod(as.method) {
+			return problem.New(problem.Forbidden, "The caller %s may not use the method %s, and so not %s either; an operator can change that with METHODS in its file.", c.caller, as.method, as.what)
+		}
 	}
 	return nil
 }

@@ -104,6 +104,35 @@ func TestSOAPWhereOnlyReadingIs(t *testing.T) {
 	}
 }
 
+// What METHODS withholds, an envelope does not give.
+func TestSOAPIsHeldToMETHODS(t *testing.T) {
+	inner := func(name string) string {
+		return soapMultiple("ExecuteMultiple", soapInner("WhoAmI", ""), soapInner(name, soapPair("Target", soapTarget)))
+	}
+	for _, rights := range []string{"", "IMPERSONATION=true"} {
+		c := newCorridor(t, onlyCaller(t, "CIDRS=127.0.0.0/8\nMETHODS=GET,POST\n"+rights))
+		for _, body := range []string{soapExecute("", "WhoAmI"), soapCreate} {
+			if a := c.soap(soapEnvelope("", body)); a.StatusCode != 200 {
+				t.Errorf("%d %.400s", a.StatusCode, a.body)
+			}
+		}
+		before := len(c.contoso.Requests())
+		for _, body := range []string{inner("Delete"), inner("Update"), soapExecute("", "Upsert"), `<Delete/>`, `<Update/>`, `<Disassociate/>`} {
+			if d := c.soap(soapEnvelope("", body)).faulted(t, problem.Forbidden, 403, -2147220960, false); !strings.Contains(d.Message, "METHODS") {
+				t.Errorf("%s: %q", body, d.Message)
+			}
+		}
+		if n := len(c.contoso.Requests()); n != before {
+			t.Errorf("%d refused messages reached the organization", n-before)
+		}
+	}
+	c := newCorridor(t, onlyCaller(t, "CIDRS=127.0.0.0/8\nMETHODS=GET,POST,DELETE"))
+	c.soap(soapEnvelope("", inner("Update"))).faulted(t, problem.Forbidden, 403, -2147220960, false)
+	if a := c.soap(soapEnvelope("", inner("Delete"))); a.StatusCode != 200 {
+		t.Errorf("%d %.400s", a.StatusCode, a.body)
+	}
+}
+
 func TestSOAPThatActsAsAnotherOrRoundPlugins(t *testing.T) {
 	const other = `<a:CallerId xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts">7bd2a5f0-0000-4000-8000-000000000001</a:CallerId>`
 	key := func(name string) string {

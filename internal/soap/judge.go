@@ -136,7 +136,7 @@ func (j *judge) operation(local string) error {
 	}
 	j.found.Operation = local
 	if !reads(operations, local) && local != "Execute" {
-		j.found.Write = local
+		j.writes(local)
 	}
 	return nil
 }
@@ -203,6 +203,7 @@ func (j *judge) request(f frame, held int) {
 		case (said == "ExecuteMultiple" || said == "ExecuteTransaction") && held > 0:
 		case f.message == "":
 			j.writes("a request without a name")
+			j.writes(said)
 		default:
 			j.writes(said)
 		}
@@ -212,6 +213,12 @@ func (j *judge) request(f frame, held int) {
 func (j *judge) writes(what string) {
 	if j.found.Write == "" {
 		j.found.Write = what
+	}
+	switch strings.ToLower(what) {
+	case "update", "upsert":
+		j.found.Updates = what
+	case "delete", "disassociate":
+		j.found.Deletes = what
 	}
 }
 

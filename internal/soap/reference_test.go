@@ -175,6 +175,9 @@ func TestDisguisesChangeNothing(t *testing.T) {
 			} else {
 				want.Message = want.Write
 			}
+			if want.Write == "Delete" {
+				want.Deletes = "Delete"
+			}
 		}
 		key := ""
 		if r.IntN(3) == 0 {

@@ -26,6 +26,8 @@ type Envelope struct {
 	Requests  int    // of ExecuteMultiple and ExecuteTransaction: how many requests they hold
 
 	Write        string // the first operation or message that may change something, "" if all only read
+	Updates      string // of those the first that the Web API has as PATCH, or ""
+	Deletes      string // likewise as DELETE
 	Impersonates string // the header that asks to act as somebody else, or ""
 	Bypasses     string // the first parameter that goes round plug-ins, or ""
 }
