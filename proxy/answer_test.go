@@ -54,7 +54,13 @@ func TestAWebPageIsNoAnswer(t *testing.T) {
 			})
 		}
 	}
-	c := newCorridor(t)
+	c := newCorridor(t, organization(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "/portal")
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(302)
+	}))
+	c.call("POST", create, `{"name":"portal"}`, jsonType).refused(t, problem.NotAnAnswer, 502)
+	c = newCorridor(t)
 	c.inject(emulator.Fault{Kind: emulator.SignInPage, Times: 1})
 	if a := c.call("POST", create, `{"name":"page"}`, jsonType); a.StatusCode != 204 {
 		t.Errorf("a page that another token drives away: %d %s", a.StatusCode, a.body)
@@ -153,6 +159,39 @@ func TestARootedLocationStaysWithTheTenant(t *testing.T) {
 	a := c.call("POST", create, `{"name":"x"}`, jsonType)
 	if got := a.Header.Get("Location"); !strings.Contains(got, "/contoso/api/data/") {
 		t.Errorf("Location %q", got)
+	}
+}
+
+// A server that cuts a collection into parts all the same gives no link away.
+func TestAPartOfACollectionHasTheProxysLinks(t *testing.T) {
+	const all = `{"@odata.context":"https://contoso.crm.dynamics.com/api/data/v9.2/$metadata#accounts","value":[{"name":"a"}]}`
+	c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(all))
+	}))
+	for _, cut := range []struct{ from, to int }{{0, len(all) - 1}, {0, 90}, {60, len(all) - 1}} {
+		a := c.get("/contoso/api/data/v9.2/accounts", fmt.Sprintf("Range: bytes=%d-%d", cut.from, cut.to))
+		want := strings.Replace(all[cut.from:cut.to+1], "https://contoso.crm.dynamics.com", c.server.URL+"/contoso", 1)
+		if a.StatusCode != 206 || a.body != want {
+			t.Errorf("%v: %d %s\nwant %s", cut, a.StatusCode, a.body, want)
+		}
+	}
+}
+
+// An answer that leaves HTTP ends the call at once.
+func TestAnUnaskedSwitchOfProtocolIsNoAnswer(t *testing.T) {
+	c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			defer conn.Close()
+			io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+			io.Copy(io.Discard, conn) // stays until the proxy leaves
+		}
+	}))
+	a := c.call("POST", create, "{}", jsonType)
+	if a.StatusCode != 502 || a.Header.Get("Dynproxy-Error") != string(problem.UpstreamUnreachable) || !strings.Contains(a.body, "another protocol") || !strings.Contains(a.body, "may have been carried out") {
+		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
 }
 

@@ -149,7 +149,7 @@ func isWebPage(resp *http.Response) bool {
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		// No organization sends a program elsewhere; a captive portal does.
 		to, err := url.Parse(resp.Header.Get("Location"))
-		return err == nil && to.Host != "" && !strings.EqualFold(to.Host, resp.Request.URL.Host)
+		return isHTML(resp.Header.Get("Content-Type")) || err == nil && to.Host != "" && !strings.EqualFold(to.Host, resp.Request.URL.Host)
 	}
 	if resp.StatusCode >= 300 || resp.Request.Method == http.MethodHead {
 		return resp.StatusCode < 300 && isHTML(resp.Header.Get("Content-Type"))

@@ -63,16 +63,19 @@ func mapBody(c *call, resp *http.Response) {
 }
 
 // rewriterFor returns what has to be done to the body, nil for nothing: files
-// and parts of something are data, whatever their type.
+// are data, whatever their type.
 func rewriterFor(c *call, resp *http.Response) func(io.Reader) io.Reader {
-	if isFile(c.path) || resp.StatusCode == http.StatusPartialContent || resp.Header.Get("Content-Disposition") != "" {
+	if isFile(c.path) || resp.Header.Get("Content-Disposition") != "" {
 		return nil
 	}
-	if resp.Header.Get("Content-Type") == "" {
-		header := resp.Header.Clone()
+	header := resp.Header.Clone()
+	if resp.StatusCode == http.StatusPartialContent {
+		delete(header, "Content-Range") // what is no file has links, in a part of it too
+	}
+	if header.Get("Content-Type") == "" {
 		return func(src io.Reader) io.Reader { return &untyped{c: c, header: header, src: bufio.NewReader(src)} }
 	}
-	return rewriterOf(c, resp.Header, nil)
+	return rewriterOf(c, header, nil)
 }
 
 // rewriterOf is rewriterFor for a body with this header that begins with first.
