@@ -152,7 +152,11 @@ func TestConnectionsThatWaitMakeRoom(t *testing.T) {
 	for name, limits := range map[string]Limits{"in all": {Connections: 2}, "of one address": {PerAddress: 2}} {
 		t.Run(name, func(t *testing.T) {
 			g, addr := serve(t, limits)
-			held := []net.Conn{ask(t, addr), ask(t, addr)}
+			var held []net.Conn
+			for range 2 {
+				held = append(held, ask(t, addr))
+				g.awaitWaiting(len(held)) // the answer is here before its connection waits
+			}
 			if got := talk(t, addr, 1, get+"\r\n"); got[0] != "200 GET / a" || g.Evicted() != 1 {
 				t.Errorf("the third got %q; %d made room", got, g.Evicted())
 			}
@@ -164,6 +168,24 @@ func TestConnectionsThatWaitMakeRoom(t *testing.T) {
 				t.Errorf("the younger was closed: %v", err)
 			}
 		})
+	}
+}
+
+// awaitWaiting returns when n connections wait for a request.
+func (g *Guard) awaitWaiting(n int) {
+	for {
+		waiting := 0
+		g.connections.mu.Lock()
+		for _, s := range g.connections.shares {
+			for pl := s.waiting.next; pl != &s.waiting; pl = pl.next {
+				waiting++
+			}
+		}
+		g.connections.mu.Unlock()
+		if waiting == n {
+			return
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
