@@ -52,9 +52,32 @@
 // softly after it. Places are not used up as the others are: while half of them
 // are free to use they carry a window's budget, and only longestPause binds.
 //
-// The simulations that hold this are in recovery_test.go (refusals of every
-// number and kind that end) and simulation_test.go (random organizations,
-// beside one who knows the truth).
+// # What holds each rule
+//
+// Each of these fails when its rule is removed. The simulations of refusals that
+// end (recovery_test.go) and of random organizations, beside one who knows the
+// truth (simulation_test.go), hold the whole.
+//
+//   - testShare: TestOneRefusalCostsNoMoreThanItAsks, TestPausesKeepTheLaw.
+//   - firstPause, and one burst for one piece of news:
+//     TestABurstOfRefusalsIsOnePieceOfNews.
+//   - longestPause: TestPausesKeepTheLaw.
+//   - namedPause, longer for a number that is proven:
+//     TestWrongSettingsAreCorrectedByTheOrganization.
+//   - headroom: TestForeignClientThatEatsHalfTheBudget.
+//   - An operator's number is a ceiling: TestWhatAnOperatorSetIsACeiling.
+//   - Headers lead no further than a named number:
+//     TestANumberInARefusalOutranksHeaders.
+//   - A number named below what was served is too low:
+//     TestANumberBelowWhatWasServedIsTooLow.
+//   - What headers said is out of date after a span, or their last word would
+//     bind for ever: TestWhatHeadersSaidIsForgottenAfterAWindow.
+//   - Age in flight beyond the usual counts for half of the execution time at
+//     most: TestUnansweredCallsLeaveExecutionTimeToOthers.
+//   - Whoever is there tests, whatever is kept for others:
+//     TestWhoIsThereTestsForThoseWhoAreNot.
+//   - A gate opens by the second too, not by answers alone:
+//     TestASlowCallDoesNotHoldAnOpeningGate.
 package limits
 
 import (
