@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dynproxy/internal/needs"
 )
 
 // A web page that points its own name at the operators' port must not read
@@ -107,7 +109,7 @@ func TestSilentOperatorsDoNotHoldUpOthers(t *testing.T) {
 // answered all the same, and the start says what is short.
 func TestIdleConnectionsLeaveDescriptorsForCalls(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("no such limit")
+		needs.Missing(t, "no such limit")
 	}
 	p := startEmulator(t, demoSeed())
 	self, err := os.Executable()

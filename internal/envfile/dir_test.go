@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dynproxy/internal/needs"
 )
 
 func put(t *testing.T, dir, name, text string) {
@@ -151,7 +153,7 @@ func TestAFileThatCannotBeReadIsAFaultOfItsOwn(t *testing.T) {
 	path := t.TempDir()
 	put(t, path, "good.env", "A=1")
 	if err := os.Symlink("locked.env", filepath.Join(path, "locked.env")); err != nil {
-		t.Skip("no symbolic links here")
+		needs.Missing(t, "no symbolic links here")
 	}
 	d, _ := newDir(path)
 	if got := scan(t, d); got != "good=1 !locked " {
