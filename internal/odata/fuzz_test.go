@@ -80,17 +80,23 @@ func FuzzThereAndBack(f *testing.F) {
 	f.Add("/api/data/v9.2/accounts(name='a%2Fb')?$skiptoken=%3Ccookie")
 	f.Add("?x")
 	f.Add(".evil/")
+	f.Add("//api")
 	f.Fuzz(func(t *testing.T, rest string) {
 		r := contoso()
 		link := r.Org + rest
-		if back := toOrg(t, r, r.linkToPublic(link)); back != link && !strings.HasPrefix(rest, ":") {
-			t.Errorf("%q came back as %q", link, back)
+		// Slashes doubled behind the tenant are joined.
+		want := link
+		if strings.HasPrefix(rest, "//") {
+			want = r.Org + "/" + strings.TrimLeft(rest, "/")
+		}
+		if back := toOrg(t, r, r.linkToPublic(link)); back != want && !strings.HasPrefix(rest, ":") {
+			t.Errorf("%q came back as %q, want %q", link, back, want)
 		}
 		if leads := strings.HasPrefix(r.linkToPublic(link), r.Public); leads != (rest == "" || strings.ContainsAny(rest[:1], "/?#")) && rest[0] != ':' {
 			t.Errorf("%q leads to %q", link, r.linkToPublic(link))
 		}
 		query := "$id=" + strings.ReplaceAll(r.linkToPublic(link), "&", "%26") + "&$filter=x"
-		if got, want := queryToOrg(t, r, query), "$id="+strings.ReplaceAll(toOrg(t, r, link), "&", "%26")+"&$filter=x"; got != want && !strings.ContainsAny(rest, ":%") {
+		if got, want := queryToOrg(t, r, query), "$id="+strings.ReplaceAll(want, "&", "%26")+"&$filter=x"; got != want && !strings.ContainsAny(rest, ":%") {
 			t.Errorf("QueryToOrg(%q) = %q, want %q", query, got, want)
 		}
 	})
@@ -199,11 +205,23 @@ func FuzzBatchResponse(f *testing.F) {
 	f.Add(in)
 	f.Add(crlf(in))
 	f.Add("--batchresponse_1\nContent-Type: application/http\n\nHTTP/1.1 200 OK\nContent-Length: 1\n\n{")
+	f.Add("--batchresponse_1\nContent-Type: application/http\n\nHTTP/1.1 201\nLoCAtion:/0\n\n")
 	f.Fuzz(func(t *testing.T, in string) {
 		answer := func(src io.Reader) io.Reader { return contoso().BatchResponse(src, "batchresponse_1") }
-		got := sameInPieces(t, answer, in)
-		if got != in && !strings.Contains(in, "ynamics") && !strings.Contains(in, `\u`) && !strings.Contains(strings.ToLower(in), "dynamics") && !strings.Contains(strings.ToLower(in), "content-length") {
+		if got := sameInPieces(t, answer, in); got != in && !mayHoldLink(in) {
 			t.Errorf("%q became %q", in, got)
 		}
 	})
+}
+
+// mayHoldLink reports whether something in an answer to a batch may be to be rewritten: the organization's name, an
+// escape, a header whose value is a link (which may be rooted) or a length.
+func mayHoldLink(in string) bool {
+	in = strings.ToLower(in)
+	for _, name := range append([]string{"Content-Length"}, linkHeaders[:]...) {
+		if strings.Contains(in, strings.ToLower(name)) {
+			return true
+		}
+	}
+	return strings.Contains(in, "dynamics") || strings.Contains(in, `\u`)
 }
