@@ -19,8 +19,8 @@ func BudgetKey(t *tenants.Tenant, clientID string) limits.Key {
 	return limits.Key{Organization: t.OrgHost(), ClientID: clientID}
 }
 
-// Budget returns what t's settings say of its application user's limits.
-func Budget(t *tenants.Tenant) limits.Budget {
+// budgetOf returns what t's settings say of its application user's limits.
+func budgetOf(t *tenants.Tenant) limits.Budget {
 	b := limits.Budget{
 		Rate: t.Rate, Burst: t.Burst,
 		Requests: t.Requests, Window: t.Window, ExecutionTime: t.ExecutionTime, Concurrency: t.Concurrency,
@@ -42,7 +42,7 @@ func Budget(t *tenants.Tenant) limits.Budget {
 func Sharers(t *tenants.Tenant, all iter.Seq[*tenants.Tenant], clientID func(*tenants.Tenant) string) []string {
 	var names []string
 	for other := range all {
-		if other.Name != t.Name && Budget(other) != Budget(t) && BudgetKey(other, clientID(other)) == BudgetKey(t, clientID(t)) {
+		if other.Name != t.Name && budgetOf(other) != budgetOf(t) && BudgetKey(other, clientID(other)) == BudgetKey(t, clientID(t)) {
 			names = append(names, other.Name)
 		}
 	}
@@ -68,7 +68,7 @@ func (b *budgets) tell() {
 	defer b.mu.Unlock()
 	now := make(map[limits.Key]limits.Budget, len(b.told))
 	for t := range b.tenants.All() {
-		key, budget := BudgetKey(t, b.tokens.ClientID(t)), Budget(t)
+		key, budget := BudgetKey(t, b.tokens.ClientID(t)), budgetOf(t)
 		if other, shared := now[key]; shared && other != budget {
 			budget = budget.Stricter(other)
 		}

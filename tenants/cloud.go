@@ -93,7 +93,7 @@ func allow(microsoft func(string) bool, named []string) (*AllowedHosts, error) {
 			continue
 		}
 		host := strings.TrimPrefix(strings.TrimSuffix(pattern, ":*"), "*.")
-		if _, err := Origin("https://" + host); err != nil {
+		if _, err := originOf("https://" + host); err != nil {
 			return nil, fmt.Errorf("must list hosts such as crm.example.com, *.example.com or 10.0.0.5:8443")
 		}
 		a.named = append(a.named, strings.TrimSuffix(pattern, ":443"))
@@ -138,10 +138,10 @@ func hostOf(hostport string) string {
 
 var hostPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 
-// Origin normalizes an https address that has nothing but a host and maybe a
+// originOf normalizes an https address that has nothing but a host and maybe a
 // port: "https://host" in lower case, without a default port. The error is a
 // cure, and does not hold the address.
-func Origin(address string) (string, error) {
+func originOf(address string) (string, error) {
 	u, err := url.Parse(strings.TrimSpace(address))
 	switch {
 	case err != nil || u.Opaque != "" || u.Host == "":

@@ -29,7 +29,7 @@ func Add(dir string, rules *Rules, name, orgURL string, settings map[string]stri
 		return nil, false, err
 	}
 	values["ORG_URL"] = t.Org
-	if org, err := Origin(former); err == nil && org != t.Org && org != t.Alias && !replace {
+	if org, err := originOf(former); err == nil && org != t.Org && org != t.Alias && !replace {
 		return nil, false, fmt.Errorf("%s is the tenant of %s already; choose another name, or use --replace to give it the address %s", name, org, t.Org)
 	}
 	if !fresh {

@@ -78,9 +78,9 @@ type settings struct {
 	SecretExpires string   `env:"SECRET_EXPIRES"`
 }
 
-// DefaultPaths are the path prefixes that a tenant's callers may use when its
+// defaultPaths are the path prefixes that a tenant's callers may use when its
 // settings name none.
-var DefaultPaths = []string{"/api/data/", "/api/search/", "/XRMServices/2011/Organization.svc"}
+var defaultPaths = []string{"/api/data/", "/api/search/", "/XRMServices/2011/Organization.svc"}
 
 // SettingNames returns the variables of a tenant's file in the order in which
 // they are written.
@@ -196,7 +196,7 @@ func (r *Rules) place(t *Tenant, s settings, faults *envfile.Faults) {
 		faults.Add("ORG_URL", "is still an example; put the organization's own address there (Power Platform admin center, Environments, Environment URL)")
 		return
 	}
-	org, err := Origin(s.OrgURL)
+	org, err := originOf(s.OrgURL)
 	if err != nil {
 		faults.Add("ORG_URL", "%v", err)
 		return
@@ -230,7 +230,7 @@ func (r *Rules) build(s settings, prefix string, faults *envfile.Faults) *Tenant
 		fault("TENANT_ID", "must be the Entra tenant's id (a GUID) or one of its domains, not %s", strings.Join(loginReserved, ", "))
 	}
 	if t.LoginHost != "" {
-		origin, err := Origin("https://" + t.LoginHost)
+		origin, err := originOf("https://" + t.LoginHost)
 		if err != nil || !r.Logins.Allows(strings.TrimPrefix(origin, "https://")) {
 			fault("LOGIN_HOST", "must be a login host of Microsoft's clouds, such as login.microsoftonline.com, or be added to DYNPROXY_ALLOWED_LOGIN_HOSTS")
 		}
@@ -291,7 +291,7 @@ func (t *Tenant) paths(fault func(name, cure string, args ...any)) {
 		}
 	}
 	if len(t.Paths) == 0 {
-		t.Paths = DefaultPaths
+		t.Paths = defaultPaths
 	}
 }
 

@@ -48,7 +48,7 @@ func TestOrigin(t *testing.T) {
 		"https://":                                  "",
 		"":                                          "",
 	} {
-		got, err := Origin(in)
+		got, err := originOf(in)
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("Origin(%q) = %q, %v; want %q", in, got, err, want)
 		}
@@ -275,7 +275,7 @@ func FuzzRead(f *testing.F) {
 		if tenant == nil {
 			return
 		}
-		if again, err := Origin(tenant.Org); err != nil || again != tenant.Org || cloudOf(tenant.OrgHost()) == nil {
+		if again, err := originOf(tenant.Org); err != nil || again != tenant.Org || cloudOf(tenant.OrgHost()) == nil {
 			t.Errorf("the book holds organization %q", tenant.Org)
 		}
 	})

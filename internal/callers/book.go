@@ -27,7 +27,7 @@ type Change = envfile.Change[Caller]
 // callers. A wrong file is a fault of that caller alone and told by Faults.
 func Open(dir string) (*Book, error) {
 	registry, err := envfile.OpenRegistry(dir, envfile.Spec[Caller]{
-		Kind: "caller", Read: Read, Claims: (*Caller).claims, Replaced: keepRate,
+		Kind: "caller", Read: read, Claims: (*Caller).claims, Replaced: keepRate,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open callers directory: %w", err)

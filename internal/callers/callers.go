@@ -150,9 +150,9 @@ func ValidName(name string) (string, error) {
 	return lower, nil
 }
 
-// Read makes the caller called name of the values of its file. The error, if
+// read makes the caller called name of the values of its file. The error, if
 // any, is envfile.Faults: all of them.
-func Read(name string, values map[string]string) (*Caller, error) {
+func read(name string, values map[string]string) (*Caller, error) {
 	var faults envfile.Faults
 	name, err := ValidName(name)
 	if err != nil {

@@ -20,10 +20,10 @@ const (
 	longestKey = 512 // of those that an operator brings along as a hash
 )
 
-// NewKey returns a new key of 256 random bits, and its SHA-256 in hex. Only
+// newKey returns a new key of 256 random bits, and its SHA-256 in hex. Only
 // the hash is kept: a key that random cannot be found from it, so it needs
 // neither salt nor stretching.
-func NewKey() (key, hash string) {
+func newKey() (key, hash string) {
 	var random [32]byte
 	rand.Read(random[:])
 	key = base64.RawURLEncoding.EncodeToString(random[:])
@@ -46,8 +46,8 @@ func Add(dir, name string, settings map[string]string) (key string, err error) {
 	if values == nil {
 		values = make(map[string]string)
 	}
-	key, values["KEY_SHA256"] = NewKey()
-	if _, err := Read(name, values); err != nil {
+	key, values["KEY_SHA256"] = newKey()
+	if _, err := read(name, values); err != nil {
 		return "", err
 	}
 	err = envfile.Create(dir, name, SettingNames(), values)
@@ -77,12 +77,12 @@ func Rotate(dir, name string) (key string, err error) {
 		values["KEY_SHA256"] = values["KEY_SHA256_NEXT"]
 		delete(values, "KEY_SHA256_NEXT")
 	case values["KEY_SHA256"] != "":
-		key, values["KEY_SHA256_NEXT"] = NewKey()
+		key, values["KEY_SHA256_NEXT"] = newKey()
 	default:
-		key, values["KEY_SHA256"] = NewKey()
+		key, values["KEY_SHA256"] = newKey()
 	}
 	// Comments in a file that was written by hand are not kept.
-	if _, err := Read(name, values); err != nil {
+	if _, err := read(name, values); err != nil {
 		return "", err
 	}
 	if err := envfile.Replace(dir, name, SettingNames(), values); err != nil {

@@ -19,7 +19,6 @@ const (
 // has seen none.
 type failures struct {
 	mu     sync.Mutex // guards all below
-	total  int64
 	byAddr map[netip.Prefix]*list.Element
 	recent list.List // of *failing, the latest first
 }
@@ -47,7 +46,6 @@ func (f *failures) add(addr netip.Addr, now time.Time) time.Duration {
 	if f.byAddr == nil {
 		f.byAddr = make(map[netip.Prefix]*list.Element)
 	}
-	f.total++
 	from := source(addr)
 	at := f.byAddr[from]
 	if at == nil {
@@ -77,22 +75,4 @@ func delay(count int) time.Duration {
 		return longestDelay
 	}
 	return min(firstDelay<<(over-1), longestDelay)
-}
-
-// Failures returns how many wrong proofs there were in all.
-func (b *Book) Failures() int64 {
-	b.failures.mu.Lock()
-	defer b.failures.mu.Unlock()
-	return b.failures.total
-}
-
-// FailuresFrom returns how many wrong proofs addr has sent of late.
-func (b *Book) FailuresFrom(addr netip.Addr) int {
-	b.failures.mu.Lock()
-	defer b.failures.mu.Unlock()
-	at := b.failures.byAddr[source(addr)]
-	if at == nil || time.Since(at.Value.(*failing).last) > failureMemory {
-		return 0
-	}
-	return at.Value.(*failing).count
 }

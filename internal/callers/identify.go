@@ -21,23 +21,23 @@ type Identity struct {
 	Reply    string // WWW-Authenticate value to send with the answer, or ""
 }
 
-// Unauthorized is the error for a request that proves nobody. Reason is for
+// Unauthorized is the error for a request that proves nobody. Its text is for
 // the log and holds no part of what was sent; Hint, if any, may be told to the
 // stranger.
 type Unauthorized struct {
-	Reason string
+	reason string
 	Hint   string
-	Err    error // what Kerberos said, if it was asked
+	err    error // what Kerberos said, if it was asked
 }
 
 func (u *Unauthorized) Error() string {
-	if u.Err != nil {
-		return u.Reason + ": " + u.Err.Error()
+	if u.err != nil {
+		return u.reason + ": " + u.err.Error()
 	}
-	return u.Reason
+	return u.reason
 }
 
-func (u *Unauthorized) Unwrap() error { return u.Err }
+func (u *Unauthorized) Unwrap() error { return u.err }
 
 // Identify returns who sent r from addr over a connection of TLS state, which
 // is nil for plain HTTP. The first proof that r carries decides: X-Api-Key,
@@ -52,7 +52,7 @@ func (b *Book) Identify(r *http.Request, addr netip.Addr, state *tls.ConnectionS
 	if refusal == nil {
 		return id, nil
 	}
-	if refusal.Reason != reasonNothing {
+	if refusal.reason != reasonNothing {
 		wait(r.Context(), b.failures.add(addr, time.Now()))
 	}
 	return Identity{}, refusal
@@ -76,7 +76,7 @@ func (b *Book) identify(r *http.Request, addr netip.Addr, tlsState *tls.Connecti
 	if keys := r.Header["X-Api-Key"]; len(keys) > 0 {
 		c := b.byKey(keys[0])
 		if len(keys) > 1 || c == nil {
-			return Identity{}, &Unauthorized{Reason: "unknown key"}
+			return Identity{}, &Unauthorized{reason: "unknown key"}
 		}
 		return c.identity("key"), nil
 	}
@@ -85,7 +85,7 @@ func (b *Book) identify(r *http.Request, addr netip.Addr, tlsState *tls.Connecti
 	case "basic":
 		return b.basic(credential)
 	case "repeated":
-		return Identity{}, &Unauthorized{Reason: "repeated Authorization"}
+		return Identity{}, &Unauthorized{reason: "repeated Authorization"}
 	}
 	if c := b.byCertificate(tlsState); c != nil {
 		return c.identity("certificate"), nil
@@ -94,12 +94,12 @@ func (b *Book) identify(r *http.Request, addr netip.Addr, tlsState *tls.Connecti
 	case "negotiate":
 		return b.negotiate("Negotiate " + credential)
 	case "ntlm":
-		return Identity{}, &Unauthorized{Reason: "NTLM", Hint: "NTLM is not supported: use " + b.ways()}
+		return Identity{}, &Unauthorized{reason: "NTLM", Hint: "NTLM is not supported: use " + b.ways()}
 	}
 	if c := b.at(addr); c != nil {
 		return c.identity("address"), nil
 	}
-	return Identity{}, &Unauthorized{Reason: reasonNothing}
+	return Identity{}, &Unauthorized{reason: reasonNothing}
 }
 
 func (c *Caller) identity(way string) Identity {
@@ -143,11 +143,11 @@ func (b *Book) byKey(key string) *Caller {
 func (b *Book) basic(credential string) (Identity, *Unauthorized) {
 	name, key, ok := parseBasic(credential)
 	if !ok {
-		return Identity{}, &Unauthorized{Reason: "malformed Basic credentials"}
+		return Identity{}, &Unauthorized{reason: "malformed Basic credentials"}
 	}
 	c := b.byKey(key)
 	if c == nil || c.Name != strings.ToLower(name) {
-		return Identity{}, &Unauthorized{Reason: "unknown name or key"}
+		return Identity{}, &Unauthorized{reason: "unknown name or key"}
 	}
 	return c.identity("basic"), nil
 }
@@ -172,11 +172,11 @@ type hinted interface {
 
 func (b *Book) negotiate(header string) (Identity, *Unauthorized) {
 	if b.Negotiate == nil {
-		return Identity{}, &Unauthorized{Reason: "Negotiate without a keytab", Hint: "Negotiate is not set up here: use X-Api-Key, or Basic with the caller's name and key"}
+		return Identity{}, &Unauthorized{reason: "Negotiate without a keytab", Hint: "Negotiate is not set up here: use X-Api-Key, or Basic with the caller's name and key"}
 	}
 	principal, reply, err := b.Negotiate(header)
 	if err != nil {
-		refusal := &Unauthorized{Reason: "Negotiate", Err: err}
+		refusal := &Unauthorized{reason: "Negotiate", err: err}
 		if hinted, ok := errors.AsType[hinted](err); ok {
 			refusal.Hint = hinted.Hint()
 		}
@@ -184,7 +184,7 @@ func (b *Book) negotiate(header string) (Identity, *Unauthorized) {
 	}
 	c := b.Holder(principalClaim(principal))
 	if c == nil {
-		return Identity{}, &Unauthorized{Reason: "principal " + principal + " is in no caller's file"}
+		return Identity{}, &Unauthorized{reason: "principal " + principal + " is in no caller's file"}
 	}
 	id := c.identity("negotiate")
 	id.Reply = reply

@@ -220,9 +220,9 @@ func (e *Emulator) Organization(name string) *Organization {
 // PEM.
 func (e *Emulator) CA() []byte { return e.ca.pem() }
 
-// TLSConfig returns the server's side of TLS: a certificate for any name, and
+// tlsConfig returns the server's side of TLS: a certificate for any name, and
 // HTTP/2 as well as HTTP/1.1.
-func (e *Emulator) TLSConfig() *tls.Config {
+func (e *Emulator) tlsConfig() *tls.Config {
 	return &tls.Config{
 		GetCertificate: e.ca.leaf,
 		MinVersion:     tls.VersionTLS12,

@@ -36,11 +36,6 @@ type Limits struct {
 	DOPHint int
 }
 
-// DocumentedLimits are those that Microsoft publishes.
-func DocumentedLimits() Limits {
-	return Limits{Requests: 6000, ExecutionTime: 20 * time.Minute, Window: 5 * time.Minute, Concurrency: 52}
-}
-
 // wireLimits are Limits in JSON.
 type wireLimits struct {
 	Requests      int  `json:"requests"`

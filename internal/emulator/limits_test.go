@@ -252,7 +252,7 @@ func TestLimitsChangeOnTheFly(t *testing.T) {
 		if got := h.call(t, whoAmI, tok); got.StatusCode != 429 || retryAfter(t, got) != 57*time.Second {
 			t.Errorf("%d, Retry-After %s", got.StatusCode, got.Header.Get("Retry-After"))
 		}
-		h.Organization("contoso").SetLimits(emulator.DocumentedLimits())
+		h.Organization("contoso").SetLimits(emulator.Limits{Requests: 6000, ExecutionTime: 20 * time.Minute, Window: 5 * time.Minute, Concurrency: 52})
 		if got := h.call(t, whoAmI, tok); got.StatusCode != 200 || got.Header.Get("X-Ms-Ratelimit-Burst-Remaining-Xrm-Requests") != "5994" {
 			t.Errorf("documented: %d %v", got.StatusCode, got.Header)
 		}

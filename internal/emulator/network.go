@@ -56,13 +56,13 @@ func (e *Emulator) Start(addr string) error {
 	}
 	e.network.login = opened[0].Addr().String()
 	e.network.ports = map[string]*Organization{}
-	e.network.serve(opened[0], nil, e.TLSConfig())
+	e.network.serve(opened[0], nil, e.tlsConfig())
 	for i, o := range e.organizations {
 		l := opened[i+1]
 		_, port, _ := net.SplitHostPort(l.Addr().String())
 		e.network.ports[port] = o
 		o.setAddress(l.Addr().String())
-		e.network.serve(&gatedListener{l, o}, o, e.TLSConfig())
+		e.network.serve(&gatedListener{l, o}, o, e.tlsConfig())
 	}
 	return nil
 }
@@ -110,7 +110,7 @@ func (e *Emulator) Transport() *http.Transport {
 	defer e.network.mu.Unlock()
 	if e.network.memory == nil {
 		e.network.memory = newMemoryListener()
-		e.network.serve(e.network.memory, nil, e.TLSConfig())
+		e.network.serve(e.network.memory, nil, e.tlsConfig())
 	}
 	memory := e.network.memory
 	return &http.Transport{

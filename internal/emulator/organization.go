@@ -38,9 +38,6 @@ func (o *Organization) Name() string { return o.name }
 // TenantID returns the Entra ID tenant.
 func (o *Organization) TenantID() string { return o.tenantID }
 
-// Data returns the data of the organization.
-func (o *Organization) Data() *dataverse.Organization { return o.data }
-
 // URL returns the base URL without a final slash: of the loopback address once
 // the emulator is started, else of the first real name, else "".
 func (o *Organization) URL() string {

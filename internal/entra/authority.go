@@ -100,7 +100,7 @@ func (f *AuthorityResolver) Retain(keep func(org string) bool) {
 func (f *AuthorityResolver) ask(org string, g *entry) {
 	ctx, cancel := context.WithTimeout(context.Background(), findWithin)
 	defer cancel()
-	authority, failed := f.challenge(ctx, org)
+	authority, failed := f.guarded(ctx, org)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if failed != nil {
@@ -114,17 +114,17 @@ func (f *AuthorityResolver) ask(org string, g *entry) {
 	g.done = nil
 }
 
-// challenge is Challenge, whose faults cost one answer and not the process.
-func (f *AuthorityResolver) challenge(ctx context.Context, org string) (authority Authority, failed *Error) {
+// guarded is challenge, whose faults cost one answer and not the process.
+func (f *AuthorityResolver) guarded(ctx context.Context, org string) (authority Authority, failed *Error) {
 	defer panics.Recover(f.Log, "challenge", func() { authority, failed = Authority{}, &Error{Class: Transient, Reason: ownFault} })
-	return f.Challenge(ctx, org)
+	return f.challenge(ctx, org)
 }
 
 // ownFault is the reason of a failure that is a panic, which the log tells of.
 const ownFault = "a fault of the proxy itself; the log says where"
 
-// Challenge asks org once, and remembers nothing.
-func (f *AuthorityResolver) Challenge(ctx context.Context, org string) (Authority, *Error) {
+// challenge asks org once, and remembers nothing.
+func (f *AuthorityResolver) challenge(ctx context.Context, org string) (Authority, *Error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, org+"/api/data/v9.2/WhoAmI", nil)
 	if err != nil {
 		return Authority{}, &Error{Class: Configuration, Reason: "the organization's address cannot be used"}

@@ -15,8 +15,8 @@ import (
 	"dynproxy/internal/textfile"
 )
 
-// Suffix ends the name of every file that a directory of settings is read for.
-const Suffix = ".env"
+// suffix ends the name of every file that a directory of settings is read for.
+const suffix = ".env"
 
 const (
 	// settle is how long a file must have stood unchanged before its content
@@ -240,11 +240,11 @@ func identify(entries []os.DirEntry) map[string]candidate {
 		if e.IsDir() || base[0] == '.' || base[0] == '~' {
 			continue
 		}
-		if proper, is := strings.CutSuffix(lower, ".txt"); is && strings.HasSuffix(proper, Suffix) && proper != Suffix {
+		if proper, is := strings.CutSuffix(lower, ".txt"); is && strings.HasSuffix(proper, suffix) && proper != suffix {
 			found[lower] = candidate{base, link, fmt.Errorf("it is not read for its second suffix; rename it to %s", proper)}
 			continue
 		}
-		name, is := strings.CutSuffix(lower, Suffix)
+		name, is := strings.CutSuffix(lower, suffix)
 		if !is || name == "" {
 			continue
 		}

@@ -10,8 +10,8 @@ import (
 	"dynproxy/internal/textfile"
 )
 
-// MaxSize is the largest file that is read, in bytes.
-const MaxSize = 64 << 10
+// maxSize is the largest file that is read, in bytes.
+const maxSize = 64 << 10
 
 // Parse reads lines of NAME=value. Blank lines and lines that begin with '#'
 // are skipped, "export " before a name is allowed, white space around name and
@@ -21,8 +21,8 @@ const MaxSize = 64 << 10
 //
 // The error names every line that is wrong, and variables, never a value.
 func Parse(text []byte) (map[string]string, error) {
-	if len(text) > MaxSize {
-		return nil, fmt.Errorf("larger than %d KiB", MaxSize>>10)
+	if len(text) > maxSize {
+		return nil, fmt.Errorf("larger than %d KiB", maxSize>>10)
 	}
 	text, err := textfile.Decode(text)
 	if err != nil {

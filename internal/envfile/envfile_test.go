@@ -33,7 +33,7 @@ func TestParseRefuses(t *testing.T) {
 		"twice":               "A=s3cret\nA=s3cret2",
 		"unmarked UTF-16":     "A\x00=\x00s\x00",
 		"NUL":                 "A=s3cret\x00s3cret",
-		"too large":           "A=s3cret" + strings.Repeat("x", MaxSize),
+		"too large":           "A=s3cret" + strings.Repeat("x", maxSize),
 	} {
 		_, err := Parse([]byte(text))
 		if err == nil {

@@ -42,7 +42,7 @@ func Create(dir, name string, keys []string, values map[string]string) error {
 	if err != nil {
 		return err
 	}
-	return textfile.Create(filepath.Join(dir, name+Suffix), text)
+	return textfile.Create(filepath.Join(dir, name+suffix), text)
 }
 
 // Replace writes values into dir/<name>.env in the order of keys, whole or not
@@ -52,7 +52,7 @@ func Replace(dir, name string, keys []string, values map[string]string) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, name+Suffix)
+	path := filepath.Join(dir, name+suffix)
 	if err := textfile.Replace(path, text); err != nil {
 		return err
 	}
@@ -104,8 +104,8 @@ func spellings(dir, name string) ([]string, error) {
 	var paths []string
 	for _, e := range entries {
 		switch {
-		case e.IsDir() || !strings.EqualFold(e.Name(), name+Suffix):
-		case e.Name() == strings.ToLower(name)+Suffix:
+		case e.IsDir() || !strings.EqualFold(e.Name(), name+suffix):
+		case e.Name() == strings.ToLower(name)+suffix:
 			paths = append([]string{filepath.Join(dir, e.Name())}, paths...)
 		default:
 			paths = append(paths, filepath.Join(dir, e.Name()))

@@ -17,9 +17,9 @@ import (
 	"github.com/jcmturner/gokrb5/v8/types"
 )
 
-// Skew is how far the clocks of caller and proxy may lie apart: what Active
+// maxSkew is how far the clocks of caller and proxy may lie apart: what Active
 // Directory allows too.
-const Skew = 5 * time.Minute
+const maxSkew = 5 * time.Minute
 
 // maxToken bounds a token in base64. Tickets of users in very many groups
 // reach 48 KiB, which Windows takes for its own limit.
@@ -35,35 +35,36 @@ type Acceptor struct {
 	replays replays
 }
 
-// Error is a token that is not accepted. What says why, for the log. It never
+// tokenError is a token that is not accepted; what says why, for the log. It never
 // holds any part of the token.
-type Error struct {
-	What string
+type tokenError struct {
+	what string
 	hint string
-	Err  error
+	err  error
 }
 
-func (e *Error) Error() string {
-	if e.Err != nil {
-		return e.What + ": " + e.Err.Error()
+func (e *tokenError) Error() string {
+	if e.err != nil {
+		return e.what + ": " + e.err.Error()
 	}
-	return e.What
+	return e.what
 }
 
-func (e *Error) Unwrap() error { return e.Err }
+func (e *tokenError) Unwrap() error { return e.err }
 
 // Hint returns what may be told to the one who sent the token, or "".
-func (e *Error) Hint() string { return e.hint }
+func (e *tokenError) Hint() string { return e.hint }
 
 // Accept checks an Authorization header of the scheme Negotiate. It returns
 // the principal as user@REALM, and the WWW-Authenticate value with which the
-// proxy proves itself in turn. The error is *Error.
+// proxy proves itself in turn. An error whose Hint is not empty may be explained
+// to the one who sent the token.
 func (a *Acceptor) Accept(authorization string) (principal, reply string, err error) {
 	// The ASN.1 code below was written for friendly peers. What it cannot stand
 	// is a bad token and must not end more than this request.
 	defer func() {
 		if crash := recover(); crash != nil {
-			principal, reply, err = "", "", &Error{What: "malformed token"}
+			principal, reply, err = "", "", &tokenError{what: "malformed token"}
 		}
 	}()
 	request, offer, err := readHeader(authorization)
@@ -77,17 +78,17 @@ func (a *Acceptor) Accept(authorization string) (principal, reply string, err er
 	// Only the ticket is the KDC's word.
 	proved := request.Ticket.DecryptedEncPart
 	if request.Authenticator.CRealm != proved.CRealm {
-		return "", "", &Error{What: "the authenticator names another realm than the ticket"}
+		return "", "", &tokenError{what: "the authenticator names another realm than the ticket"}
 	}
 	if principal, err = principalName(proved.CName, proved.CRealm); err != nil {
 		return "", "", err
 	}
 	if !a.replays.first(request.EncryptedAuthenticator.Cipher, time.Now()) {
-		return "", "", &Error{What: "the token was used before"}
+		return "", "", &tokenError{what: "the token was used before"}
 	}
 	token, err := offer.answer(request)
 	if err != nil {
-		return "", "", &Error{What: "make the answer token", Err: err}
+		return "", "", &tokenError{what: "make the answer token", err: err}
 	}
 	return principal, "Negotiate " + base64.StdEncoding.EncodeToString(token), nil
 }
@@ -99,13 +100,13 @@ func readHeader(authorization string) (*messages.APReq, *offer, error) {
 	case strings.EqualFold(scheme, "NTLM"):
 		return nil, nil, ntlm()
 	case !strings.EqualFold(scheme, "Negotiate"):
-		return nil, nil, &Error{What: "not Negotiate"}
+		return nil, nil, &tokenError{what: "not Negotiate"}
 	case len(text) > maxToken:
-		return nil, nil, &Error{What: "token too long"}
+		return nil, nil, &tokenError{what: "token too long"}
 	}
 	token, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(token) == 0 {
-		return nil, nil, &Error{What: "token is not base64"}
+		return nil, nil, &tokenError{what: "token is not base64"}
 	}
 	o, err := readOffer(token)
 	if err != nil {
@@ -113,42 +114,42 @@ func readHeader(authorization string) (*messages.APReq, *offer, error) {
 	}
 	request := new(messages.APReq)
 	if err := request.Unmarshal(o.request); err != nil {
-		return nil, nil, &Error{What: "malformed token"} // its error may quote the token
+		return nil, nil, &tokenError{what: "malformed token"} // its error may quote the token
 	}
 	if len(request.Ticket.SName.NameString) == 0 {
-		return nil, nil, &Error{What: "malformed token"}
+		return nil, nil, &tokenError{what: "malformed token"}
 	}
 	return request, o, nil
 }
 
-func ntlm() *Error {
-	return &Error{
-		What: "NTLM",
+func ntlm() *tokenError {
+	return &tokenError{
+		what: "NTLM",
 		hint: "NTLM is not supported. The client fell back from Kerberos: call the proxy by the host name of its service principal, not by an address, from a machine of the domain",
 	}
 }
 
 func (a *Acceptor) verify(request *messages.APReq) error {
 	if a.realm != "" && request.Ticket.Realm != a.realm {
-		return &Error{What: "the ticket is for a service in another realm"}
+		return &tokenError{what: "the ticket is for a service in another realm"}
 	}
-	ok, err := request.Verify(a.keys.Load(), Skew, types.HostAddress{}, &a.service)
+	ok, err := request.Verify(a.keys.Load(), maxSkew, types.HostAddress{}, &a.service)
 	if err == nil && ok {
 		return nil
 	}
 	said, isKerberos := errors.AsType[messages.KRBError](err)
 	if !isKerberos {
-		return &Error{What: "the ticket does not fit the keytab: it is for another service, or the service's password was changed since the keytab was made"}
+		return &tokenError{what: "the ticket does not fit the keytab: it is for another service, or the service's password was changed since the keytab was made"}
 	}
 	switch said.ErrorCode {
 	case errorcode.KRB_AP_ERR_SKEW, errorcode.KRB_AP_ERR_TKT_NYV:
-		return &Error{What: "clock skew", hint: "the clocks of this machine and the proxy differ by more than 5 minutes"}
+		return &tokenError{what: "clock skew", hint: "the clocks of this machine and the proxy differ by more than 5 minutes"}
 	case errorcode.KRB_AP_ERR_TKT_EXPIRED:
-		return &Error{What: "the ticket has expired", hint: "the Kerberos ticket has expired: sign in again, or run kinit"}
+		return &tokenError{what: "the ticket has expired", hint: "the Kerberos ticket has expired: sign in again, or run kinit"}
 	case errorcode.KRB_AP_ERR_BADADDR:
-		return &Error{What: "the ticket is bound to addresses"}
+		return &tokenError{what: "the ticket is bound to addresses"}
 	}
-	return &Error{What: errorcode.Lookup(said.ErrorCode)}
+	return &tokenError{what: errorcode.Lookup(said.ErrorCode)}
 }
 
 // principalName writes a name as user@REALM. Names with a separator inside a
@@ -156,11 +157,11 @@ func (a *Acceptor) verify(request *messages.APReq) error {
 func principalName(name types.PrincipalName, realm string) (string, error) {
 	for _, part := range append([]string{realm}, name.NameString...) {
 		if part == "" || strings.ContainsAny(part, "/@\\=, \x00") {
-			return "", &Error{What: "the ticket names a principal with odd letters"}
+			return "", &tokenError{what: "the ticket names a principal with odd letters"}
 		}
 	}
 	if len(name.NameString) == 0 {
-		return "", &Error{What: "the ticket names nobody"}
+		return "", &tokenError{what: "the ticket names nobody"}
 	}
 	return strings.Join(name.NameString, "/") + "@" + realm, nil
 }

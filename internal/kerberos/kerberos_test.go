@@ -177,7 +177,7 @@ func TestAccept(t *testing.T) {
 		if (err == nil) != strings.HasPrefix(reply, "Negotiate ") {
 			t.Errorf("%s: reply %q", name, reply)
 		}
-		if refused, ok := errors.AsType[*Error](err); err != nil && (!ok || (c.err == "NTLM" || c.err == "clock skew") != (refused.Hint() != "") && c.err != "the ticket has expired") {
+		if refused, ok := errors.AsType[*tokenError](err); err != nil && (!ok || (c.err == "NTLM" || c.err == "clock skew") != (refused.Hint() != "") && c.err != "the ticket has expired") {
 			t.Errorf("%s: error %#v", name, err)
 		}
 	}
@@ -201,7 +201,7 @@ func TestReplaysAreForgottenOnceTheyAreTooOldAnyway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r replays
 		r.first([]byte("a"), time.Now())
-		time.Sleep(2 * Skew)
+		time.Sleep(2 * maxSkew)
 		if r.first([]byte("a"), time.Now()) {
 			t.Error("forgotten too early")
 		}
@@ -283,7 +283,7 @@ func FuzzAccept(f *testing.F) {
 		if err == nil && principal != "alice@CORP.TEST" {
 			t.Errorf("accepted %q", principal)
 		}
-		if _, ok := errors.AsType[*Error](err); err != nil && !ok {
+		if _, ok := errors.AsType[*tokenError](err); err != nil && !ok {
 			t.Errorf("error %#v", err)
 		}
 	})

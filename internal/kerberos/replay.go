@@ -29,7 +29,7 @@ func (r *replays) first(authenticator []byte, now time.Time) bool {
 	if now.Sub(r.swept) > time.Minute {
 		r.swept = now
 		for old, at := range r.seen {
-			if now.Sub(at) > 2*Skew { // from Skew before our clock to Skew behind it
+			if now.Sub(at) > 2*maxSkew { // from maxSkew before our clock to maxSkew behind it
 				delete(r.seen, old)
 			}
 		}

@@ -57,23 +57,23 @@ func readOffer(token []byte) (*offer, error) {
 	mech, inner, ok := openGSS(token)
 	switch {
 	case !ok:
-		return nil, &Error{What: "malformed token"}
+		return nil, &tokenError{what: "malformed token"}
 	case mech.Equal(kerberosOID()):
 		request, ok := bytes.CutPrefix(inner, []byte{1, 0})
 		if !ok {
-			return nil, &Error{What: "not an initial Kerberos token"}
+			return nil, &tokenError{what: "not an initial Kerberos token"}
 		}
 		return &offer{request: request}, nil
 	case !mech.Equal(spnegoOID()):
-		return nil, &Error{What: "a mechanism other than Kerberos"}
+		return nil, &tokenError{what: "a mechanism other than Kerberos"}
 	}
 	var choice asn1.RawValue
 	var init negTokenInit
 	if _, err := asn1.Unmarshal(inner, &choice); err != nil || choice.Class != asn1.ClassContextSpecific || choice.Tag != 0 {
-		return nil, &Error{What: "malformed token"}
+		return nil, &tokenError{what: "malformed token"}
 	}
 	if _, err := asn1.Unmarshal(choice.Bytes, &init); err != nil || len(init.Mechs) == 0 {
-		return nil, &Error{What: "malformed token"}
+		return nil, &tokenError{what: "malformed token"}
 	}
 	// The token belongs to the mechanism that is offered first.
 	first := init.Mechs[0]
@@ -81,12 +81,12 @@ func readOffer(token []byte) (*offer, error) {
 	case first.Equal(ntlmOID()) || bytes.HasPrefix(init.Token, []byte("NTLMSSP\x00")):
 		return nil, ntlm()
 	case !first.Equal(kerberosOID()) && !first.Equal(microsoftOID()):
-		return nil, &Error{What: "a mechanism other than Kerberos is preferred"}
+		return nil, &tokenError{what: "a mechanism other than Kerberos is preferred"}
 	}
 	mech, inner, ok = openGSS(init.Token)
 	request, initial := bytes.CutPrefix(inner, []byte{1, 0})
 	if !ok || !initial || !mech.Equal(kerberosOID()) {
-		return nil, &Error{What: "not an initial Kerberos token"}
+		return nil, &tokenError{what: "not an initial Kerberos token"}
 	}
 	return &offer{request: request, mech: first}, nil
 }

@@ -32,8 +32,8 @@ var tools = []tool{
 	{name: "chromium", probes: [][]string{{"sh", "-c", "command -v chromium || command -v chromium-browser || command -v google-chrome"}}, from: "apt install chromium"},
 }
 
-// All reports whether nothing may be left out.
-func All() bool { return os.Getenv("DYNPROXY_TEST_REQUIRE") == "all" }
+// all reports whether nothing may be left out.
+func all() bool { return os.Getenv("DYNPROXY_TEST_REQUIRE") == "all" }
 
 // Tool leaves the test out where a tool, by its name here, is missing.
 func Tool(t testing.TB, name string) {
@@ -53,7 +53,7 @@ func Tool(t testing.TB, name string) {
 // Missing leaves the test out for a reason that only the test could find.
 func Missing(t testing.TB, why string) {
 	t.Helper()
-	if All() {
+	if all() {
 		t.Fatal(why + ", and DYNPROXY_TEST_REQUIRE demands it")
 	}
 	t.Skip(why)
@@ -63,13 +63,13 @@ func Missing(t testing.TB, why string) {
 // than somebody wants to wait between two changes.
 func Long(t testing.TB) {
 	t.Helper()
-	if !All() {
+	if !all() {
 		t.Skip("takes long: DYNPROXY_TEST_REQUIRE=all runs it")
 	}
 }
 
-// Absent are the tools that are missing, each with how to have it.
-func Absent() []string {
+// absent are the tools that are missing, each with how to have it.
+func absent() []string {
 	var absent []string
 	for _, tool := range tools {
 		if !tool.here() {

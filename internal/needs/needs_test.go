@@ -9,8 +9,8 @@ import (
 
 // What a run leaves out, it says, with how to have it.
 func TestWhatIsLeftOutIsSaid(t *testing.T) {
-	absent := Absent()
-	if All() {
+	absent := absent()
+	if all() {
 		for _, tool := range absent {
 			t.Errorf("missing: %s", tool)
 		}

@@ -14,20 +14,20 @@ const longestHeader = 128 << 10
 // lengthHold bounds how much of a body is held to learn its new length before its head goes out, in bytes.
 const lengthHold = 1 << 20
 
-// BatchError tells what is wrong with a batch.
-type BatchError struct {
-	Part int // counted from 1 in the order of the parts, a change set's included; 0 for the batch as a whole
-	Err  error
+// batchError tells what is wrong with a batch.
+type batchError struct {
+	part int // counted from 1 in the order of the parts, a change set's included; 0 for the batch as a whole
+	err  error
 }
 
-func (e *BatchError) Error() string {
-	if e.Part == 0 {
-		return fmt.Sprintf("batch: %v", e.Err)
+func (e *batchError) Error() string {
+	if e.part == 0 {
+		return fmt.Sprintf("batch: %v", e.err)
 	}
-	return fmt.Sprintf("batch part %d: %v", e.Part, e.Err)
+	return fmt.Sprintf("batch part %d: %v", e.part, e.err)
 }
 
-func (e *BatchError) Unwrap() error { return e.Err }
+func (e *batchError) Unwrap() error { return e.err }
 
 // batch walks through a multipart body of HTTP messages, writing what it has decided to out.
 type batch struct {
@@ -57,7 +57,7 @@ func newBatch(src io.Reader, boundary string, strict bool) *batch {
 
 // wrong is what a strict walk ends with.
 func (b *batch) wrong(format string, args ...any) error {
-	return &BatchError{Part: b.part, Err: fmt.Errorf(format, args...)}
+	return &batchError{part: b.part, err: fmt.Errorf(format, args...)}
 }
 
 // between passes over what stands between parts: preamble, epilogue, parts that are not messages.

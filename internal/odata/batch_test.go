@@ -213,7 +213,7 @@ func TestBatchThatIsRefused(t *testing.T) {
 	for name, in := range tests {
 		t.Run(name, func(t *testing.T) {
 			out, judged, err := sent(t, "b", in)
-			var refused *BatchError
+			var refused *batchError
 			if !errors.As(err, &refused) {
 				t.Fatalf("err = %v, judged %q, sent %q", err, judged, out)
 			}

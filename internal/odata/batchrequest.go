@@ -23,12 +23,12 @@ type Part struct {
 // BatchRequest writes the batch in src to dst as it goes to the organization: request lines, Host, Content-Length and
 // JSON bodies in the organization's form, Authorization left out, all other bytes the same. Every request in it is shown
 // to judge in order, whose error ends the walk and is returned as it is. A batch that readers may take in different ways,
-// whose requests lead elsewhere, or that nests too deep is refused with a *BatchError; other errors are
+// whose requests lead elsewhere, or that nests too deep is refused with a *batchError; other errors are
 // those of src and dst. After an error, dst holds only a part of the batch and must not be sent.
 // A body longer than 1 MiB whose links are rewritten loses its Content-Length.
 func (r *Rewriter) BatchRequest(dst io.Writer, src io.Reader, boundary string, judge func(*Part) error) error {
 	if err := checkBoundary(boundary); err != nil {
-		return &BatchError{Err: err}
+		return &batchError{err: err}
 	}
 	b := newBatch(src, boundary, true)
 	q := &batchRequest{batch: b, r: r, mapping: r.toOrg(), judge: judge}
@@ -72,11 +72,11 @@ func (q *batchRequest) message() error {
 		return err
 	}
 	if err := q.checkMessage(h); err != nil {
-		return &BatchError{Part: q.part, Err: err}
+		return &batchError{part: q.part, err: err}
 	}
 	part, err := q.readPart(h)
 	if err != nil {
-		return &BatchError{Part: q.part, Err: err}
+		return &batchError{part: q.part, err: err}
 	}
 	if err := q.judge(part); err != nil {
 		return err

@@ -33,11 +33,11 @@ type Rewriter struct {
 // ForeignLink tells of a link that leads to another tenant of the proxy. A request can only name what its own organization
 // holds.
 type ForeignLink struct {
-	Base string // the beginning of the link, to where it names the tenant
+	base string // the beginning of the link, to where it names the tenant
 }
 
 func (e *ForeignLink) Error() string {
-	return "a link begins with " + e.Base + ", which is another tenant of this proxy: a request can only name records of the tenant that it is sent to"
+	return "a link begins with " + e.base + ", which is another tenant of this proxy: a request can only name records of the tenant that it is sent to"
 }
 
 // Unwrap makes a ForeignLink an errForeign.

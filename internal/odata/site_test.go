@@ -83,7 +83,7 @@ func TestLinksByEveryNameOfTheProxy(t *testing.T) {
 		check := func(where, got string, err error, want string) {
 			t.Helper()
 			link := (*ForeignLink)(nil)
-			if errors.As(err, &link) != foreign || foreign && link.Base != tt.rest[1:] && "!"+link.Base != tt.rest || !foreign && got != want {
+			if errors.As(err, &link) != foreign || foreign && link.base != tt.rest[1:] && "!"+link.base != tt.rest || !foreign && got != want {
 				t.Errorf("%s of %q gives %q (%v), want %q %q", where, tt.link, got, err, want, tt.rest)
 			}
 		}

@@ -29,7 +29,7 @@ func twoParsers(t *testing.T, boundary, in string) (refused error) {
 		return nil
 	})
 	if err != nil {
-		if be := (*BatchError)(nil); !errors.As(err, &be) {
+		if be := (*batchError)(nil); !errors.As(err, &be) {
 			t.Fatalf("%q: %v", in, err)
 		}
 		return err

@@ -16,9 +16,9 @@ import (
 // administrator is somebody who has signed in and may create users, and how the
 // organization is reached.
 type administrator struct {
-	Organization string // https://host
-	Header       string // value of Authorization
-	Transport    http.RoundTripper
+	organization string // https://host
+	header       string // value of Authorization
+	transport    http.RoundTripper
 }
 
 // errNoRole says that the organization has no role of the name.
@@ -59,7 +59,7 @@ func (a administrator) create(ctx context.Context, clientID, role string) (userI
 	if has != "" {
 		return userID, nil
 	}
-	ref, err := json.Marshal(map[string]string{"@odata.id": a.Organization + "/api/data/v9.2/roles(" + roleID + ")"})
+	ref, err := json.Marshal(map[string]string{"@odata.id": a.organization + "/api/data/v9.2/roles(" + roleID + ")"})
 	if err != nil {
 		return userID, err
 	}
@@ -115,16 +115,16 @@ type answer struct {
 
 // send asks the organization; what is no success is an error in its own words.
 func (a administrator) send(ctx context.Context, method, path string, body []byte) (answer, error) {
-	r, err := http.NewRequestWithContext(ctx, method, a.Organization+"/api/data/v9.2/"+path, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, a.organization+"/api/data/v9.2/"+path, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}
-	r.Header.Set("Authorization", a.Header)
+	r.Header.Set("Authorization", a.header)
 	r.Header.Set("Accept", "application/json")
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := a.Transport.RoundTrip(r)
+	resp, err := a.transport.RoundTrip(r)
 	if err != nil {
 		return answer{}, err
 	}

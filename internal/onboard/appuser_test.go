@@ -25,7 +25,7 @@ func TestARoleIsLookedForUnderItsWholeName(t *testing.T) {
 			}
 			w.Write([]byte(`{"value":[]}`))
 		}))
-		who := administrator{Organization: organization.URL, Header: "Bearer x", Transport: organization.Client().Transport}
+		who := administrator{organization: organization.URL, header: "Bearer x", transport: organization.Client().Transport}
 		_, err := who.create(t.Context(), "the-client-id", role)
 		organization.Close()
 		want := "name eq '" + strings.ReplaceAll(role, "'", "''") + "' and _businessunitid_value eq the-unit"

@@ -137,7 +137,7 @@ func (g *Guide) createUser(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sign in as an administrator: %w", err)
 	}
-	who := administrator{Organization: g.Tenant.Org, Header: header, Transport: g.Organizations}
+	who := administrator{organization: g.Tenant.Org, header: header, transport: g.Organizations}
 	id, err := who.create(ctx, clientID, g.Role)
 	if err != nil {
 		return fmt.Errorf("set up the application user: %w", err)

@@ -60,9 +60,9 @@ var statuses = map[Code]int{
 	CallerLeft:          499,
 }
 
-// Status returns the HTTP status that goes with c; 500 for one that is not
+// status returns the HTTP status that goes with c; 500 for one that is not
 // among the codes.
-func (c Code) Status() int {
+func (c Code) status() int {
 	if status, ok := statuses[c]; ok {
 		return status
 	}
@@ -100,5 +100,5 @@ func (e *Error) Status() int {
 	if e.HTTPStatus != 0 {
 		return e.HTTPStatus
 	}
-	return e.Code.Status()
+	return e.Code.status()
 }

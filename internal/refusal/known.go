@@ -46,7 +46,7 @@ var next = map[Hint]string{
 
 // HintFor returns the hint of an error code in any spelling, "" if it is not
 // known.
-func HintFor(code string) Hint { return hints[Code(code)] }
+func HintFor(code string) Hint { return hints[codeOf(code)] }
 
 var privilege = regexp.MustCompile(`\bprv[A-Za-z0-9_]{1,100}\b`)
 

@@ -27,7 +27,7 @@ func Read(contentType string, body []byte) Refusal {
 		Error struct{ Code, Message string }
 	}
 	json.Unmarshal(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), &said) // what is no JSON has no code
-	return Refusal{Code: Code(said.Error.Code), Message: said.Error.Message}
+	return Refusal{Code: codeOf(said.Error.Code), Message: said.Error.Message}
 }
 
 // IsXML reports whether an error of this type would be a SOAP fault.
@@ -66,7 +66,7 @@ func readFault(body []byte) Refusal {
 			text.Reset()
 			switch {
 			case element == "ErrorCode" && found.Code == "":
-				found.Code = Code(value)
+				found.Code = codeOf(value)
 			case element == "Message" && found.Message == "":
 				found.Message = value
 			case (element == "faultstring" || element == "Text") && reason == "":
@@ -81,9 +81,9 @@ func readFault(body []byte) Refusal {
 	}
 }
 
-// Code gives an error code one spelling: that of the Web API. SOAP writes the
+// codeOf gives an error code one spelling: that of the Web API. SOAP writes the
 // same 32 bits as a signed number.
-func Code(said string) string {
+func codeOf(said string) string {
 	said = strings.ToLower(strings.TrimSpace(said))
 	if digits, hex := strings.CutPrefix(said, "0x"); hex {
 		said = digits

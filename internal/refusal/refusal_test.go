@@ -36,7 +36,7 @@ func TestCode(t *testing.T) {
 		"0x80072322": "0x80072322", "0X80072322": "0x80072322", "80072322": "0x80072322", "-2147015902": "0x80072322", "2147951394": "0x80072322", " -2147015898 ": "0x80072326",
 		"-2147220960": "0x80040220", "": "", "0": "0", "InvalidArgument": "invalidargument", "99999999999999": "99999999999999", "-1": "0xffffffff",
 	} {
-		if got := Code(said); got != want {
+		if got := codeOf(said); got != want {
 			t.Errorf("Code(%q) = %q, want %q", said, got, want)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// Longest is the longest wait that is believed: what asks for more asks for
+// longest is the longest wait that is believed: what asks for more asks for
 // this.
-const Longest = 24 * time.Hour
+const longest = 24 * time.Hour
 
 // maxLength is longer than any value with a meaning.
 const maxLength = 64
@@ -20,7 +20,7 @@ const maxLength = 64
 // Parse reads a Retry-After, as header or as detail of a SOAP fault: seconds
 // with or without decimals, hh:mm:ss as .NET writes it (with days and
 // fractions), an xs:duration, or an HTTP date, from which now is subtracted.
-// The wait is never negative and never above Longest. told is false for what
+// The wait is never negative and never above longest. told is false for what
 // is none of these.
 func Parse(value string, now time.Time) (wait time.Duration, told bool) {
 	value = strings.TrimSpace(value)
@@ -33,14 +33,14 @@ func Parse(value string, now time.Time) (wait time.Duration, told bool) {
 		}
 	}
 	if at, err := http.ParseTime(value); err == nil {
-		return min(max(at.Sub(now), 0), Longest), true
+		return min(max(at.Sub(now), 0), longest), true
 	}
 	return 0, false
 }
 
 // bound turns seconds, of whatever size or sign, into a wait.
 func bound(seconds float64) time.Duration {
-	seconds = min(max(seconds, 0), Longest.Seconds())
+	seconds = min(max(seconds, 0), longest.Seconds())
 	return time.Duration(seconds * float64(time.Second))
 }
 
@@ -67,7 +67,7 @@ func clock(s string) (float64, bool) {
 
 var durationForm = regexp.MustCompile(`^(-?)P(?:([0-9]+)Y)?(?:([0-9]+)M)?(?:([0-9]+)D)?(?:T(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+(?:\.[0-9]+)?)S)?)?$`)
 
-// duration reads PnYnMnDTnHnMnS. Months and years are above Longest, however
+// duration reads PnYnMnDTnHnMnS. Months and years are above longest, however
 // long they are.
 func duration(s string) (float64, bool) {
 	m := durationForm.FindStringSubmatch(s)

@@ -23,12 +23,12 @@ var ErrFull = errors.New("the bodies that are kept take all the room they may")
 // is never the caller's.
 type Fault struct {
 	Op  string // "keep" or "read back"
-	Err error  // the disk's, or ErrFull
+	err error  // the disk's, or ErrFull
 }
 
-func (f *Fault) Error() string { return fmt.Sprintf("%s a request's body: %v", f.Op, f.Err) }
+func (f *Fault) Error() string { return fmt.Sprintf("%s a request's body: %v", f.Op, f.err) }
 
-func (f *Fault) Unwrap() error { return f.Err }
+func (f *Fault) Unwrap() error { return f.err }
 
 // Spool holds one body. It is made by Place.Spool, and must be closed. It is not for several goroutines at once.
 type Spool struct {

@@ -14,15 +14,15 @@ import (
 	"unicode/utf8"
 )
 
-// MaxSize is the largest file that is read, in bytes.
-const MaxSize = 4 << 20
+// maxSize is the largest file that is read, in bytes.
+const maxSize = 4 << 20
 
 // ErrBinary is inside the error for a file that is no text.
 var ErrBinary = errors.New("it is not text; save it as UTF-8")
 
 var (
 	errDirectory = errors.New("it is a directory, not a file")
-	errTooLarge  = fmt.Errorf("it is larger than %d MiB", MaxSize>>20)
+	errTooLarge  = fmt.Errorf("it is larger than %d MiB", maxSize>>20)
 	errTorn      = errors.New("it is UTF-16 that breaks off; save it as UTF-8")
 )
 
@@ -67,8 +67,8 @@ func readOnce(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
-	if err == nil && len(raw) > MaxSize {
+	raw, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err == nil && len(raw) > maxSize {
 		return nil, errTooLarge
 	}
 	return raw, err

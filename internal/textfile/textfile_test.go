@@ -66,7 +66,7 @@ func TestWhatIsNoTextIsRefusedWithTheCure(t *testing.T) {
 		"torn UTF-16":      {"\xff\xfes\x003", "UTF-16"},
 		"half a pair":      {"\xff\xfe\x34\xd8", "UTF-16"},
 		"UTF-16 unmarked":  {"s\x003\x00c\x00", "not text"},
-		"too large":        {strings.Repeat("x", MaxSize+1), "larger than 4 MiB"},
+		"too large":        {strings.Repeat("x", maxSize+1), "larger than 4 MiB"},
 	} {
 		path := filepath.Join(dir, "file")
 		os.WriteFile(path, []byte(c.content), 0o600)
