@@ -82,8 +82,6 @@ var errWithdrawn = errors.New("the authority of the client certificate is truste
 
 // enter judges what can be judged without knowing the tenant.
 func (h *Handler) enter(c *call, r *http.Request) error {
-	c.addr = remoteAddr(r)
-	c.caller = c.addr.String()
 	if !h.Access.admits(c.addr) {
 		return problem.New(problem.Forbidden, "Calls from %s are not allowed; an operator can add the address to DYNPROXY_ALLOW_CIDRS.", c.addr)
 	}
@@ -201,7 +199,9 @@ func (c *call) waitForOwnRate(ctx context.Context) error {
 	if c.known == nil {
 		return nil
 	}
-	for began := time.Now(); ; {
+	began := time.Now()
+	defer func() { c.held = time.Since(began) }()
+	for {
 		wait := c.known.Wait()
 		if wait == 0 {
 			return nil

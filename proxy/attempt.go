@@ -11,9 +11,11 @@ import (
 	"sync"
 	"time"
 
+	"dynproxy/internal/calls"
 	"dynproxy/internal/egress"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/problem"
+	"dynproxy/internal/refusal"
 	"dynproxy/internal/retryafter"
 )
 
@@ -40,11 +42,18 @@ const (
 	unavailable                // 502, 503 or 504
 )
 
+func (r result) String() string {
+	return [...]string{"answered", "failed", "token_refused", "web_page", "throttled", "unavailable"}[r]
+}
+
 // attempt waits for a place, takes a token and sends r. The place is given
 // back, with what the answer taught, when the answer has ended.
 func (t *transport) attempt(r *http.Request, c *call) *attempt {
 	a := &attempt{result: failed}
 	c.attempts++
+	c.said = refusal.Refusal{}
+	c.tries = append(c.tries, calls.Try{Began: time.Since(c.started)})
+	defer c.tried(a)
 	pass, err := t.budgets.enter(r.Context(), c)
 	if err != nil {
 		a.err = err
@@ -59,9 +68,11 @@ func (t *transport) attempt(r *http.Request, c *call) *attempt {
 		pass.Done(outcome)
 		return a
 	}
-	outcome.Feedback = feedbackOf(a.resp)
+	began := time.Now()
+	outcome.Feedback = feedbackOf(a.resp, c)
 	a.resp.Body = &leaving{ReadCloser: a.resp.Body, pass: pass, outcome: outcome}
 	a.judge(outcome.Feedback)
+	c.awaited(time.Since(began))
 	return a
 }
 
@@ -70,7 +81,9 @@ func (t *transport) attempt(r *http.Request, c *call) *attempt {
 func (t *transport) authorize(r *http.Request, c *call, a *attempt) bool {
 	began := time.Now()
 	a.token, a.err = t.tokens.Token(r.Context(), c.tenant)
-	c.minted += time.Since(began)
+	took := time.Since(began)
+	c.minted += took
+	c.tries[len(c.tries)-1].Token = took
 	if a.err == nil && (r.URL.Scheme != "https" || r.URL.Host != c.tenant.OrgHost()) {
 		a.err = problem.New(problem.TenantMisconfigured, "The call would have left the organization %s.", c.tenant.OrgHost())
 	}
@@ -93,7 +106,7 @@ func (t *transport) send(r *http.Request, c *call, a *attempt) time.Duration {
 	began := time.Now()
 	a.resp, a.err = t.wire.RoundTrip(out)
 	took := time.Since(began)
-	c.upstream += took
+	c.awaited(took)
 	a.sent = a.err == nil || sent(a.err)
 	return took
 }

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -93,14 +94,15 @@ func (b *budgets) enter(ctx context.Context, c *call) (*limits.Pass, error) {
 	key := BudgetKey(c.tenant, b.tokens.ClientID(c.tenant))
 	who := limits.Caller{Name: c.caller, Weight: c.weight}
 	patience := max(0, c.tenant.QueueWait-c.queued)
+	began := time.Now()
 	pass, err := b.gate.Enter(ctx, key, who, patience)
 	if errors.Is(err, limits.ErrUnknown) { // a tenant so new that the gate has not heard of it
 		b.tell()
 		pass, err = b.gate.Enter(ctx, key, who, patience)
 	}
-	if err == nil {
-		c.queued += pass.Waited()
-	}
+	waited := time.Since(began)
+	c.queued += waited
+	c.tries[len(c.tries)-1].Queue = waited
 	return pass, err
 }
 

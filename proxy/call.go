@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"dynproxy/internal/callers"
+	"dynproxy/internal/calls"
 	"dynproxy/internal/odata"
 	"dynproxy/internal/problem"
+	"dynproxy/internal/refusal"
 	"dynproxy/tenants"
 )
 
@@ -24,6 +26,7 @@ type call struct {
 	answer  http.Header // what the caller gets
 
 	addr   netip.Addr
+	remote string          // addr, as it is written
 	known  *callers.Caller // nil when callers need not be known
 	caller string          // who calls, for logs and a fair share: a name, else the address
 	weight int             // of the caller's share
@@ -42,12 +45,22 @@ type call struct {
 	attempts   int
 	operations int // requests inside a batch, else 0
 
+	held     time.Duration // by the caller's own rate
+	read     time.Duration // what had to come of the body first
 	queued   time.Duration
 	minted   time.Duration
-	upstream time.Duration // until the answer began, all attempts together
-	paused   time.Duration // between attempts
-	service  string        // x-ms-service-request-id
+	upstream time.Duration   // until the answer began, all attempts together
+	paused   time.Duration   // between attempts
+	answered time.Time       // when the answer began that is passed on; zero for none
+	service  string          // x-ms-service-request-id
+	said     refusal.Refusal // of the organization, in the last attempt
+	hint     refusal.Hint
+	next     string // Dynproxy-Next
 	failed   *problem.Error
+
+	tries []calls.Try
+	few   [2]calls.Try // what tries lie in, as a rule
+	done  calls.Call   // what it was, in the end
 }
 
 // impersonation reports whether the caller may act as somebody else and go
@@ -69,7 +82,9 @@ func callFrom(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 const requestIDHeader = "X-Ms-Client-Request-Id"
 
 func newCall(r *http.Request) *call {
-	c := &call{weight: 1, id: r.Header.Get(requestIDHeader), started: time.Now(), header: r.Header}
+	c := &call{weight: 1, id: r.Header.Get(requestIDHeader), started: time.Now(), header: r.Header, addr: remoteAddr(r)}
+	c.remote = c.addr.String()
+	c.caller, c.tries = c.remote, c.few[:0]
 	if !plainID(c.id) {
 		c.id = newID()
 	}

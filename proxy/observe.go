@@ -5,14 +5,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/rs/zerolog"
-
+	"dynproxy/internal/calls"
 	"dynproxy/internal/panics"
-	"dynproxy/internal/problem"
 )
 
 // observer is the ResponseWriter of a call: it sees what the caller gets, and
@@ -141,32 +138,19 @@ func (o *observer) done() {
 	o.release()
 	o.boundTheRest()
 	c.body.close()
-	tenant, code := "", ""
-	if c.tenant != nil {
-		tenant = c.tenant.Name
-	}
-	if c.failed != nil {
-		code = string(c.failed.Code)
-	}
-	status := o.status
-	if c.failed != nil && status == 0 {
-		status = c.failed.Status()
-	}
 	took := time.Since(c.started)
+	done := o.record(took)
 	m := o.h.Metrics
 	m.inFlight.Dec()
-	s := m.series(seriesKey{tenant, status / 100, code})
+	s := m.series(seriesKey{done.Tenant, done.Status / 100, done.Error})
 	s.requests.Inc()
 	s.duration.Observe(took.Seconds())
 	s.attempts.Add(float64(c.attempts))
-	m.in.Add(float64(o.in.count()))
-	m.out.Add(float64(o.out))
-	o.line(tenant, status, took)
-	if o.h.OnCallDone != nil && c.tenant != nil && code != string(problem.CallerLeft) {
-		if code == "" && (status >= 400 || o.aborted) {
-			code = "status " + strconv.Itoa(status)
-		}
-		o.h.OnCallDone(tenant, code)
+	m.in.Add(float64(done.In))
+	m.out.Add(float64(done.Out))
+	o.line(done)
+	if o.h.OnCallDone != nil {
+		o.h.OnCallDone(done)
 	}
 }
 
@@ -209,31 +193,12 @@ func (o *observer) resetConn() {
 
 // line writes the access line: typed fields only, so that nothing gets in
 // that must not.
-func (o *observer) line(tenant string, status int, took time.Duration) {
-	c := o.c
-	var e *zerolog.Event
-	if c.failed != nil && c.failed.Status() >= 500 {
+func (o *observer) line(done *calls.Call) {
+	e := o.h.Log.Info()
+	if done.Status >= 500 {
 		e = o.h.Log.Warn()
-	} else {
-		e = o.h.Log.Info()
 	}
-	e.Str("id", c.id).Str("caller", c.caller).Str("tenant", tenant).Str("method", o.r.Method).Str("path", o.r.URL.EscapedPath()).
-		Int("status", status).Int64("in", o.in.count()).Int64("out", o.out).
-		Dur("ms", took).Dur("queue_ms", c.queued).Dur("token_ms", c.minted).Dur("upstream_ms", c.upstream).Dur("retry_ms", c.paused).
-		Int("attempts", c.attempts)
-	if o.aborted {
-		e.Bool("cut_off", true)
-	}
-	if c.service != "" {
-		e.Str("service_request_id", c.service)
-	}
-	if c.failed != nil {
-		e.Str("error", string(c.failed.Code))
-		if c.failed.Err != nil {
-			e.Str("reason", c.failed.Err.Error())
-		}
-	}
-	e.Msg("call")
+	e.EmbedObject(done).Msg("call")
 }
 
 // counted counts what a caller sent.

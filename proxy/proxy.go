@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"dynproxy/internal/callers"
+	"dynproxy/internal/calls"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/odata"
 	"dynproxy/internal/spool"
@@ -49,9 +50,9 @@ type Parts struct {
 	Access  AccessPolicy
 	Log     zerolog.Logger
 	Metrics *Metrics
-	// OnCallDone, if set, is told how each call of a tenant ended: "" for a success,
-	// else the refusal's code or "status 503". It must be quick.
-	OnCallDone func(tenant, code string)
+	// OnCallDone, if set, is told of each call when it has ended. It must be
+	// quick, and keep nothing of what it is given but by copying it.
+	OnCallDone func(*calls.Call)
 }
 
 // Handler serves callers.

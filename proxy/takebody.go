@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"dynproxy/internal/httpguard"
 	"dynproxy/internal/odata"
@@ -28,7 +29,10 @@ func (h *Handler) takeBody(c *call, w http.ResponseWriter, r *http.Request) erro
 		src: r.Body, conn: http.NewResponseController(w), leeway: h.Access.leeway(h.Access.BodyIdle),
 	}}
 	c.body.spooled.Expect(r.ContentLength)
-	if err := h.readBody(c, r); err != nil {
+	began := time.Now()
+	err := h.readBody(c, r)
+	c.read = time.Since(began)
+	if err != nil {
 		return bodyProblem(err, "nothing was sent on")
 	}
 	return nil

@@ -30,10 +30,11 @@ func hint(resp *http.Response, c *call) {
 	if resp.StatusCode < http.StatusBadRequest {
 		return
 	}
-	said := refusalIn(resp)
-	if known := refusal.HintFor(said.Code); known != "" {
-		resp.Header["Dynproxy-Hint"] = []string{string(known)}
-		resp.Header["Dynproxy-Next"] = []string{said.Next(c.tenant.Org, c.clientID)}
+	c.said = refusalIn(resp)
+	if c.hint = refusal.HintFor(c.said.Code); c.hint != "" {
+		c.next = c.said.Next(c.tenant.Org, c.clientID)
+		resp.Header["Dynproxy-Hint"] = []string{string(c.hint)}
+		resp.Header["Dynproxy-Next"] = []string{c.next}
 	}
 }
 
@@ -53,11 +54,11 @@ type readCloser struct {
 }
 
 // feedbackOf reads what an answer says about the budget.
-func feedbackOf(resp *http.Response) limits.Feedback {
+func feedbackOf(resp *http.Response, c *call) limits.Feedback {
 	var feedback limits.Feedback
 	if resp.StatusCode == http.StatusTooManyRequests || isFault(resp) {
-		said := refusalIn(resp)
-		feedback = limits.ReadRefusal(said.Code, said.Message, said.RetryAfter, time.Now())
+		c.said = refusalIn(resp)
+		feedback = limits.ReadRefusal(c.said.Code, c.said.Message, c.said.RetryAfter, time.Now())
 		if resp.StatusCode == http.StatusTooManyRequests && feedback.Refused == limits.None {
 			feedback.Refused = limits.Requests // a 429 is a 429, whatever its body
 		}

@@ -27,10 +27,13 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		asked.renewed = a.refusesToken() && !past.renewed && t.tokens.Invalidate(c.tenant, a.token, a.claims)
 		next := retry(asked, past, a)
 		if !next.again {
+			if a.err == nil {
+				c.answered = time.Now()
+			}
 			return t.answer(c, asked, past, a)
 		}
 		past = past.with(a)
-		a.discard()
+		c.drop(a)
 		if err := c.pause(r.Context(), next.pause); err != nil {
 			return nil, err
 		}
@@ -67,8 +70,16 @@ func (t *transport) answer(c *call, asked question, past history, a *attempt) (*
 func (c *call) pause(ctx context.Context, d time.Duration) error {
 	began := time.Now()
 	err := sleep(ctx, d)
+	c.tries[len(c.tries)-1].Pause = time.Since(began)
 	c.paused += time.Since(began)
 	return err
+}
+
+// drop lets go of an answer that is not passed on.
+func (c *call) drop(a *attempt) {
+	began := time.Now()
+	a.discard()
+	c.awaited(time.Since(began))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -173,7 +173,7 @@ func (f fault) judgeLog(t *testing.T, r *running, got answer) {
 	if line.Error != got.error || line.Status != got.status || !strings.Contains(line.Reason, f.reason) || !strings.Contains(line.Reason, f.cause) {
 		t.Errorf("the log has %d %q %q, want %d %q, %q and %q", line.Status, line.Error, line.Reason, got.status, got.error, f.reason, f.cause)
 	}
-	if warned := line.Level == "warn"; warned != (got.error != "" && got.status >= 500) {
+	if warned := line.Level == "warn"; warned != (got.status >= 500) {
 		t.Errorf("the line of status %d is of level %s", got.status, line.Level)
 	}
 	if wrong := gibberish.FindString(line.Reason); wrong != "" {

@@ -20,10 +20,11 @@ var plan = map[string][]string{
 
 	"consent": {"internal/check", "internal/problem", "internal/status", "tenants"},
 	"portal":  {"internal/check", "internal/problem", "internal/status", "tenants"},
-	"proxy":   {"tenants", "internal/callers", "internal/egress", "internal/limits", "internal/odata", "internal/panics", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/httpguard"},
+	"proxy":   {"tenants", "internal/callers", "internal/calls", "internal/egress", "internal/limits", "internal/odata", "internal/panics", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
 	"internal/callers":            {"internal/envfile", "internal/secret"},
+	"internal/calls":              nil,
 	"internal/check":              {"internal/egress", "internal/entra", "internal/problem", "internal/refusal", "internal/tokens", "tenants"},
 	"internal/egress":             {"internal/panics", "internal/textfile"},
 	"internal/emulator":           {"internal/emulator/dataverse"},

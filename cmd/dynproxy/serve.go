@@ -157,7 +157,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 			Names: append(names, ownAddresses()...), Ports: []string{portOf(cfg.Listen)},
 			BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle, MinRate: int(cfg.MinRate),
 		},
-		Log: log, Metrics: h.metrics, OnCallDone: h.board.OnCallDone,
+		Log: log, Metrics: h.metrics, OnCallDone: h.callDone,
 	})
 	h.ops = newOps(h)
 	return h, nil

@@ -49,13 +49,9 @@ type Pass struct {
 	millisBefore   uint64
 
 	risked  [limitKinds]bool
-	waited  time.Duration
 	counted bool // the windows count it
 	done    bool
 }
-
-// Waited is how long the call stood in the queue.
-func (p *Pass) Waited() time.Duration { return p.waited }
 
 // Configure tells the budget of key, which takes effect at once, for calls that
 // wait too. What was learned about a limit is kept unless its number changes.

@@ -74,7 +74,6 @@ func (l *ledger) dispatch(now time.Duration) {
 		w := next.queue[0]
 		l.leave(w)
 		pass := l.admit(next, now)
-		pass.waited = now - w.since
 		next.start = next.finish // if more of it wait
 		w.ready <- result{pass: pass}
 	}
