@@ -12,6 +12,7 @@ type reference struct {
 	in     string
 	dec    *json.Decoder
 	base   *regexp.Regexp
+	public *regexp.Regexp // of those bases behind which doubled slashes are joined; nil for none
 	to     string
 	out    strings.Builder
 	copied int
@@ -20,6 +21,12 @@ type reference struct {
 var controlMember = regexp.MustCompile(`(?s)^.*@odata\.(id|bind|context|nextLink|deltaLink|editLink|readLink|mediaReadLink|mediaEditLink|navigationLink|associationLink)$`)
 
 func newReference(in, to string, bases ...string) *reference {
+	dec := json.NewDecoder(strings.NewReader(in))
+	dec.UseNumber() // some are beyond every other type
+	return &reference{in: in, dec: dec, base: oneOf(bases), to: to}
+}
+
+func oneOf(bases []string) *regexp.Regexp {
 	var patterns []string
 	for _, base := range bases {
 		scheme, rest, _ := strings.Cut(base, "://")
@@ -36,8 +43,13 @@ func newReference(in, to string, bases ...string) *reference {
 		patterns = append(patterns, pattern)
 	}
 	// [ -~] keeps case folding from letting other letters than ASCII's stand for these.
-	base := regexp.MustCompile(`(?i)^(` + strings.Join(patterns, "|") + `)([/?#]|$)`)
-	return &reference{in: in, dec: json.NewDecoder(strings.NewReader(in)), base: base, to: to}
+	return regexp.MustCompile(`(?i)^(` + strings.Join(patterns, "|") + `)([/?#]|$)`)
+}
+
+// joining lets slashes that are doubled behind bases be joined.
+func (r *reference) joining(bases ...string) *reference {
+	r.public = oneOf(bases)
+	return r
 }
 
 func (r *reference) rewrite() string {
@@ -111,8 +123,14 @@ func (r *reference) link(from int, text string) {
 		from++
 	}
 	from++
+	base := found[1]
+	if r.public != nil && r.public.MatchString(text) {
+		for strings.HasPrefix(text[len(base):], "//") {
+			base += "/"
+		}
+	}
 	n := 0
-	for decoded := ""; decoded != found[1]; {
+	for decoded := ""; decoded != base; {
 		n++
 		decoded = ""
 		if err := json.Unmarshal([]byte(`"`+r.in[from:from+n]+`"`), &decoded); err != nil {
