@@ -65,7 +65,7 @@ type settings struct {
 	HeaderTimeout   time.Duration `env:"HEADER_TIMEOUT" envDefault:"20s"`
 	BodyIdle        time.Duration `env:"BODY_IDLE_TIMEOUT" envDefault:"1m"`
 	AnswerIdle      time.Duration `env:"ANSWER_IDLE_TIMEOUT" envDefault:"2m"`
-	MinRate         byteSize      `env:"MIN_RATE" envDefault:"512"`
+	MinRate         envfile.Bytes `env:"MIN_RATE" envDefault:"512"`
 	KeepAlive       time.Duration `env:"KEEP_ALIVE" envDefault:"2m"`
 	MaxHeaderBytes  int           `env:"MAX_HEADER_BYTES" envDefault:"98304"`
 	MaxURLBytes     int           `env:"MAX_URL_BYTES" envDefault:"65536"`
@@ -73,10 +73,10 @@ type settings struct {
 	MaxConns        int           `env:"MAX_CONNECTIONS" envDefault:"20000"`
 	MaxConnsPerAddr int           `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"4000"`
 
-	SpoolDir string   `env:"SPOOL_DIR"`
-	SpoolMax byteSize `env:"SPOOL_MAX" envDefault:"4GB"`
+	SpoolDir string        `env:"SPOOL_DIR"`
+	SpoolMax envfile.Bytes `env:"SPOOL_MAX" envDefault:"4GB"`
 
-	GCHeadroom byteSize `env:"GC_HEADROOM" envDefault:"24MB"`
+	GCHeadroom envfile.Bytes `env:"GC_HEADROOM" envDefault:"24MB"`
 
 	RedisURL secret.Text `env:"REDIS_URL"`
 }

@@ -18,7 +18,7 @@ var plan = map[string][]string{
 	"bench/stand":    nil,
 	"bench/throttle": {"bench/stand", "internal/emulator"},
 
-	"consent": {"internal/check", "internal/problem", "internal/status", "tenants"},
+	"consent": {"internal/check", "internal/textfile", "internal/problem", "internal/status", "tenants"},
 	"portal":  {"internal/check", "internal/problem", "internal/status", "tenants"},
 	"proxy":   {"tenants", "internal/callers", "internal/calls", "internal/egress", "internal/limits", "internal/odata", "internal/panics", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
@@ -35,6 +35,7 @@ var plan = map[string][]string{
 	"internal/kerberos/kdctest":   {"internal/needs"},
 	"internal/limits":             {"internal/panics", "internal/retryafter"},
 	"internal/logqueue":           nil,
+	"internal/machine":            nil,
 	"internal/needs":              nil,
 	"internal/odata":              nil,
 	"internal/panics":             nil,

@@ -14,6 +14,7 @@ import (
 
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/httpguard"
+	"dynproxy/internal/machine"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/textfile"
 )
@@ -44,7 +45,7 @@ func (g *guards) openTLS(cfg *config, faults *envfile.Faults) {
 // guard puts a guard before each of the two listeners.
 func (h *server) guard(callers, operators net.Listener) {
 	g := h.guards
-	files := descriptors()
+	files := machine.Descriptors()
 	most, few := shareDescriptors(files, h.cfg.MaxConns)
 	if most != h.cfg.MaxConns && (h.cfg.MaxConns > 0 || files < roomForAll) {
 		h.log.Warn().Int("open_files", files).Int("connections", most).Int("wanted", h.cfg.MaxConns).

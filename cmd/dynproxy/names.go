@@ -1,43 +1,10 @@
 package main
 
 import (
-	"context"
 	"net"
-	"os"
 	"slices"
 	"strings"
-	"time"
 )
-
-// ownNames are the names of this machine, in lower case.
-func ownNames() []string {
-	names := []string{"localhost"}
-	if name, err := os.Hostname(); err == nil {
-		names = append(names, strings.ToLower(name))
-		// Where there is no name service, the start must not wait for it.
-		soon, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
-		defer cancel()
-		if full, err := net.DefaultResolver.LookupCNAME(soon, name); err == nil {
-			names = append(names, strings.ToLower(strings.TrimSuffix(full, ".")))
-		}
-	}
-	return names
-}
-
-// ownAddresses are the addresses of this machine, in no order.
-func ownAddresses() []string {
-	own := []string{"127.0.0.1", "::1"}
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return own
-	}
-	for _, a := range all {
-		if network, ok := a.(*net.IPNet); ok && !slices.Contains(own, network.IP.String()) {
-			own = append(own, network.IP.String())
-		}
-	}
-	return own
-}
 
 // portOf is the port of an address to listen at, which may be a name or 0 and then matches no link.
 func portOf(listen string) string {

@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -255,7 +254,7 @@ func TestALinkOutlivesTheSecret(t *testing.T) {
 			t.Errorf("%s: %d %s", name, resp.StatusCode, text)
 		}
 	}
-	info, err := os.Stat(filepath.Join(dir, "state", linkKeyName))
+	info, err := os.Stat(filepath.Join(dir, "state", "link.key"))
 	if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", err, info)
 	}
@@ -267,32 +266,6 @@ func TestALinkOutlivesTheSecret(t *testing.T) {
 		if exitStatus(err, &errs) != 2 || !strings.Contains(errs.String(), "DYNPROXY_LINK_KEY_FILE") || strings.Contains(errs.String(), "assertion") {
 			t.Errorf("%s: %v %s", wrong, err, errs.String())
 		}
-	}
-}
-
-// Of many that make the key at the same time all get one.
-func TestTheLinkKeyIsMadeOnce(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "state")
-	keys := make(chan string, 50)
-	var makers sync.WaitGroup
-	for range cap(keys) {
-		makers.Go(func() {
-			key, err := keptLinkKey(dir)
-			if err != nil {
-				t.Error(err)
-			}
-			keys <- string(key)
-		})
-	}
-	makers.Wait()
-	first := <-keys
-	for range cap(keys) - 1 {
-		if next := <-keys; next != first || len(next) < 40 {
-			t.Fatal("two keys")
-		}
-	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
-		t.Errorf("%v %v", err, left)
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/logqueue"
+	"dynproxy/internal/machine"
 	"dynproxy/internal/panics"
 	"dynproxy/internal/secret"
 	"dynproxy/internal/spool"
@@ -43,7 +44,7 @@ func (w *cli) serve() *cobra.Command {
 			}
 			ignoreBrokenPipes()
 			if os.Getenv("GOGC") == "" {
-				defer collectByHeadroom(uint64(cfg.GCHeadroom))()
+				defer machine.CollectByHeadroom(uint64(cfg.GCHeadroom))()
 			}
 			lines := logqueue.New(w.stdout, logqueue.DefaultSize)
 			defer lines.Close(lastLines)
@@ -148,13 +149,13 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		a.tokens, &proxy.BudgetMetrics{Tenants: a.book, Gate: h.gate, Tokens: a.tokens})
 	a.registry.MustRegister(h.spool.Metrics()...)
-	names := ownNames()
+	names := machine.Names()
 	h.names = names
 	h.calls = proxy.New(proxy.Parts{
 		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Spool: h.spool, Wire: a.out.organizations,
 		Access: proxy.AccessPolicy{
 			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg, names, cfg.PublicURL), Vouched: listeners.vouched,
-			Names: append(names, ownAddresses()...), Ports: []string{portOf(cfg.Listen)},
+			Names: append(names, machine.Addresses()...), Ports: []string{portOf(cfg.Listen)},
 			BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle, MinRate: int(cfg.MinRate),
 		},
 		Log: log, Metrics: h.metrics, OnCallDone: h.callDone,

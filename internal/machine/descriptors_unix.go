@@ -1,15 +1,15 @@
 //go:build unix
 
-package main
+package machine
 
 import (
 	"math"
 	"syscall"
 )
 
-// descriptors returns how many files and connections the process may have
+// Descriptors returns how many files and connections the process may have
 // open, 0 for any number. Go has raised the soft limit to the hard one.
-func descriptors() int {
+func Descriptors() int {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil || uint64(limit.Cur) > math.MaxInt32 {
 		return 0

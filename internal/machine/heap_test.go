@@ -1,4 +1,4 @@
-package main
+package machine
 
 import (
 	"runtime"
@@ -27,7 +27,7 @@ func TestHeapGrowsByHeadroom(t *testing.T) {
 	const headroom = 24 << 20
 	before := debug.SetGCPercent(100)
 	defer debug.SetGCPercent(before)
-	stop := collectByHeadroom(headroom)
+	stop := CollectByHeadroom(headroom)
 	room := func() int64 {
 		for range 3 { // the finalizer of one is done before the end of the next
 			runtime.GC()

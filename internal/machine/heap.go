@@ -1,4 +1,4 @@
-package main
+package machine
 
 import (
 	"runtime"
@@ -18,11 +18,11 @@ func gcPercent(headroom, scanned uint64) int {
 	return int(max(100*headroom/max(scanned, leastHeap), leastGCPercent))
 }
 
-// collectByHeadroom collects garbage when so many bytes of it have come
+// CollectByHeadroom collects garbage when so many bytes of it have come
 // together, whatever the size of the heap: what lives here is small, and in
 // proportion to that the collector would run dozens of times a second. GOMEMLIMIT
 // holds as ever. It returns the way back to what was before.
-func collectByHeadroom(headroom uint64) (stop func()) {
+func CollectByHeadroom(headroom uint64) (stop func()) {
 	h := &headroomKeeper{headroom: headroom, percent: 100}
 	before := debug.SetGCPercent(h.percent)
 	h.adjust()

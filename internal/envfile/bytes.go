@@ -1,4 +1,4 @@
-package main
+package envfile
 
 import (
 	"errors"
@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// byteSize is a number of bytes, as people write it: 4GB, 512 KB, 1.5MiB, 1048576. K, M, G and T are powers of 1024.
-type byteSize int64
+// Bytes is a number of bytes, as people write it: 4GB, 512 KB, 1.5MiB, 1048576. K, M, G and T are powers of 1024.
+type Bytes int64
 
 // Cure says how a size is written.
-func (*byteSize) Cure() string { return "must be a number of bytes, such as 4GB, 100MB or 65536" }
+func (*Bytes) Cure() string { return "must be a number of bytes, such as 4GB, 100MB or 65536" }
 
 // UnmarshalText reads a setting.
-func (b *byteSize) UnmarshalText(text []byte) error {
+func (b *Bytes) UnmarshalText(text []byte) error {
 	number := strings.ToUpper(strings.TrimSpace(string(text)))
 	number = strings.TrimSuffix(strings.TrimSuffix(number, "B"), "I")
 	unit := 1.0
@@ -30,6 +30,6 @@ func (b *byteSize) UnmarshalText(text []byte) error {
 	if err != nil || size*unit >= 1<<62 {
 		return errors.New(b.Cure())
 	}
-	*b = byteSize(size * unit)
+	*b = Bytes(size * unit)
 	return nil
 }
