@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -36,11 +37,18 @@ func New() (*Stand, error) {
 
 // Close ends all processes, the last first, and removes the folder.
 func (s *Stand) Close() {
-	for i := len(s.running) - 1; i >= 0; i-- {
-		s.running[i].Process.Signal(os.Interrupt)
-		s.running[i].Wait()
+	for len(s.running) > 0 {
+		s.End(s.running[len(s.running)-1].Process.Pid)
 	}
 	os.RemoveAll(s.Dir)
+}
+
+// End ends one process before the others.
+func (s *Stand) End(pid int) {
+	i := slices.IndexFunc(s.running, func(c *exec.Cmd) bool { return c.Process.Pid == pid })
+	s.running[i].Process.Signal(os.Interrupt)
+	s.running[i].Wait()
+	s.running = slices.Delete(s.running, i, i+1)
 }
 
 // Start runs a program with further variables in its environment.
@@ -109,18 +117,21 @@ func build(binary string) error {
 
 // Await asks for url until it answers 200.
 func Await(url string) error {
+	last := ""
 	for began := time.Now(); time.Since(began) < patience; time.Sleep(20 * time.Millisecond) {
 		resp, err := http.Get(url)
 		if err != nil {
+			last = err.Error()
 			continue
 		}
-		io.Copy(io.Discard, resp.Body)
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
 		resp.Body.Close()
 		if resp.StatusCode == http.StatusOK {
 			return nil
 		}
+		last = resp.Status + " " + string(text)
 	}
-	return fmt.Errorf("%s does not answer 200 within %v", url, patience)
+	return fmt.Errorf("%s does not answer 200 within %v: %s", url, patience, last)
 }
 
 // AwaitFile returns what a process writes into a file.

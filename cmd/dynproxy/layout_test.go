@@ -13,7 +13,7 @@ import (
 var plan = map[string][]string{
 	"cmd/dynproxy":   {"*"},
 	"bench/browser":  {}, // tests alone
-	"bench/nginx":    {"bench/stand"},
+	"bench/peers":    {"bench/stand", "internal/needs"},
 	"bench/slow":     {"bench/stand", "internal/emulator"},
 	"bench/stand":    nil,
 	"bench/throttle": {"bench/stand", "internal/emulator"},
