@@ -50,7 +50,7 @@ type Options struct {
 	Backend Backend
 	// Strangers says whether the page of a tenant is open to who has no signed
 	// link. Where it is not, it does not even tell which tenants there are.
-	Strangers bool
+	Strangers func() bool
 	// Base is the address of the pages under which Entra ID sends people back.
 	Base func() string
 }
@@ -128,7 +128,7 @@ func (p *Pages) begin(w http.ResponseWriter, r *http.Request) {
 func (p *Pages) leave(w http.ResponseWriter, r *http.Request) {
 	tenant := strings.ToLower(r.PathValue("tenant"))
 	nowhere := words{Title: "This link leads nowhere", Text: "Ask for the right one whoever sent it to you."}
-	if !p.Strangers {
+	if !p.Strangers() {
 		s, ok := p.Key.read(r.URL.Query().Get("key"), forLink)
 		if !ok || s.tenant != tenant {
 			p.nothing(w, r, http.StatusNotFound, nowhere)

@@ -61,7 +61,7 @@ func (*backend) NewcomerLink(_ context.Context, state string) string {
 func (b *backend) Welcome(tenantID, _ string) { b.welcome = append(b.welcome, tenantID) }
 
 func pages(k Key, problem string, ready bool) *Pages {
-	return New(Options{Key: k, Backend: &backend{problem: problem, ready: ready}, Strangers: true, Base: func() string { return "http://proxy.example" }})
+	return New(Options{Key: k, Backend: &backend{problem: problem, ready: ready}, Strangers: func() bool { return true }, Base: func() string { return "http://proxy.example" }})
 }
 
 func TestAnswersOfEntraID(t *testing.T) {
@@ -144,7 +144,7 @@ func TestAFloodDoesNotShutTheGuestOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := NewKey(nil)
 		p := pages(k, "", false)
-		p.Strangers = false
+		p.Strangers = func() bool { return false }
 		refused := 0
 		for i := range 5000 {
 			target := []string{"/consent/callback?state=" + k.State("contoso", 0) + "x", "/consent/nobody", "/consent/status?of=x"}[i%3]
@@ -178,7 +178,7 @@ func TestStrangersLearnNothing(t *testing.T) {
 	for _, method := range []string{"GET", "POST", "HEAD", "PUT"} {
 		for _, key := range []string{"", "?key=", "?key=x.y", "?key=" + other.Link("contoso", 0), "?key=" + k.Link("fabrikam", 0), "?key=" + k.State("contoso", 0)} {
 			p := pages(k, "", true)
-			p.Strangers = false
+			p.Strangers = func() bool { return false }
 			known, none := asked(p, method, "/consent/contoso"+key, nil), asked(p, method, "/consent/nobody"+key, nil)
 			if known.Code != none.Code || known.Body.String() != none.Body.String() || fmt.Sprint(known.Header()) != fmt.Sprint(none.Header()) || known.Code < 400 {
 				t.Errorf("%s %q: %d and %d", method, key, known.Code, none.Code)
@@ -186,7 +186,7 @@ func TestStrangersLearnNothing(t *testing.T) {
 		}
 	}
 	p := pages(k, "", true)
-	p.Strangers = false
+	p.Strangers = func() bool { return false }
 	for link, want := range map[string]int{k.Link("Contoso", 0): 302, k.Link("contoso", time.Hour): 302, k.Link("contoso", -time.Second): 404} {
 		for range 3 { // a link may be opened more than once
 			if w := asked(p, "GET", "/consent/CONTOSO?key="+link, nil); w.Code != want {

@@ -82,16 +82,17 @@ var errWithdrawn = errors.New("the authority of the client certificate is truste
 
 // enter judges what can be judged without knowing the tenant.
 func (h *Handler) enter(c *call, r *http.Request) error {
-	if !h.Access.admits(c.addr) {
+	policy := h.entrance.Load()
+	if !policy.admits(c.addr) {
 		return problem.New(problem.Forbidden, "Calls from %s are not allowed; an operator can add the address to DYNPROXY_ALLOW_CIDRS.", c.addr)
 	}
-	if h.Access.Vouched != nil && !h.Access.Vouched(httpguard.TLSState(r)) {
+	if policy.Vouched != nil && !policy.Vouched(httpguard.TLSState(r)) {
 		return &problem.Error{Code: problem.Unauthorized, Message: "The authority of this client certificate is not trusted any more. Show one of an authority that is.", Err: errWithdrawn}
 	}
 	if r.Method == http.MethodTrace || r.Method == http.MethodConnect {
 		return problem.New(problem.BadRequest, "The method %s is not for an organization.", r.Method)
 	}
-	if h.Access.HostAllowed != nil && !h.Access.HostAllowed(hostName(r.Host)) && h.Tenants.ByHost(hostName(r.Host)) == nil {
+	if policy.HostAllowed != nil && !policy.HostAllowed(hostName(r.Host)) && h.Tenants.ByHost(hostName(r.Host)) == nil {
 		return problem.New(problem.BadRequest, "The proxy does not go by the name in the Host header; an operator can add it to DYNPROXY_ALLOWED_HOSTS.")
 	}
 	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {

@@ -126,7 +126,7 @@ func TestA502SaysWhetherItMayHaveBeenCarriedOut(t *testing.T) {
 		t.Errorf("%s", a.body)
 	}
 	c = newCorridor(t, func(_ map[string]string, p *proxy.Parts) {
-		p.Wire = egress.New(egress.Config{AnswerWithin: 10 * time.Second, Dial: func(context.Context, string, string) (net.Conn, error) {
+		p.Wire = egress.New(egress.Config{Patience: egress.Patience{AnswerWithin: 10 * time.Second}, Dial: func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 		}})
 	})

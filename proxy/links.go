@@ -23,15 +23,15 @@ func (h *Handler) linksFor(t *tenants.Tenant, r *http.Request, prefix string) *o
 	if httpguard.TLSState(r) != nil {
 		scheme = "https://"
 	}
-	came := httpguard.Authority(r)
+	came, entrance := httpguard.Authority(r), h.entrance.Load()
 	links := &odata.Rewriter{
 		Org: t.Org, Public: scheme + came + prefix,
-		Hosts: t.Hosts, Tenant: t.Name, Came: came, Site: h.site,
+		Hosts: t.Hosts, Tenant: t.Name, Came: came, Site: entrance.site,
 	}
 	if t.Alias != "" {
 		links.OrgAliases = []string{t.Alias}
 	}
-	if public := h.Access.PublicURL; public != "" && prefix != "" {
+	if public := entrance.PublicURL; public != "" && prefix != "" {
 		links.Public = public + prefix
 	}
 	return links

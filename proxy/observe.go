@@ -32,7 +32,8 @@ type observer struct {
 
 func (h *Handler) observe(w http.ResponseWriter, r *http.Request, c *call) *observer {
 	o := &observer{ResponseWriter: w, h: h, c: c, r: r, conn: http.NewResponseController(w)}
-	o.sender = callerWriter{to: counting{o}, conn: o.conn, leeway: h.Access.leeway(h.Access.AnswerIdle)}
+	policy := h.entrance.Load()
+	o.sender = callerWriter{to: counting{o}, conn: o.conn, leeway: policy.leeway(policy.AnswerIdle)}
 	o.conn.SetWriteDeadline(time.Time{}) // of the answer before, on the same connection
 	if r.Body != nil && r.Body != http.NoBody {
 		o.in = &counted{ReadCloser: r.Body}
@@ -158,10 +159,11 @@ func (o *observer) done() {
 // made, from lasting for ever: it sends the answer's end, and reads on where
 // the caller has not sent its body to the end.
 func (o *observer) boundTheRest() {
-	if idle := o.h.Access.AnswerIdle; idle > 0 {
+	policy := o.h.entrance.Load()
+	if idle := policy.AnswerIdle; idle > 0 {
 		o.conn.SetWriteDeadline(time.Now().Add(idle))
 	}
-	if idle := o.h.Access.BodyIdle; idle > 0 && o.in != nil && !o.in.ended.Load() {
+	if idle := policy.BodyIdle; idle > 0 && o.in != nil && !o.in.ended.Load() {
 		o.conn.SetReadDeadline(time.Now().Add(idle))
 	}
 }

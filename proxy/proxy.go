@@ -47,7 +47,7 @@ type Parts struct {
 	Spool   *spool.Place      // where bodies are kept
 	Wire    http.RoundTripper // to the organizations; must not follow redirects or decode bodies, and fail with *egress.Error
 
-	Access  AccessPolicy
+	Access  AccessPolicy // at first: see SetAccess
 	Log     zerolog.Logger
 	Metrics *Metrics
 	// OnCallDone, if set, is told of each call when it has ended. It must be
@@ -58,7 +58,7 @@ type Parts struct {
 // Handler serves callers.
 type Handler struct {
 	Parts
-	site     *odata.Site
+	entrance atomic.Pointer[entrance]
 	forward  *httputil.ReverseProxy
 	budgets  budgets
 	draining atomic.Bool
@@ -68,7 +68,7 @@ type Handler struct {
 // budget, attaches a token and sends them on through p.Wire.
 func New(p Parts) *Handler {
 	h := &Handler{Parts: p, budgets: budgets{tenants: p.Tenants, gate: p.Gate, tokens: p.Tokens}}
-	h.site = newSite(&h.Access, p.Tenants)
+	h.SetAccess(p.Access)
 	h.budgets.tell()
 	if h.Spool == nil {
 		h.Spool = new(spool.Place)
@@ -113,6 +113,17 @@ func bare(r *http.Request) *http.Request {
 }
 
 var noURL = new(url.URL)
+
+// SetAccess puts another policy in force, for calls that come from now on.
+func (h *Handler) SetAccess(policy AccessPolicy) {
+	h.entrance.Store(&entrance{policy, newSite(&policy, h.Tenants)})
+}
+
+// entrance is the policy in force, and the proxy's names by it.
+type entrance struct {
+	AccessPolicy
+	site *odata.Site
+}
 
 // Drain makes the Handler refuse what comes from now on. What is in flight
 // goes on.

@@ -76,8 +76,8 @@ func newCorridor(t *testing.T, settings ...setting) *corridor {
 	c := &corridor{t: t, emu: emu, contoso: emu.Organization("contoso"), log: new(lockedBuffer)}
 	way := emu.Transport()
 	next := egress.New(egress.Config{
-		AnswerWithin: 10 * time.Second, IdleWithin: 10 * time.Second,
-		Dial: way.DialContext, Roots: func() *x509.CertPool { return way.TLSClientConfig.RootCAs },
+		Patience: egress.Patience{AnswerWithin: 10 * time.Second, IdleWithin: 10 * time.Second},
+		Dial:     way.DialContext, Roots: func() *x509.CertPool { return way.TLSClientConfig.RootCAs },
 	})
 	c.tokens = &tokens{client: &http.Client{Transport: emu.Transport()}, held: make(map[string]string)}
 	parts := proxy.Parts{

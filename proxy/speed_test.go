@@ -49,7 +49,7 @@ func newRig(tb testing.TB, body []byte, chunked bool) *rig {
 	tb.Helper()
 	organization, roots := answering(tb, cannedAnswer(body, chunked))
 	wire := egress.New(egress.Config{
-		AnswerWithin: time.Minute, IdleWithin: time.Minute, Roots: func() *x509.CertPool { return roots },
+		Patience: egress.Patience{AnswerWithin: time.Minute, IdleWithin: time.Minute}, Roots: func() *x509.CertPool { return roots },
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, organization)
 		},

@@ -25,8 +25,9 @@ func (h *Handler) takeBody(c *call, w http.ResponseWriter, r *http.Request) erro
 		}
 		return nil
 	}
+	policy := h.entrance.Load()
 	c.body = &body{log: h.Log, length: r.ContentLength, spooled: h.Spool.Spool(), src: &callerReader{
-		src: r.Body, conn: http.NewResponseController(w), leeway: h.Access.leeway(h.Access.BodyIdle),
+		src: r.Body, conn: http.NewResponseController(w), leeway: policy.leeway(policy.BodyIdle),
 	}}
 	c.body.spooled.Expect(r.ContentLength)
 	began := time.Now()

@@ -20,6 +20,32 @@ type Change = envfile.Change[Tenant]
 // directory, is an error; a wrong file is a fault of that tenant alone and told
 // by Faults.
 func Open(list map[string]string, dir string, rules *Rules) (*Book, error) {
+	fixed, err := readList(list, rules)
+	if err != nil {
+		return nil, err
+	}
+	registry, err := envfile.OpenRegistry(dir, envfile.Spec[Tenant]{
+		Kind: "tenant", Read: rules.Read, Claims: (*Tenant).claims,
+		Fixed: fixed, FixedBy: "DYNPROXY_TENANTS",
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Book{registry}, nil
+}
+
+// Renew puts another list and other rules in force, for the tenants of files
+// too. It returns what that changed; a tenant that comes to the same stays the
+// one it is. Nothing changes if the list is wrong, which Open would have told.
+func (b *Book) Renew(list map[string]string, rules *Rules) []Change {
+	fixed, err := readList(list, rules)
+	if err != nil {
+		return nil
+	}
+	return b.Registry.Renew(rules.Read, fixed)
+}
+
+func readList(list map[string]string, rules *Rules) (map[string]*Tenant, error) {
 	fixed := make(map[string]*Tenant)
 	var faults envfile.Faults
 	for _, name := range slices.Sorted(maps.Keys(list)) {
@@ -38,14 +64,7 @@ func Open(list map[string]string, dir string, rules *Rules) (*Book, error) {
 	if len(faults) > 0 {
 		return nil, faults
 	}
-	registry, err := envfile.OpenRegistry(dir, envfile.Spec[Tenant]{
-		Kind: "tenant", Read: rules.Read, Claims: (*Tenant).claims,
-		Fixed: fixed, FixedBy: "DYNPROXY_TENANTS",
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Book{registry}, nil
+	return fixed, nil
 }
 
 // claims are the host names that lead to t alone.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,7 +24,7 @@ import (
 // app is what every command needs that asks about tenants: who they are, the
 // ways out, and their tokens.
 type app struct {
-	cfg      *config
+	inForce  atomic.Pointer[config]
 	log      zerolog.Logger
 	book     *tenants.Book
 	out      *transports
@@ -40,7 +41,9 @@ func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 	if err != nil {
 		faults.Add(prefix+"TENANTS_DIR", "cannot be used: %v", err)
 	}
-	out, err := newTransports(cfg, log)
+	a := &app{log: log, book: book, registry: prometheus.NewRegistry()}
+	a.inForce.Store(cfg)
+	out, err := newTransports(cfg, a.config, log)
 	if err != nil {
 		if err = together(&faults, err); err != nil {
 			return nil, err
@@ -51,7 +54,7 @@ func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 	if err != nil {
 		together(&faults, err)
 	}
-	a := &app{cfg: cfg, log: log, book: book, out: out, key: key, lasting: lasting, registry: prometheus.NewRegistry()}
+	a.out, a.key, a.lasting = out, key, lasting
 	if file := cfg.registration.SecretNextFile; file != "" {
 		if _, err := secret.ReadFile(file); err != nil {
 			faults.Add(prefix+"CLIENT_SECRET_NEXT_FILE", "cannot be used: %v", err)
@@ -59,7 +62,7 @@ func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 	}
 	a.tokens, err = tokens.New(tokens.Options{
 		Registration: cfg.registration, SecretExpires: cfg.expires,
-		Login: out.login, Challenge: out.challenge, LoginAllowed: cfg.rules.Logins.Allows,
+		Login: out.login, Challenge: out.challenge, LoginAllowed: func(host string) bool { return a.config().rules.Logins.Allows(host) },
 		ConsentLink: a.entraLink, Log: log,
 	})
 	if err != nil {
@@ -84,6 +87,9 @@ func together(faults *envfile.Faults, err error) error {
 	return err
 }
 
+// config is the settings in force.
+func (a *app) config() *config { return a.inForce.Load() }
+
 func (a *app) close() { a.tokens.Close() }
 
 // entraLink is where the administrator of t's tenant grants the app access.
@@ -94,12 +100,12 @@ func (a *app) entraLink(t *tenants.Tenant, authority entra.Authority) string {
 // entraLinkFor is entraLink for a link that ends after life, or never if that
 // is zero.
 func (a *app) entraLinkFor(t *tenants.Tenant, authority entra.Authority, life time.Duration) string {
-	return entra.ConsentURL(authority.Login, authority.TenantID, a.tokens.ClientID(t), t.Org, a.cfg.redirectURI(), a.key.State(t.Name, life))
+	return entra.ConsentURL(authority.Login, authority.TenantID, a.tokens.ClientID(t), t.Org, a.config().redirectURI(), a.key.State(t.Name, life))
 }
 
 // pageLink is the address of our own page that leads there.
 func (a *app) pageLink(tenant string, life time.Duration) string {
-	return a.cfg.opsURL() + "/consent/" + url.PathEscape(tenant) + "?key=" + url.QueryEscape(a.key.Link(tenant, life))
+	return a.config().opsURL() + "/consent/" + url.PathEscape(tenant) + "?key=" + url.QueryEscape(a.key.Link(tenant, life))
 }
 
 // checker checks tenants with the functions that calls go through too.
@@ -120,7 +126,7 @@ func (a *app) checker() *check.Checker {
 		Advice:       tokens.Advice,
 		Organization: a.out.organizations.Transport(),
 		Login:        a.out.login.Transport(),
-		Patience:     min(a.cfg.UpstreamTimeout, checkPatience),
+		Patience:     min(a.config().UpstreamTimeout, checkPatience),
 	}
 }
 
@@ -137,11 +143,11 @@ func (a *app) find(name string) (*tenants.Tenant, error) {
 
 // curlLine is a call that works when the tenant is ready.
 func (a *app) curlLine(t *tenants.Tenant) string {
-	base := a.cfg.PublicURL
+	base := a.config().PublicURL
 	if base == "" {
-		base = "http://" + a.cfg.Listen
-		if a.cfg.TLSCertFile != "" {
-			base = "https://" + a.cfg.Listen
+		base = "http://" + a.config().Listen
+		if a.config().TLSCertFile != "" {
+			base = "https://" + a.config().Listen
 		}
 	}
 	return "curl " + base + "/" + t.Name + "/api/data/v9.2/WhoAmI"

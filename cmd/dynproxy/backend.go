@@ -89,7 +89,7 @@ func (b consentBackend) ConsentLink(ctx context.Context, name, state string) (st
 	if err != nil {
 		return "", false
 	}
-	return entra.ConsentURL(authority.Login, authority.TenantID, b.tokens.ClientID(t), t.Org, b.cfg.redirectURI(), state), true
+	return entra.ConsentURL(authority.Login, authority.TenantID, b.tokens.ClientID(t), t.Org, b.config().redirectURI(), state), true
 }
 
 // dataverseApp is Dataverse itself, in every tenant that has it: what stands in
@@ -98,19 +98,19 @@ const dataverseApp = "00000007-0000-0000-c000-000000000000"
 
 // NewcomerLink is consent.Backend's.
 func (b consentBackend) NewcomerLink(ctx context.Context, state string) string {
-	return entra.ConsentURL(b.login(ctx), "organizations", b.cfg.registration.ClientID, dataverseApp, b.cfg.redirectURI(), state)
+	return entra.ConsentURL(b.login(ctx), "organizations", b.config().registration.ClientID, dataverseApp, b.config().redirectURI(), state)
 }
 
 // login is the login host of the cloud in which the app registration is: the
 // setting's, else that of a tenant which uses the registration.
 func (b consentBackend) login(ctx context.Context) string {
-	if set := b.cfg.rules.Defaults["LOGIN_HOST"]; set != "" {
+	if set := b.config().rules.Defaults["LOGIN_HOST"]; set != "" {
 		return set
 	}
 	within, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	for t := range b.book.All() {
-		if b.tokens.ClientID(t) != b.cfg.registration.ClientID {
+		if b.tokens.ClientID(t) != b.config().registration.ClientID {
 			continue
 		}
 		if authority, err := b.tokens.Authority(within, t); err == nil {

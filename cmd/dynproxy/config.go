@@ -90,9 +90,11 @@ type config struct {
 	expires      time.Time // of the registration's secret
 	addresses    []netip.Prefix
 	level        zerolog.Level
+	verbosity    *verbosity // of the process's logger: level, until the settings are read again
 	proxy        func(*url.URL) (*url.URL, error)
-	proxies      []string // host:port of the ways out through which outgoing calls may go
-	unknown      []string // variables with the prefix that mean nothing
+	proxies      []string          // host:port of the ways out through which outgoing calls may go
+	unknown      []string          // variables with the prefix that mean nothing
+	environ      map[string]string // what all this was read from
 }
 
 // loadConfig reads the settings from environ. Its error is envfile.Faults: all
@@ -108,7 +110,7 @@ func loadConfig(environ map[string]string) (*config, error) {
 		}
 	}
 	s, faults := envfile.Decode[settings](own, prefix)
-	c := &config{settings: s, unknown: envfile.Unknown[settings](own)}
+	c := &config{settings: s, unknown: envfile.Unknown[settings](own), environ: environ}
 	c.readHosts(&faults, defaults)
 	c.readTenants(&faults)
 	c.registration = c.Credentials.Registration(prefix, &faults)
@@ -264,7 +266,7 @@ func (c *config) readManners(faults *envfile.Faults) {
 	if err != nil || level == zerolog.NoLevel {
 		fault("LOG_LEVEL", "must be one of debug, info, warn, error")
 	}
-	c.level = level
+	c.level, c.verbosity = level, newVerbosity(level)
 	if !slices.Contains([]string{"", "json", "console"}, c.LogFormat) {
 		fault("LOG_FORMAT", "must be json or console")
 	}

@@ -45,14 +45,9 @@ func (g *guards) openTLS(cfg *config, faults *envfile.Faults) {
 // guard puts a guard before each of the two listeners.
 func (h *server) guard(callers, operators net.Listener) {
 	g := h.guards
-	files := machine.Descriptors()
-	most, few := shareDescriptors(files, h.cfg.MaxConns)
-	if most != h.cfg.MaxConns && (h.cfg.MaxConns > 0 || files < roomForAll) {
-		h.log.Warn().Int("open_files", files).Int("connections", most).Int("wanted", h.cfg.MaxConns).
-			Msg("the limit of open files leaves room for fewer callers' connections than " + prefix + "MAX_CONNECTIONS; raise it (ulimit -n, LimitNOFILE=), or lower the setting")
-	}
+	most, few := h.connections()
 	g.callers = listener(callers, g.callersTLS, httpguard.Limits{
-		Log: h.log, Head: h.cfg.MaxHeaderBytes, RequestLine: h.cfg.MaxURLBytes, Connections: most, PerAddress: h.cfg.MaxConnsPerAddr,
+		Log: h.log, Head: h.config().MaxHeaderBytes, RequestLine: h.config().MaxURLBytes, Connections: most, PerAddress: h.config().MaxConnsPerAddr,
 		HeadSetting: prefix + "MAX_HEADER_BYTES", RequestLineSetting: prefix + "MAX_URL_BYTES",
 	})
 	g.operators = listener(operators, g.operatorsTLS, httpguard.Limits{
@@ -60,6 +55,24 @@ func (h *server) guard(callers, operators net.Listener) {
 	})
 	h.registry.MustRegister(guardMetrics("callers", g.callers)...)
 	h.registry.MustRegister(guardMetrics("operators", g.operators)...)
+}
+
+// connections is how many connections callers and operators may have.
+func (h *server) connections() (callers, operators int) {
+	files, wanted := machine.Descriptors(), h.config().MaxConns
+	callers, operators = shareDescriptors(files, wanted)
+	if callers != wanted && (wanted > 0 || files < roomForAll) {
+		h.log.Warn().Int("open_files", files).Int("connections", callers).Int("wanted", wanted).
+			Msg("the limit of open files leaves room for fewer callers' connections than " + prefix + "MAX_CONNECTIONS; raise it (ulimit -n, LimitNOFILE=), or lower the setting")
+	}
+	return callers, operators
+}
+
+// boundConnections puts the bounds of the settings in force; those who are in
+// stay.
+func (h *server) boundConnections() {
+	callers, _ := h.connections()
+	h.guards.callers.Bound(callers, h.config().MaxConnsPerAddr)
 }
 
 func listener(l net.Listener, over *tls.Config, bounds httpguard.Limits) *httpguard.Guard {
@@ -106,14 +119,14 @@ func guardMetrics(name string, g *httpguard.Guard) []prometheus.Collector {
 func (h *server) callersServer() *http.Server {
 	return &http.Server{
 		Handler:           h.calls,
-		ReadHeaderTimeout: h.cfg.HeaderTimeout,
-		IdleTimeout:       h.cfg.KeepAlive,
+		ReadHeaderTimeout: h.config().HeaderTimeout,
+		IdleTimeout:       h.config().KeepAlive,
 		ErrorLog:          quiet(h.log),
 		ConnState:         afresh,
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: h.cfg.MaxStreams,
+			MaxConcurrentStreams: h.config().MaxStreams,
 			MaxReadFrameSize:     16 << 10, // a frame's room is taken before it is here
-			SendPingTimeout:      h.cfg.KeepAlive, PingTimeout: opsPatience,
+			SendPingTimeout:      h.config().KeepAlive, PingTimeout: opsPatience,
 		},
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is for the Handler to refuse
@@ -133,7 +146,7 @@ func (h *server) opsServer() *http.Server {
 	return &http.Server{
 		Handler:           h.opsDoor(h.ops),
 		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       h.cfg.KeepAlive,
+		IdleTimeout:       h.config().KeepAlive,
 		ErrorLog:          quiet(h.log),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: 32, MaxReadFrameSize: 16 << 10,
@@ -148,13 +161,12 @@ const opsBody = 1 << 20
 // opsDoor refuses what is malformed, and what comes under a name that is not
 // ours: a web page anywhere can point its own name here and read the answers.
 func (h *server) opsDoor(next http.Handler) http.Handler {
-	known := hostRule(h.cfg, h.names, h.cfg.OpsPublicURL)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if wrong := httpguard.Rejected(r); wrong != nil {
 			writeBadRequest(w, wrong.Status, wrong.Message)
 			return
 		}
-		if known != nil && !known(hostOnly(httpguard.Authority(r))) {
+		if known := h.opsHosts.Load(); *known != nil && !(*known)(hostOnly(httpguard.Authority(r))) {
 			writeBadRequest(w, http.StatusBadRequest, "This side of the proxy does not go by the name in the Host header; an operator can add it to "+prefix+"ALLOWED_HOSTS, or set "+prefix+"OPS_PUBLIC_URL.")
 			return
 		}

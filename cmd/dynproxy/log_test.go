@@ -202,7 +202,7 @@ func TestACrashLosesNoLine(t *testing.T) {
 // A fault of a page costs that page.
 func TestAFaultOfAPage(t *testing.T) {
 	var log strings.Builder
-	cfg := &config{}
+	cfg := &config{verbosity: newVerbosity(1)}
 	h := panics.Handler(newLog(cfg, &log, &log), "operators", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("canary") }), http.HandlerFunc(internalError))
 	server := &http.Server{Handler: h}
 	l, err := listenOr(nil, "", "127.0.0.1:0")

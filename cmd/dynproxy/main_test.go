@@ -98,12 +98,18 @@ func start(t *testing.T, settings map[string]string) *running {
 	for name, value := range settings {
 		environ = append(environ, name+"="+value)
 	}
+	return startArgs(t, []string{"serve"}, environ)
+}
+
+// startArgs runs the command line args, which serves, until the test ends.
+func startArgs(t *testing.T, args, environ []string) *running {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	in, out := io.Pipe()
 	r := &running{t: t, stop: stop, ended: make(chan error, 1), log: &logBuffer{lines: make(chan string, 1000)}}
 	go r.log.keep(in)
 	go func() {
-		err := run(ctx, []string{"serve"}, environ, out, out)
+		err := run(ctx, args, environ, out, out)
 		out.Close()
 		r.ended <- err
 	}()

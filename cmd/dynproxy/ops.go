@@ -34,8 +34,8 @@ func newOps(h *server) *ops {
 	// Administrators of tenants come without the operators' password. What
 	// their pages show is for whoever has the signed link.
 	pages := consent.New(consent.Options{
-		Key: h.key, Backend: consentBackend{h.app, h.board}, Base: h.cfg.opsURL,
-		Strangers: h.cfg.OpsPassword.Empty() && h.cfg.OpsPasswordFile == "",
+		Key: h.key, Backend: consentBackend{h.app, h.board}, Base: func() string { return h.config().opsURL() },
+		Strangers: func() bool { return !h.config().guarded() },
 	})
 	mux.Handle("/consent", pages)
 	mux.Handle("/consent/", pages)
@@ -91,10 +91,11 @@ func (o *ops) ready(w http.ResponseWriter, r *http.Request) {
 }
 
 func (o *ops) password() (secret.Text, error) {
-	if file := o.server.cfg.OpsPasswordFile; file != "" {
+	cfg := o.server.config()
+	if file := cfg.OpsPasswordFile; file != "" {
 		return secret.ReadFile(file)
 	}
-	return o.server.cfg.OpsPassword, nil
+	return cfg.OpsPassword, nil
 }
 
 func writeJSON(w http.ResponseWriter, status int, value any) {

@@ -28,30 +28,36 @@ type transports struct {
 	roots func() *x509.CertPool // whom to trust at a handshake; nil for the system's
 }
 
-const (
-	loginWithin = 15 * time.Second
-	loginIdle   = 15 * time.Second
-)
+var loginPatience = egress.Patience{AnswerWithin: 15 * time.Second, IdleWithin: 15 * time.Second}
 
-func newTransports(cfg *config, log zerolog.Logger) (*transports, error) {
+// newTransports makes the ways out by cfg. Which hosts are named is asked of
+// the settings in force.
+func newTransports(cfg *config, inForce func() *config, log zerolog.Logger) (*transports, error) {
 	roots, err := trusted(cfg.TrustedCAFile, log)
 	if err != nil {
 		return nil, err
 	}
-	client := func(within, idle time.Duration, named func(string) bool) *egress.Client {
+	client := func(patience egress.Patience, named func(string) bool) *egress.Client {
 		return egress.New(egress.Config{
-			Proxy: cfg.proxy, Roots: roots, Log: log, AnswerWithin: within, IdleWithin: idle,
+			Proxy: cfg.proxy, Roots: roots, Log: log, Patience: patience,
 			MayBePrivate: func(hostport string) bool {
 				return slices.Contains(cfg.proxies, hostport) || named(hostport)
 			},
 		})
 	}
+	organization := func(hostport string) bool { return inForce().rules.Organizations.Named(hostport) }
+	login := func(hostport string) bool { return inForce().rules.Logins.Named(hostport) }
 	return &transports{
 		roots:         roots,
-		organizations: client(cfg.UpstreamTimeout, cfg.UpstreamIdle, cfg.rules.Organizations.Named),
-		login:         client(loginWithin, loginIdle, cfg.rules.Logins.Named),
-		challenge:     client(loginWithin, loginIdle, cfg.rules.Organizations.Named),
+		organizations: client(cfg.patience(), organization),
+		login:         client(loginPatience, login),
+		challenge:     client(loginPatience, organization),
 	}, nil
+}
+
+// patience is that with organizations.
+func (c *config) patience() egress.Patience {
+	return egress.Patience{AnswerWithin: c.UpstreamTimeout, IdleWithin: c.UpstreamIdle}
 }
 
 // watch looks at the roots until ctx ends: a change is told when it happens, and

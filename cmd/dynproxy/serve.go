@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,7 +29,6 @@ import (
 	"dynproxy/internal/logqueue"
 	"dynproxy/internal/machine"
 	"dynproxy/internal/panics"
-	"dynproxy/internal/secret"
 	"dynproxy/internal/spool"
 	"dynproxy/internal/status"
 	"dynproxy/proxy"
@@ -48,7 +49,9 @@ func (w *cli) serve() *cobra.Command {
 			}
 			lines := logqueue.New(w.stdout, logqueue.DefaultSize)
 			defer lines.Close(lastLines)
-			return serve(c.Context(), cfg, newLog(cfg, w.stdout, lines), lines)
+			again, stop := newReloader(w.environment)
+			defer stop()
+			return serve(c.Context(), cfg, again, newLog(cfg, w.stdout, lines), lines)
 		},
 	}
 }
@@ -98,7 +101,7 @@ func newLog(cfg *config, shown, out io.Writer) zerolog.Logger {
 	if console {
 		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly}
 	}
-	return zerolog.New(out).Level(cfg.level).With().Timestamp().Logger()
+	return zerolog.New(out).Sample(cfg.verbosity).With().Timestamp().Logger()
 }
 
 // quietest is for commands that print what they find themselves.
@@ -117,17 +120,17 @@ type server struct {
 	board   *status.Board
 	ops     *ops
 	names   []string // of this machine
+
+	again    *reloader                              // nil where settings are read once
+	opsHosts atomic.Pointer[func(host string) bool] // names of the operators' side
+	telling  sync.Mutex                             // held while others are told of changed tenants
 }
 
 // newServer wires the proxy together. What it starts ends with close.
 func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server, error) {
 	var faults envfile.Faults
 	known, acceptor := openCallers(cfg, &faults)
-	if cfg.OpsPasswordFile != "" {
-		if _, err := secret.ReadFile(cfg.OpsPasswordFile); err != nil {
-			faults.Add(prefix+"OPS_PASSWORD_FILE", "is wrong: %v", err)
-		}
-	}
+	cfg.checkPassword(&faults)
 	listeners := &guards{}
 	listeners.openTLS(cfg, &faults)
 	a, err := newApp(cfg, log)
@@ -149,19 +152,24 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		a.tokens, &proxy.BudgetMetrics{Tenants: a.book, Gate: h.gate, Tokens: a.tokens})
 	a.registry.MustRegister(h.spool.Metrics()...)
-	names := machine.Names()
-	h.names = names
+	h.names = machine.Names()
 	h.calls = proxy.New(proxy.Parts{
 		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Spool: h.spool, Wire: a.out.organizations,
-		Access: proxy.AccessPolicy{
-			PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg, names, cfg.PublicURL), Vouched: listeners.vouched,
-			Names: append(names, machine.Addresses()...), Ports: []string{portOf(cfg.Listen)},
-			BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle, MinRate: int(cfg.MinRate),
-		},
-		Log: log, Metrics: h.metrics, OnCallDone: h.callDone,
+		Access: h.access(cfg),
+		Log:    log, Metrics: h.metrics, OnCallDone: h.callDone,
 	})
 	h.ops = newOps(h)
+	h.openDoors()
 	return h, nil
+}
+
+// access is who may call, and how, by cfg.
+func (h *server) access(cfg *config) proxy.AccessPolicy {
+	return proxy.AccessPolicy{
+		PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg, h.names, cfg.PublicURL), Vouched: h.guards.vouched,
+		Names: append(slices.Clone(h.names), machine.Addresses()...), Ports: []string{portOf(cfg.Listen)},
+		BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle, MinRate: int(cfg.MinRate),
+	}
 }
 
 func (h *server) close() {
@@ -171,12 +179,13 @@ func (h *server) close() {
 
 // serve runs the proxy until ctx ends, and then to the end of what is in
 // flight.
-func serve(ctx context.Context, cfg *config, log zerolog.Logger, lines *logqueue.Queue) error {
+func serve(ctx context.Context, cfg *config, again *reloader, log zerolog.Logger, lines *logqueue.Queue) error {
 	h, err := newServer(cfg, log, lines)
 	if err != nil {
 		return err
 	}
 	defer h.close()
+	h.again = again
 	// Both are open before either is served: an address in use is an error of
 	// the start, and not a line in the log.
 	callers, err := net.Listen("tcp", cfg.Listen)
@@ -195,7 +204,9 @@ func serve(ctx context.Context, cfg *config, log zerolog.Logger, lines *logqueue
 func (h *server) run(ctx context.Context, inside, operators net.Listener) error {
 	log := h.log
 	// What was left to the system is known now, and goes into links.
-	h.cfg.Listen, h.cfg.OpsListen = inside.Addr().String(), operators.Addr().String()
+	known := *h.config()
+	known.Listen, known.OpsListen = inside.Addr().String(), operators.Addr().String()
+	h.inForce.Store(&known)
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
@@ -220,14 +231,15 @@ func (h *server) run(ctx context.Context, inside, operators net.Listener) error 
 		log.Warn().Str("dir", h.spool.Path()).Str("fault", err.Error()).
 			Msg("bodies larger than 1 MiB cannot be kept: they go once, and batches of that size are refused; make room or correct " + prefix + "SPOOL_DIR")
 	}
-	for _, name := range h.cfg.unknown {
-		log.Warn().Str("variable", prefix+name).Msg("this setting means nothing; is it spelled right?")
-	}
+	h.tellUnknown(h.config())
 
 	g := h.guards
 	h.guard(inside, operators)
 	for _, watch := range g.watch {
 		keep("watch certificates", func() { watch(watching, log) })
+	}
+	if h.again != nil {
+		keep("follow settings", func() { h.followSettings(watching, h.again) })
 	}
 	calls, admin := h.callersServer(), h.opsServer()
 	ended := make(chan error, 2)
@@ -248,15 +260,15 @@ func (h *server) run(ctx context.Context, inside, operators net.Listener) error 
 // drain ends the servers: first nobody new is sent here, then what is in
 // flight ends.
 func (h *server) drain(calls, admin *http.Server) error {
-	h.log.Info().Dur("delay_ms", h.cfg.DrainDelay).Msg("draining")
+	h.log.Info().Dur("delay_ms", h.config().DrainDelay).Msg("draining")
 	h.ops.draining.Store(true)
-	time.Sleep(h.cfg.DrainDelay)
+	time.Sleep(h.config().DrainDelay)
 	h.calls.Drain()
-	within, cancel := context.WithTimeout(context.Background(), h.cfg.DrainTimeout)
+	within, cancel := context.WithTimeout(context.Background(), h.config().DrainTimeout)
 	defer cancel()
 	err := calls.Shutdown(within)
 	if errors.Is(err, context.DeadlineExceeded) {
-		h.log.Warn().Dur("timeout_ms", h.cfg.DrainTimeout).Msg("calls were still in flight and are cut off")
+		h.log.Warn().Dur("timeout_ms", h.config().DrainTimeout).Msg("calls were still in flight and are cut off")
 		calls.Close()
 	}
 	admin.Close()
@@ -284,6 +296,8 @@ func openCallers(cfg *config, faults *envfile.Faults) (*callers.Book, *kerberos.
 
 // tenantsChanged forgets what was known of tenants that changed or went.
 func (h *server) tenantsChanged(changes []tenants.Change) {
+	h.telling.Lock()
+	defer h.telling.Unlock()
 	for _, c := range changes {
 		switch {
 		case c.Fault != nil:
@@ -293,7 +307,7 @@ func (h *server) tenantsChanged(changes []tenants.Change) {
 			continue
 		}
 		if c.Old != nil {
-			h.tokens.Changed(c.Old)
+			h.tokens.Changed(c.Old, c.New)
 			h.board.Forget(c.Name, c.New == nil)
 			if c.New == nil {
 				h.metrics.Forget(c.Name)

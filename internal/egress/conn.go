@@ -12,9 +12,9 @@ import (
 // the other side is still there.
 type conn struct {
 	net.Conn
-	host    string
-	limits  *idleLimits
-	writing time.Duration // longest silence before more is taken; 0 for ever
+	host   string
+	limits *idleLimits
+	client *Client
 
 	written atomic.Int64 // bytes that the system took
 	acked   atomic.Int64 // bytes that the other side's system had when the connection failed; -1 for unknown
@@ -31,7 +31,7 @@ type conn struct {
 var errStale = errors.New("the kept connection is closed")
 
 func (c *Client) wrap(inner net.Conn, host string) *conn {
-	w := &conn{Conn: inner, host: host, limits: &c.idle, writing: c.config.IdleWithin}
+	w := &conn{Conn: inner, host: host, limits: &c.idle, client: c}
 	w.acked.Store(-1)
 	return w
 }
@@ -88,8 +88,8 @@ func (c *conn) Write(p []byte) (int, error) {
 	if c.dead.Load() {
 		return 0, errStale
 	}
-	if c.writing > 0 {
-		c.SetWriteDeadline(time.Now().Add(c.writing))
+	if writing := c.client.patience.Load().IdleWithin; writing > 0 {
+		c.SetWriteDeadline(time.Now().Add(writing))
 	}
 	n, err := c.Conn.Write(p)
 	c.written.Add(int64(n))

@@ -33,7 +33,7 @@ func TestPrivateAddressesAreRefused(t *testing.T) {
 	}()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	ask := func(host string, named func(string) bool) error {
-		way := egress.New(egress.Config{AnswerWithin: time.Second, MayBePrivate: named})
+		way := egress.New(egress.Config{Patience: egress.Patience{AnswerWithin: time.Second}, MayBePrivate: named})
 		defer way.CloseIdleConnections()
 		r, _ := http.NewRequestWithContext(t.Context(), "GET", "https://"+net.JoinHostPort(host, port)+"/", nil)
 		r.Header.Set("Authorization", "Bearer token")

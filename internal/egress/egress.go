@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -26,8 +27,7 @@ type Config struct {
 	// change; nil, the function or what it returns, for the system's.
 	Roots func() *x509.CertPool
 
-	AnswerWithin time.Duration // longest wait for a connection and for an answer to begin; 0 for ever
-	IdleWithin   time.Duration // longest silence inside an answer, or before more of a request is taken; 0 for ever
+	Patience
 
 	// MayBePrivate reports whether host:port may lie on this machine or in a
 	// private network, since the settings name it.
@@ -39,6 +39,12 @@ type Config struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
+// Patience is how long the other side is waited for.
+type Patience struct {
+	AnswerWithin time.Duration // longest wait for a connection and for an answer to begin; 0 for ever
+	IdleWithin   time.Duration // longest silence inside an answer, or before more of a request is taken; 0 for ever
+}
+
 // Client sends requests over connections of one kind: TLS 1.2 or better,
 // HTTP/1.1 (a caller that stalls then holds up nobody else's connection), as
 // many as are needed, bodies as they come, redirects as they are.
@@ -46,11 +52,13 @@ type Client struct {
 	config    Config
 	transport *http.Transport
 	idle      idleLimits
+	patience  atomic.Pointer[Patience]
 }
 
 // New returns a Client.
 func New(config Config) *Client {
 	c := &Client{config: config}
+	c.SetPatience(config.Patience)
 	c.transport = &http.Transport{
 		DialContext:         c.dial,
 		TLSClientConfig:     trust(config),
@@ -106,6 +114,10 @@ func trust(by Config) *tls.Config {
 	}
 	return config
 }
+
+// SetPatience puts another patience in force, for what is waited for from now
+// on: connections that are kept go by it too.
+func (c *Client) SetPatience(p Patience) { c.patience.Store(&p) }
 
 // Transport is what the Client sends with, without its bounds on time: for
 // whoever looks at single steps of a connection.

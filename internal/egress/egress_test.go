@@ -59,7 +59,7 @@ func organization(t *testing.T, handler http.HandlerFunc, change ...func(*httpte
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	config := egress.Config{
-		AnswerWithin: 5 * time.Second, IdleWithin: 5 * time.Second, Roots: func() *x509.CertPool { return roots },
+		Patience: egress.Patience{AnswerWithin: 5 * time.Second, IdleWithin: 5 * time.Second}, Roots: func() *x509.CertPool { return roots },
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
 		},

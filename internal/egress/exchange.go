@@ -37,7 +37,7 @@ var (
 
 func newExchange(c *Client, r *http.Request) *exchange {
 	parent := r.Context()
-	x := &exchange{client: c, parent: parent, unsafe: r.Method != http.MethodGet && r.Method != http.MethodHead, left: c.config.AnswerWithin, since: time.Now()}
+	x := &exchange{client: c, parent: parent, unsafe: r.Method != http.MethodGet && r.Method != http.MethodHead, left: c.patience.Load().AnswerWithin, since: time.Now()}
 	x.ctx, x.cancel = context.WithCancelCause(parent)
 	if x.left > 0 {
 		x.timer = time.AfterFunc(x.left, x.expire)
@@ -160,7 +160,7 @@ func (a *answer) Read(p []byte) (int, error) {
 	if a.err != nil {
 		return 0, a.err
 	}
-	idle := a.client.config.IdleWithin
+	idle := a.client.patience.Load().IdleWithin
 	if idle > 0 {
 		a.arm(idle)
 	}

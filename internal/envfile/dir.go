@@ -174,6 +174,15 @@ func (d *dir) settled(now time.Time, stood time.Duration, limit int) ([]file, ti
 	return changed, again
 }
 
+// again makes every file count anew that stands as it was last read.
+func (d *dir) again(now time.Time) {
+	for _, t := range d.files {
+		if !t.due {
+			t.due, t.since, t.sum = true, now.Add(-settle), [sha256.Size]byte{}
+		}
+	}
+}
+
 // report reads one file, and reports whether it says something new. A file
 // that changes meanwhile is left for later.
 func (d *dir) report(name string, t *tracked, now time.Time) (file, bool) {

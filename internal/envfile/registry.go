@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -180,20 +181,6 @@ func (r *Registry[T]) Watch(ctx context.Context, changed func([]Change[T]), dire
 	}
 }
 
-// Refresh reads at once all that has changed, without waiting for files to
-// settle: it is for who knows that nobody is writing.
-func (r *Registry[T]) Refresh() ([]Change[T], error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	gone, err := r.dir.look(now)
-	if err != nil {
-		return nil, err
-	}
-	changed, _ := r.dir.settled(now, 0, len(r.dir.files))
-	return r.apply(append(gone, changed...)), nil
-}
-
 // look brings in what is gone.
 func (r *Registry[T]) look(now time.Time) ([]Change[T], error) {
 	r.mu.Lock()
@@ -234,6 +221,13 @@ func (r *Registry[T]) apply(files []file) []Change[T] {
 		return nil
 	}
 	next := r.state.Load().clone()
+	changes := r.bring(next, files)
+	r.state.Store(next)
+	return changes
+}
+
+// bring is apply for a state that nobody sees yet.
+func (r *Registry[T]) bring(next *state[T], files []file) []Change[T] {
 	var changes []Change[T]
 	fault := func(name string, err error) {
 		if known := next.faults[name]; known == nil || known.Error() != err.Error() {
@@ -264,7 +258,6 @@ func (r *Registry[T]) apply(files []file) []Change[T] {
 	}
 	changes = append(changes, r.admit(next, free)...)
 	next.sort()
-	r.state.Store(next)
 	return changes
 }
 
@@ -283,10 +276,16 @@ func (r *Registry[T]) judge(f file) (*T, error) {
 
 // admit gives those that wait, and are called names, their effect.
 func (r *Registry[T]) admit(next *state[T], names []string) []Change[T] {
-	changes := make([]Change[T], len(names))
-	for i, name := range names {
+	var changes []Change[T]
+	for _, name := range names {
 		old := next.byName[name]
-		changes[i] = Change[T]{Name: name, Old: old, New: r.waiting[name]}
+		if old != nil && reflect.DeepEqual(old, r.waiting[name]) {
+			// Whoever holds it goes on with it: nothing about it is new.
+			delete(next.faults, name)
+			delete(r.waiting, name)
+			continue
+		}
+		changes = append(changes, Change[T]{Name: name, Old: old, New: r.waiting[name]})
 		if old != nil {
 			next.release(name, old, r.spec.Claims)
 		}

@@ -302,3 +302,89 @@ func TestADirectoryInMotionLosesNobody(t *testing.T) {
 }
 
 func must[T any](changes []Change[T], _ error) []Change[T] { return changes }
+
+// Other rules reach every entry, at once and without a moment in which one is
+// missing; what comes to the same stays the very entry it was.
+func TestOtherRulesReachEveryEntry(t *testing.T) {
+	path := t.TempDir()
+	put(t, path, "own.env", "A=1")
+	put(t, path, "bare.env", "A=")
+	put(t, path, "listed.env", "A=7\nHOLDS=p")
+	r := openThings(t, path, "listed", "former")
+	own := r.Lookup("own")
+	withDefault := func(value string) func(string, map[string]string) (*thing, error) {
+		return func(name string, values map[string]string) (*thing, error) {
+			if values["A"] == "" {
+				values = map[string]string{"A": value}
+			}
+			return readThing(name, values)
+		}
+	}
+	stop := make(chan struct{})
+	var missed sync.WaitGroup
+	missed.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if r.Lookup("listed") == nil || r.Lookup("own") == nil {
+				t.Error("for a moment one is missing")
+				return
+			}
+		}
+	})
+	changes := r.Renew(withDefault("d"), map[string]*thing{"fresh": {name: "fresh", a: "new"}})
+	if said := inChanges(changes); said != "former- listed- fresh+ bare+ listed+" {
+		t.Errorf("changes %s", said)
+	}
+	if r.Lookup("own") != own || r.Lookup("bare").a != "d" || r.Lookup("listed").a != "7" || r.Holder("p") == nil || r.Lookup("former") != nil || faulty(r) != "" {
+		t.Errorf("own %v, bare %v, listed %v, faults %v", r.Lookup("own"), r.Lookup("bare"), r.Lookup("listed"), r.Faults())
+	}
+	if again := r.Renew(withDefault("d"), map[string]*thing{"fresh": {name: "fresh", a: "new"}}); len(again) != 0 {
+		t.Errorf("the same again changes %s", inChanges(again))
+	}
+	if said := inChanges(r.Renew(withDefault("e"), map[string]*thing{"fresh": {name: "fresh", a: "new"}, "listed": {name: "listed", a: "fixed"}})); said != "listed~ listed! bare~" {
+		t.Errorf("changes %s", said)
+	}
+	// A file that goes after it was read anew is gone.
+	os.Remove(filepath.Join(path, "own.env"))
+	if said := inChanges(step(t, r)); said != "own-" {
+		t.Errorf("changes %s", said)
+	}
+	close(stop)
+	missed.Wait()
+}
+
+// inChanges is what changes say: + came, - went, ~ became another, ! a fault.
+func inChanges(changes []Change[thing]) string {
+	var said []string
+	for _, c := range changes {
+		switch {
+		case c.Fault != nil:
+			said = append(said, c.Name+"!")
+		case c.New == nil:
+			said = append(said, c.Name+"-")
+		case c.Old == nil:
+			said = append(said, c.Name+"+")
+		default:
+			said = append(said, c.Name+"~")
+		}
+	}
+	return strings.Join(said, " ")
+}
+
+func TestWhoHasWrittenAFileHasItTakenAtOnce(t *testing.T) {
+	path := t.TempDir()
+	r := openThings(t, path)
+	put(t, path, "mine.env", "A=1")
+	put(t, path, "others.env", "A=") // half written, perhaps
+	if changes, err := r.Take("mine"); err != nil || inChanges(changes) != "mine+" || faulty(r) != "" {
+		t.Errorf("%v %v, faults %v", changes, err, r.Faults())
+	}
+	os.Remove(filepath.Join(path, "mine.env"))
+	if changes, err := r.Take("mine"); err != nil || inChanges(changes) != "mine-" {
+		t.Errorf("%v %v", changes, err)
+	}
+}

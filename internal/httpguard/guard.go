@@ -135,6 +135,10 @@ func (g *Guard) Close() error {
 // Addr returns the address listened on.
 func (g *Guard) Addr() net.Addr { return g.inner.Addr() }
 
+// Bound sets other bounds for Limits.Connections and PerAddress. Those who are
+// in stay.
+func (g *Guard) Bound(connections, perAddress int) { g.connections.bound(connections, perAddress) }
+
 // Open returns how many connections are open.
 func (g *Guard) Open() int { return g.connections.taken() }
 

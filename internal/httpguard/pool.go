@@ -10,9 +10,10 @@ import (
 // given up: many silent connections of one address make room for each other
 // before anybody else has to.
 type pool struct {
+	mu sync.Mutex // guards what follows and every place
+
 	limit, perAddress int // 0 for none
 
-	mu     sync.Mutex // guards what follows and every place
 	used   int
 	shares map[netip.Addr]*share
 }
@@ -36,6 +37,12 @@ type place struct {
 // lookAt bounds the search for the address that holds most: where there are
 // more, these are a random choice.
 const lookAt = 1000
+
+func (p *pool) bound(limit, perAddress int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limit, p.perAddress = limit, perAddress
+}
 
 func newPool(limit, perAddress int) *pool {
 	return &pool{limit: limit, perAddress: perAddress, shares: make(map[netip.Addr]*share)}

@@ -34,11 +34,13 @@ type File interface {
 // Place is where bodies are kept. Its fields must not change once it is used; it may be used by several goroutines.
 type Place struct {
 	Dir string // of the files; "" for the system's own
-	Max int64  // bytes of all files together; 0 for no bound
+	Max int64  // bytes of all files together, at first: see SetMax; 0 for no bound
 
 	Memory int64                // bytes of one body that stay in memory; 0 for 1 MiB
 	Each   int64                // bytes that are kept of one body; 0 for 128 MiB
 	Open   func() (File, error) // makes a file; nil for a nameless one in Dir
+
+	changed atomic.Pointer[int64] // what Max is now
 
 	inMemory, onDisk room
 	full, failed     atomic.Uint64 // bodies for which there was no room: within Max, on the disk
@@ -46,6 +48,16 @@ type Place struct {
 	checking sync.Mutex // guards what follows
 	checked  time.Time
 	fault    error
+}
+
+// SetMax bounds all files together anew. Those that are there stay.
+func (p *Place) SetMax(bytes int64) { p.changed.Store(&bytes) }
+
+func (p *Place) most() int64 {
+	if changed := p.changed.Load(); changed != nil {
+		return *changed
+	}
+	return p.Max
 }
 
 // Spool returns an empty spool of the place.
@@ -126,7 +138,7 @@ type State struct {
 
 // State tries the place, no more than once in a few seconds, and returns how it stands.
 func (p *Place) State() State {
-	s := State{State: "ok", Used: p.onDisk.used.Load(), Max: p.Max, Refused: p.full.Load() + p.failed.Load()}
+	s := State{State: "ok", Used: p.onDisk.used.Load(), Max: p.most(), Refused: p.full.Load() + p.failed.Load()}
 	if s.Max > 0 && s.Used > s.Max-p.memory() {
 		s.State = "full"
 	}
@@ -181,7 +193,7 @@ func (p *Place) Metrics() []prometheus.Collector {
 	return []prometheus.Collector{
 		gauge("dynproxy_spool_bytes", "Bytes of request bodies that are kept in SPOOL_DIR.", func() float64 { return float64(p.onDisk.used.Load()) }),
 		gauge("dynproxy_spool_memory_bytes", "Bytes of request bodies that are kept in memory, those of up to 32 KiB left out.", func() float64 { return float64(p.inMemory.used.Load()) }),
-		gauge("dynproxy_spool_max_bytes", "SPOOL_MAX; 0 for no bound.", func() float64 { return float64(p.Max) }),
+		gauge("dynproxy_spool_max_bytes", "SPOOL_MAX; 0 for no bound.", func() float64 { return float64(p.most()) }),
 		refused("full", &p.full), refused("disk", &p.failed),
 	}
 }

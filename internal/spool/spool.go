@@ -103,7 +103,7 @@ func (s *Spool) toFile() error {
 }
 
 func (s *Spool) writeAt(p []byte, off int64) error {
-	if !s.place.onDisk.take(int64(len(p)), s.place.Max) {
+	if !s.place.onDisk.take(int64(len(p)), s.place.most()) {
 		return ErrFull
 	}
 	s.taken += int64(len(p))

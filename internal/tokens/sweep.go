@@ -39,7 +39,7 @@ type place struct{ org, identity string }
 func (s *Source) needsOf(live iter.Seq[*tenants.Tenant]) needs {
 	n := needs{
 		tenants: make(map[*tenants.Tenant]bool), orgs: make(map[string]bool),
-		identities: map[string]time.Time{entra.Registration(s.own).Identity(): s.ownExpires},
+		identities: map[string]time.Time{entra.Registration(s.own).Identity(): *s.ownExpires.Load()},
 		targets:    make(map[entra.Target]bool), toCome: make(map[place][]*tenants.Tenant),
 	}
 	for t := range live {

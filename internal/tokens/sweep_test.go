@@ -107,7 +107,7 @@ func TestSweepForgetsWhatIsGone(t *testing.T) {
 	}
 	dropped := b.heldOf(goes).Target()
 
-	b.Changed(goes)
+	b.Changed(goes, nil)
 	b.Sweep(slices.Values([]*tenants.Tenant{stays}))
 	if mints, questions := b.spent(t, stays); mints+questions != 0 {
 		t.Errorf("what stays: %d mints, %d questions", mints, questions)
@@ -148,7 +148,7 @@ func TestSweepKeepsTheTokenOfAChangedTenant(t *testing.T) {
 			b.spent(t, old)
 			next := *old
 			c.change(b, &next)
-			b.Changed(old)
+			b.Changed(old, &next)
 			b.Sweep(slices.Values([]*tenants.Tenant{&next}))
 			if mints, _ := b.spent(t, &next); mints != c.mints {
 				t.Errorf("%d mints, want %d", mints, c.mints)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,7 +31,7 @@ type Options struct {
 // Source has the tokens of all tenants.
 type Source struct {
 	own         tenants.Registration
-	ownExpires  time.Time
+	ownExpires  atomic.Pointer[time.Time]
 	client      *entra.TokenClient
 	cache       *entra.Cache
 	resolver    *entra.AuthorityResolver
@@ -44,7 +45,7 @@ type Source struct {
 // cannot be read.
 func New(o Options) (*Source, error) {
 	s := &Source{
-		own: o.Registration, ownExpires: o.SecretExpires, consentLink: o.ConsentLink,
+		own: o.Registration, consentLink: o.ConsentLink,
 		client:   entra.NewTokenClient(o.Login, o.Log),
 		resolver: &entra.AuthorityResolver{Transport: o.Challenge, LoginAllowed: o.LoginAllowed, Log: o.Log},
 		mints:    newMints(), took: newTook(),
@@ -55,7 +56,17 @@ func New(o Options) (*Source, error) {
 		return nil, err
 	}
 	s.client.SecretExpires(identity, o.SecretExpires)
+	s.ownExpires.Store(&o.SecretExpires)
 	return s, nil
+}
+
+// SetSecretExpires says when the secret of the proxy's own registration ends;
+// zero where nobody knows.
+func (s *Source) SetSecretExpires(at time.Time) {
+	if s.ownExpires.Swap(&at).Equal(at) {
+		return
+	}
+	s.client.SecretExpires(entra.Registration(s.own).Identity(), at)
 }
 
 // Watch looks after credentials until ctx ends.
@@ -207,15 +218,27 @@ func (s *Source) source(ctx context.Context, t *tenants.Tenant) (*entra.Source, 
 	return source, nil
 }
 
-// Changed forgets what was known of old, which is another tenant now or none.
-// A refusal that new settings may cure is not held against them. When all
-// changes are told, Sweep drops what is not needed any more.
-func (s *Source) Changed(old *tenants.Tenant) {
+// Changed forgets what was known of old, which is the tenant now, or none if
+// that is nil. A refusal that new settings may cure is not held against them.
+// What bears on tokens in nothing leaves them alone: nobody is asked again.
+// When all changes are told, Sweep drops what is not needed any more.
+func (s *Source) Changed(old, now *tenants.Tenant) {
 	source := s.heldOf(old)
 	s.held.Delete(old)
+	if now != nil && source != nil && sameOrigin(old, now) {
+		s.held.LoadOrStore(now, source)
+		source.Retry()
+		return
+	}
 	s.resolver.Forget(old.Org)
 	if source != nil {
 		s.client.Reset(source.Target().Credential)
 		source.Retry()
 	}
+}
+
+// sameOrigin reports whether the tokens of two tenants come from one place, by
+// one credential.
+func sameOrigin(a, b *tenants.Tenant) bool {
+	return a.Org == b.Org && a.TenantID == b.TenantID && a.LoginHost == b.LoginHost && a.Registration == b.Registration && a.SecretExpires.Equal(b.SecretExpires)
 }
