@@ -92,7 +92,7 @@ func (h *Handler) enter(c *call, r *http.Request) error {
 	if r.Method == http.MethodTrace || r.Method == http.MethodConnect {
 		return problem.New(problem.BadRequest, "The method %s is not for an organization.", r.Method)
 	}
-	if policy.HostAllowed != nil && !policy.HostAllowed(hostName(r.Host)) && h.Tenants.ByHost(hostName(r.Host)) == nil {
+	if name := httpguard.HostName(r.Host); policy.HostAllowed != nil && !policy.HostAllowed(name) && h.Tenants.ByHost(name) == nil {
 		return problem.New(problem.BadRequest, "The proxy does not go by the name in the Host header; an operator can add it to DYNPROXY_ALLOWED_HOSTS.")
 	}
 	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
@@ -131,7 +131,7 @@ func sameOrigin(r *http.Request) bool {
 func (h *Handler) findTenant(c *call, r *http.Request, to target) error {
 	c.path, c.query, c.asked = to.path, to.query, to.asked
 	prefix := ""
-	if c.tenant = h.Tenants.ByHost(hostName(r.Host)); c.tenant == nil {
+	if c.tenant = h.Tenants.ByHost(httpguard.HostName(r.Host)); c.tenant == nil {
 		var name string
 		name, c.path = firstSegment(to.path)
 		if c.tenant = h.Tenants.Lookup(name); c.tenant == nil {

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net"
 	"strings"
 
 	"dynproxy/internal/problem"
@@ -104,12 +103,4 @@ func under(prefixes []string, path string) bool {
 func masked(path string) bool {
 	lower := strings.ToLower(path)
 	return strings.Contains(lower, "%2f") || strings.Contains(lower, "%5c")
-}
-
-// hostName drops the port and the brackets of a Host header's value.
-func hostName(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		return name
-	}
-	return strings.Trim(host, "[]")
 }

@@ -253,11 +253,16 @@ func (c *config) opsURL() string {
 	if c.OpsPublicURL != "" {
 		return c.OpsPublicURL
 	}
-	_, port, _ := net.SplitHostPort(c.OpsListen)
 	if c.OpsTLSCertFile != "" {
-		return "https://localhost:" + port
+		return "https://localhost:" + portOf(c.OpsListen)
 	}
-	return "http://localhost:" + port
+	return "http://localhost:" + portOf(c.OpsListen)
+}
+
+// portOf is the port of an address to listen at, which may be a name or 0 and then matches no link.
+func portOf(listen string) string {
+	_, port, _ := net.SplitHostPort(listen)
+	return port
 }
 
 func (c *config) readManners(faults *envfile.Faults) {

@@ -12,11 +12,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"dynproxy/internal/door"
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/httpguard"
 	"dynproxy/internal/machine"
 	"dynproxy/internal/problem"
-	"dynproxy/internal/textfile"
 )
 
 // Bounds of the operators' side: a few people, a scraper and a health check.
@@ -30,8 +30,8 @@ const (
 type guards struct {
 	callers, operators *httpguard.Guard
 
-	callersTLS, operatorsTLS *tls.Config          // nil for plain HTTP
-	callerCA                 *reloaded[*callerCA] // nil where callers need no certificate
+	callersTLS, operatorsTLS *tls.Config       // nil for plain HTTP
+	authorities              *door.Authorities // nil where callers need no certificate
 
 	watch []func(ctx context.Context, log zerolog.Logger) // what is read again when its files change
 }
@@ -166,7 +166,7 @@ func (h *server) opsDoor(next http.Handler) http.Handler {
 			writeBadRequest(w, wrong.Status, wrong.Message)
 			return
 		}
-		if known := h.opsHosts.Load(); *known != nil && !(*known)(hostOnly(httpguard.Authority(r))) {
+		if known := h.opsHosts.Load(); *known != nil && !(*known)(httpguard.HostName(httpguard.Authority(r))) {
 			writeBadRequest(w, http.StatusBadRequest, "This side of the proxy does not go by the name in the Host header; an operator can add it to "+prefix+"ALLOWED_HOSTS, or set "+prefix+"OPS_PUBLIC_URL.")
 			return
 		}
@@ -217,42 +217,35 @@ func (g *guards) tls(kind, cert, key, ca string, faults *envfile.Faults) *tls.Co
 	if cert == "" {
 		return nil
 	}
-	pair := &reloaded[*tls.Certificate]{variable: prefix + kind + "TLS_CERT_FILE", files: []string{cert, key}, load: func() (*tls.Certificate, error) { return readPair(cert, key) }}
-	if err := pair.refresh(); err != nil {
-		faults.Add(pair.variable, "and %s%sTLS_KEY_FILE cannot be used: %v", prefix, kind, err)
+	pair, err := door.OpenPair(cert, key)
+	if err != nil {
+		faults.Add(prefix+kind+"TLS_CERT_FILE", "and %s%sTLS_KEY_FILE cannot be used: %v", prefix, kind, err)
 	}
-	g.watch = append(g.watch, pair.watch)
-	basis := func() *tls.Config {
-		return &tls.Config{
-			MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
-			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.get(), nil },
-		}
-	}
-	over := basis()
+	g.follow(pair.Watch, kind+"TLS_CERT_FILE")
+	over := pair.Config()
 	if ca == "" {
 		return over
 	}
-	g.callerCA = &reloaded[*callerCA]{variable: prefix + "CALLER_CA_FILE", files: []string{ca}, load: func() (*callerCA, error) { return readCallerCA(ca, basis()) }}
-	if err := g.callerCA.refresh(); err != nil {
-		faults.Add(g.callerCA.variable, "is wrong: %v", err)
+	if g.authorities, err = door.OpenAuthorities(ca, pair); err != nil {
+		faults.Add(prefix+"CALLER_CA_FILE", "is wrong: %v", err)
 	}
-	g.watch = append(g.watch, g.callerCA.watch)
-	over.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return g.callerCA.get().handshake, nil }
+	g.follow(g.authorities.Watch, "CALLER_CA_FILE")
+	g.authorities.Require(over)
 	return over
 }
 
-func readPair(cert, key string) (*tls.Certificate, error) {
-	chain, err := textfile.ReadPEM(cert)
-	if err != nil {
-		return nil, err
+// follow takes files of a setting among those that are read again.
+func (g *guards) follow(watch func(context.Context, func(error)), setting string) {
+	g.watch = append(g.watch, func(ctx context.Context, log zerolog.Logger) { watch(ctx, fileChanged(log, setting)) })
+}
+
+// fileChanged tells what came of a file that has changed.
+func fileChanged(log zerolog.Logger, setting string) func(error) {
+	return func(err error) {
+		if err != nil {
+			log.Error().Str("variable", prefix+setting).Err(err).Msg("the changed file cannot be used; what it held before stays in use")
+			return
+		}
+		log.Info().Str("variable", prefix+setting).Msg("the changed file is in use")
 	}
-	private, err := textfile.ReadPEM(key)
-	if err != nil {
-		return nil, err
-	}
-	pair, err := tls.X509KeyPair(chain, private)
-	if err != nil {
-		return nil, err
-	}
-	return &pair, nil
 }

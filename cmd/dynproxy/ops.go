@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"dynproxy/consent"
+	"dynproxy/internal/door"
 	"dynproxy/internal/panics"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/secret"
@@ -25,12 +26,12 @@ type ops struct {
 func newOps(h *server) *ops {
 	mux := http.NewServeMux()
 	o := &ops{Handler: panics.Handler(h.log, "operators", portal.Guard(mux), http.HandlerFunc(internalError)), server: h}
-	door := &passwordDoor{password: o.password, log: h.log}
+	operators := &door.Password{Want: o.password, Log: h.log}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
 	mux.HandleFunc("GET /readyz", o.ready)
-	mux.Handle("GET /metrics", door.before(promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{})))
+	mux.Handle("GET /metrics", operators.Before(promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{})))
 	// Administrators of tenants come without the operators' password. What
 	// their pages show is for whoever has the signed link.
 	pages := consent.New(consent.Options{
@@ -40,7 +41,7 @@ func newOps(h *server) *ops {
 	mux.Handle("/consent", pages)
 	mux.Handle("/consent/", pages)
 	mux.Handle("GET /portal.css", portal.Style())
-	mux.Handle("/", door.before(portal.New(portalSource{h.board, h})))
+	mux.Handle("/", operators.Before(portal.New(portalSource{h.board, h})))
 	return o
 }
 

@@ -66,7 +66,7 @@ func (t *transports) watch(ctx context.Context) {
 	if t.roots == nil {
 		return
 	}
-	tick := time.NewTicker(reloadEvery)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {

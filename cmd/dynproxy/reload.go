@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"dynproxy/internal/door"
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/secret"
 )
@@ -116,7 +117,7 @@ func (h *server) apply(next *config) {
 // reached.
 func (h *server) openDoors() {
 	cfg := h.config()
-	rule := hostRule(cfg, h.names, cfg.OpsPublicURL)
+	rule := door.Hosts(h.names, cfg.AllowedHosts, cfg.OpsPublicURL)
 	h.opsHosts.Store(&rule)
 	h.calls.SetAccess(h.access(cfg))
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dynproxy/internal/callers"
+	"dynproxy/internal/door"
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
@@ -166,7 +167,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 // access is who may call, and how, by cfg.
 func (h *server) access(cfg *config) proxy.AccessPolicy {
 	return proxy.AccessPolicy{
-		PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: hostRule(cfg, h.names, cfg.PublicURL), Vouched: h.guards.vouched,
+		PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: door.Hosts(h.names, cfg.AllowedHosts, cfg.PublicURL), Vouched: h.guards.authorities.Vouched,
 		Names: append(slices.Clone(h.names), machine.Addresses()...), Ports: []string{portOf(cfg.Listen)},
 		BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle, MinRate: int(cfg.MinRate),
 	}
@@ -217,7 +218,7 @@ func (h *server) run(ctx context.Context, inside, operators net.Listener) error 
 	keep("watch credentials", func() { h.tokens.Watch(watching) })
 	keep("watch roots", func() { h.out.watch(watching) })
 	if h.keytab != nil {
-		keep("watch keytab", func() { h.keytab.Watch(watching, h.keytabChanged) })
+		keep("watch keytab", func() { h.keytab.Watch(watching, fileChanged(log, "KEYTAB_FILE")) })
 	}
 	keep("sweep", func() { h.sweep(watching) })
 	for name, fault := range h.book.Faults() {
@@ -327,15 +328,6 @@ func (h *server) callersChanged(changes []callers.Change) {
 		}
 		h.log.Info().Str("caller", c.Name).Bool("added", c.Old == nil).Bool("removed", c.New == nil).Msg("caller changed")
 	}
-}
-
-// keytabChanged tells what came of a keytab that has changed.
-func (h *server) keytabChanged(err error) {
-	if err != nil {
-		h.log.Error().AnErr("reason", err).Msg("the changed keytab cannot be used; the former keys stay in use")
-		return
-	}
-	h.log.Info().Str("setting", prefix+"KEYTAB_FILE").Msg("the keytab has changed")
 }
 
 // directoryFault tells when the directory of a setting cannot be read, and when

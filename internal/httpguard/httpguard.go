@@ -155,6 +155,14 @@ func Authority(r *http.Request) string {
 	return withoutPort(r.Host, scheme)
 }
 
+// HostName drops the port and the brackets of an authority.
+func HostName(authority string) string {
+	if name, _, err := net.SplitHostPort(authority); err == nil {
+		return name
+	}
+	return strings.Trim(authority, "[]")
+}
+
 // withoutPort drops the port that scheme has anyway.
 func withoutPort(authority, scheme string) string {
 	if strings.EqualFold(scheme, "https") {

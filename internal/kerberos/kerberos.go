@@ -4,17 +4,17 @@
 package kerberos
 
 import (
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/jcmturner/gokrb5/v8/iana/errorcode"
 	"github.com/jcmturner/gokrb5/v8/keytab"
 	"github.com/jcmturner/gokrb5/v8/messages"
 	"github.com/jcmturner/gokrb5/v8/types"
+
+	"dynproxy/internal/reload"
 )
 
 // maxSkew is how far the clocks of caller and proxy may lie apart: what Active
@@ -28,8 +28,7 @@ const maxToken = 64 << 10
 // Acceptor checks tokens. It may be used by many goroutines.
 type Acceptor struct {
 	path    string
-	digest  [sha256.Size]byte // of the keytab as it was opened
-	keys    atomic.Pointer[keytab.Keytab]
+	keys    *reload.Files[*keytab.Keytab]
 	service types.PrincipalName
 	realm   string // of the service; "" for any in the keytab
 	replays replays
@@ -133,7 +132,7 @@ func (a *Acceptor) verify(request *messages.APReq) error {
 	if a.realm != "" && request.Ticket.Realm != a.realm {
 		return &tokenError{what: "the ticket is for a service in another realm"}
 	}
-	ok, err := request.Verify(a.keys.Load(), maxSkew, types.HostAddress{}, &a.service)
+	ok, err := request.Verify(a.keys.Get(), maxSkew, types.HostAddress{}, &a.service)
 	if err == nil && ok {
 		return nil
 	}

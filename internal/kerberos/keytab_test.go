@@ -43,10 +43,10 @@ func TestTheKeytabIsReadAgain(t *testing.T) {
 			return err == nil
 		}
 		next := content(service, "pw2")
-		time.Sleep(lookEvery / 4)                                        // no look falls into a write
+		time.Sleep(100 * time.Millisecond)                               // no look falls into a write
 		for _, half := range []int{0, 7, len(next) / 2, len(next) - 1} { // a copy under way
 			put(next[:half])
-			time.Sleep(lookEvery / 2)
+			time.Sleep(200 * time.Millisecond)
 		}
 		put(next)
 		time.Sleep(time.Second)

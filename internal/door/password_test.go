@@ -1,4 +1,4 @@
-package main
+package door
 
 import (
 	"fmt"
@@ -22,8 +22,8 @@ func TestGuessingPasswordsIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		came := ""
-		door := &passwordDoor{log: zerolog.New(&log), password: func() (secret.Text, error) { return secret.New("right"), nil }}
-		h := door.before(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { came = operatorOf(r.Context()) }))
+		door := &Password{Log: zerolog.New(&log), Want: func() (secret.Text, error) { return secret.New("right"), nil }}
+		h := door.Before(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { came = Operator(r.Context()) }))
 		ask := func(from, name, password string) int {
 			r := httptest.NewRequest("GET", "/", nil)
 			r.RemoteAddr = from + ":1234"

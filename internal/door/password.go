@@ -1,4 +1,6 @@
-package main
+// Package door decides who comes in at a listener, before anything is made of
+// what they ask: by which certificate, under which name, with which password.
+package door
 
 import (
 	"context"
@@ -22,13 +24,13 @@ const (
 	guessesRemember = 10_000          // addresses
 )
 
-// passwordDoor asks for the operators' password where one is set. What an
+// Password asks for the operators' password where one is set. What an
 // address sends is looked at one after the other, and a wrong one is answered
 // late: so an address has one guess in three seconds, however many connections
 // it makes. Whoever sends none is no guesser.
-type passwordDoor struct {
-	password func() (secret.Text, error)
-	log      zerolog.Logger
+type Password struct {
+	Want func() (secret.Text, error) // an empty one asks nobody
+	Log  zerolog.Logger
 
 	mu       sync.Mutex // guards what follows
 	guessers map[string]*guesser
@@ -45,16 +47,17 @@ type guesser struct {
 // operatorKey is that of the user name with which an operator came in.
 type operatorKey struct{}
 
-// operatorOf returns the user name with which the operator of ctx came in: any
+// Operator returns the user name with which the operator of ctx came in: any
 // name will do, and it is for the record only.
-func operatorOf(ctx context.Context) string {
+func Operator(ctx context.Context) string {
 	name, _ := ctx.Value(operatorKey{}).(string)
 	return name
 }
 
-func (d *passwordDoor) before(next http.Handler) http.Handler {
+// Before lets through to next whoever has the password.
+func (d *Password) Before(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		want, err := d.password()
+		want, err := d.Want()
 		if err != nil {
 			http.Error(w, "the password file cannot be read or is empty", http.StatusInternalServerError)
 			return
@@ -79,7 +82,7 @@ func askForPassword(w http.ResponseWriter) {
 }
 
 // right reports whether got is the password; if not, it has answered.
-func (d *passwordDoor) right(w http.ResponseWriter, r *http.Request, got string, want secret.Text) bool {
+func (d *Password) right(w http.ResponseWriter, r *http.Request, got string, want secret.Text) bool {
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
 	g := d.guesser(host)
 	select {
@@ -96,13 +99,13 @@ func (d *passwordDoor) right(w http.ResponseWriter, r *http.Request, got string,
 		return true
 	}
 	g.wrong++
-	d.log.Warn().Str("remote", host).Int("wrong", g.wrong).Msg("a wrong password of operators")
+	d.Log.Warn().Str("remote", host).Int("wrong", g.wrong).Msg("a wrong password of operators")
 	time.Sleep(min(longestDelay, firstDelay<<min(g.wrong-1, 10))) // who leaves before gains nothing
 	askForPassword(w)
 	return false
 }
 
-func (d *passwordDoor) guesser(host string) *guesser {
+func (d *Password) guesser(host string) *guesser {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
@@ -123,7 +126,7 @@ func (d *passwordDoor) guesser(host string) *guesser {
 
 // recent are those who are still being answered, or were a moment ago. It is
 // called with mu held.
-func (d *passwordDoor) recent(now time.Time) map[string]*guesser {
+func (d *Password) recent(now time.Time) map[string]*guesser {
 	kept := make(map[string]*guesser)
 	for host, g := range d.guessers {
 		if len(g.places) > 0 || now.Sub(g.last) < longestDelay {
