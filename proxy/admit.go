@@ -18,11 +18,23 @@ import (
 // admit decides whether the call may go on, and fills c. Its answer is an
 // *problem.Error or nil.
 func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
+	if err := h.judge(c, w, r); err != nil {
+		return err
+	}
+	if err := c.waitForOwnRate(r.Context()); err != nil {
+		return err
+	}
+	c.gzip = takesGzip(r.Header)
+	return h.takeBody(c, w, r)
+}
+
+// judge is what admit decides from the head of the request. It spends nothing.
+func (h *Handler) judge(c *call, w http.ResponseWriter, r *http.Request) error {
 	if h.draining.Load() {
 		return &problem.Error{Code: problem.Draining, Message: "The proxy is shutting down; try again.", RetryAfter: retryWhenDraining}
 	}
 	if wrong := httpguard.Rejected(r); wrong != nil {
-		return &problem.Error{Code: problem.BadRequest, HTTPStatus: wrong.Status, Message: wrong.Message}
+		return malformed(wrong)
 	}
 	if err := h.enter(c, r); err != nil {
 		return err
@@ -45,11 +57,11 @@ func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 	if err := c.allowedQuery(c.query); err != nil {
 		return err
 	}
-	if err := c.waitForOwnRate(r.Context()); err != nil {
-		return err
-	}
-	c.gzip = takesGzip(r.Header)
-	return h.takeBody(c, w, r)
+	return nil
+}
+
+func malformed(wrong *httpguard.Fault) *problem.Error {
+	return &problem.Error{Code: problem.BadRequest, HTTPStatus: wrong.Status, Message: wrong.Message}
 }
 
 // identify finds out who calls, where callers must be known. It comes before
@@ -58,7 +70,11 @@ func (h *Handler) identify(c *call, w http.ResponseWriter, r *http.Request) erro
 	if !h.Callers.Configured() {
 		return nil
 	}
-	who, err := h.Callers.Identify(r, c.addr, httpguard.TLSState(r))
+	identify := h.Callers.Identify
+	if c.identify != nil {
+		identify = c.identify
+	}
+	who, err := identify(r, c.addr, httpguard.TLSState(r))
 	if stranger, ok := errors.AsType[*callers.Unauthorized](err); ok {
 		message := "The proxy does not know this caller. Send the caller's key as X-Api-Key, or its name and key by HTTP Basic."
 		if stranger.Hint != "" {
@@ -69,7 +85,7 @@ func (h *Handler) identify(c *call, w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	c.known, c.caller, c.weight, c.person = who.Caller, who.Caller.Name, who.Caller.Weight, who.ObjectID
+	c.known, c.way, c.caller, c.weight, c.person = who.Caller, who.Way, who.Caller.Name, who.Caller.Weight, who.ObjectID
 	if who.Reply != "" {
 		w.Header().Set("WWW-Authenticate", who.Reply)
 	}
@@ -208,14 +224,18 @@ func (c *call) waitForOwnRate(ctx context.Context) error {
 			return nil
 		}
 		if time.Since(began)+wait > c.tenant.QueueWait {
-			return &problem.Error{
-				Code: problem.LimitWaitExceeded, Dataverse: limits.Requests.Code(), RetryAfter: wait,
-				Message: fmt.Sprintf("The caller %s sends more than its file allows.", c.caller),
-			}
+			return c.beyondOwnRate(wait)
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
+	}
+}
+
+func (c *call) beyondOwnRate(wait time.Duration) *problem.Error {
+	return &problem.Error{
+		Code: problem.LimitWaitExceeded, Dataverse: limits.Requests.Code(), RetryAfter: wait,
+		Message: fmt.Sprintf("The caller %s sends more than its file allows.", c.caller),
 	}
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"net/http"
 	"net/netip"
@@ -25,12 +26,14 @@ type call struct {
 	header  http.Header // of the request; from outbound on it is the organization's
 	answer  http.Header // what the caller gets
 
-	addr   netip.Addr
-	remote string          // addr, as it is written
-	known  *callers.Caller // nil when callers need not be known
-	caller string          // who calls, for logs and a fair share: a name, else the address
-	weight int             // of the caller's share
-	person string          // CallerObjectId to set, or ""
+	addr     netip.Addr
+	remote   string          // addr, as it is written
+	identify identify        // nil but for a call that is only explained
+	known    *callers.Caller // nil when callers need not be known
+	way      string          // the proof by which the caller is known, or ""
+	caller   string          // who calls, for logs and a fair share: a name, else the address
+	weight   int             // of the caller's share
+	person   string          // CallerObjectId to set, or ""
 
 	tenant   *tenants.Tenant
 	clientID string // of the app registration in whose name the tenant is called
@@ -68,6 +71,9 @@ type call struct {
 func (c *call) impersonation() bool {
 	return c.person == "" && (c.tenant.Impersonation || c.known != nil && c.known.Impersonation)
 }
+
+// identify finds out who calls, as callers.Book.Identify does.
+type identify func(r *http.Request, addr netip.Addr, state *tls.ConnectionState) (callers.Identity, error)
 
 type callKey struct{}
 

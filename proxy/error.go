@@ -25,7 +25,7 @@ import (
 // shape that clients of Dataverse parse: JSON, or a SOAP fault.
 func (h *Handler) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	c := callFrom(r.Context())
-	e := explain(r.Context(), c, err)
+	e := problemOf(r.Context(), c, err)
 	c.failed = e
 	if e.Code == problem.CallerLeft {
 		// Whatever is still listening must not take this for an answer.
@@ -91,8 +91,8 @@ func faultFor(head http.Header, r *http.Request, e *problem.Error, id string) (s
 	return f.HTTPStatus(), body
 }
 
-// explain finds the refusal in err, or makes one of what stopped the call.
-func explain(ctx context.Context, c *call, err error) *problem.Error {
+// problemOf finds the refusal in err, or makes one of what stopped the call.
+func problemOf(ctx context.Context, c *call, err error) *problem.Error {
 	if wrong := httpguard.BodyFault(ctx); wrong != nil {
 		return &problem.Error{Code: problem.BadRequest, HTTPStatus: wrong.Status, Message: wrong.Message, Err: wrong}
 	}

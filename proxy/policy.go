@@ -54,13 +54,19 @@ func (c *call) allowedHeader(header map[string][]string) *problem.Error {
 	if c.impersonation() {
 		return nil
 	}
+	refused, rule := "", pass
 	for name := range header {
-		switch ruleOf(name) {
-		case identity:
-			return c.notPersonated("The header " + name + " acts as another user")
-		case bypass:
-			return c.notPersonated("The header " + name + " goes round the organization's own logic")
+		// Of several the first by its name is told, so that the same call gets
+		// the same words.
+		if r := ruleOf(name); (r == identity || r == bypass) && (refused == "" || name < refused) {
+			refused, rule = name, r
 		}
+	}
+	switch rule {
+	case identity:
+		return c.notPersonated("The header " + refused + " acts as another user")
+	case bypass:
+		return c.notPersonated("The header " + refused + " goes round the organization's own logic")
 	}
 	return nil
 }

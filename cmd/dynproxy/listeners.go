@@ -46,10 +46,9 @@ func (g *guards) openTLS(cfg *config, faults *envfile.Faults) {
 func (h *server) guard(callers, operators net.Listener) {
 	g := h.guards
 	most, few := h.connections()
-	g.callers = listener(callers, g.callersTLS, httpguard.Limits{
-		Log: h.log, Head: h.config().MaxHeaderBytes, RequestLine: h.config().MaxURLBytes, Connections: most, PerAddress: h.config().MaxConnsPerAddr,
-		HeadSetting: prefix + "MAX_HEADER_BYTES", RequestLineSetting: prefix + "MAX_URL_BYTES",
-	})
+	bounds := h.headLimits()
+	bounds.Log, bounds.Connections, bounds.PerAddress = h.log, most, h.config().MaxConnsPerAddr
+	g.callers = listener(callers, g.callersTLS, bounds)
 	g.operators = listener(operators, g.operatorsTLS, httpguard.Limits{
 		Log: h.log, Head: opsHead, Heads: 2 << 20, Connections: few, Handshakes: 64, Drains: 16, WriteIdle: opsPatience,
 	})
@@ -73,6 +72,14 @@ func (h *server) connections() (callers, operators int) {
 func (h *server) boundConnections() {
 	callers, _ := h.connections()
 	h.guards.callers.Bound(callers, h.config().MaxConnsPerAddr)
+}
+
+// headLimits bound the head of a caller's request.
+func (h *server) headLimits() httpguard.Limits {
+	return httpguard.Limits{
+		Head: h.config().MaxHeaderBytes, RequestLine: h.config().MaxURLBytes,
+		HeadSetting: prefix + "MAX_HEADER_BYTES", RequestLineSetting: prefix + "MAX_URL_BYTES",
+	}
 }
 
 func listener(l net.Listener, over *tls.Config, bounds httpguard.Limits) *httpguard.Guard {

@@ -32,6 +32,7 @@ func newOps(h *server) *ops {
 	})
 	mux.HandleFunc("GET /readyz", o.ready)
 	mux.Handle("GET /metrics", operators.Before(promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{})))
+	mux.Handle("POST /api/explain", operators.Before(http.HandlerFunc(h.explain)))
 	// Administrators of tenants come without the operators' password. What
 	// their pages show is for whoever has the signed link.
 	pages := consent.New(consent.Options{

@@ -81,6 +81,19 @@ func (c *Caller) Wait() time.Duration {
 	return wait
 }
 
+// Delay is what Wait would return. It takes nothing.
+func (c *Caller) Delay() time.Duration {
+	if c.limiter == nil {
+		return 0
+	}
+	now := time.Now()
+	short := 1 - c.limiter.TokensAt(now)
+	if short <= 0 {
+		return 0
+	}
+	return time.Duration(short / float64(c.limiter.Limit()) * float64(time.Second))
+}
+
 // prefix returns the bits of the narrowest of c's CIDRs that holds addr, -1 if
 // none does.
 func (c *Caller) prefix(addr netip.Addr) int {

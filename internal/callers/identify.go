@@ -58,6 +58,16 @@ func (b *Book) Identify(r *http.Request, addr netip.Addr, state *tls.ConnectionS
 	return Identity{}, refusal
 }
 
+// Recognize is Identify for a request that nobody has sent: a wrong proof is
+// not held against addr.
+func (b *Book) Recognize(r *http.Request, addr netip.Addr, state *tls.ConnectionState) (Identity, error) {
+	id, refusal := b.identify(r, addr.Unmap(), state)
+	if refusal != nil {
+		return Identity{}, refusal
+	}
+	return id, nil
+}
+
 const reasonNothing = "no proof of who calls"
 
 func wait(ctx context.Context, d time.Duration) {

@@ -83,6 +83,21 @@ func (f *AuthorityResolver) Find(ctx context.Context, org string) (Authority, er
 	return g.authority, nil
 }
 
+// Remembered returns the failure that Find would tell of org at once, nil if it
+// knows the authority or would ask.
+func (f *AuthorityResolver) Remembered(org string) *Error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g := f.found[org]
+	if g == nil || g.authority.TenantID != "" || g.failed == nil || g.done != nil {
+		return nil
+	}
+	if left := time.Until(g.until); left > 0 {
+		return g.failed.after(left)
+	}
+	return nil
+}
+
 // Forget lets the next Find of org ask again.
 func (f *AuthorityResolver) Forget(org string) {
 	f.mu.Lock()

@@ -100,6 +100,21 @@ func (s *Source) Held() (time.Time, *Error) {
 	return expires, s.failed
 }
 
+// Outlook returns when the token that Token would give expires, zero without
+// one, and the failure that Token would tell at once, nil if it would ask.
+func (s *Source) Outlook() (time.Time, *Error) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.token.Load(); h != nil && h.good(now) {
+		return h.Expires, nil
+	}
+	if s.inflight != nil {
+		return time.Time{}, nil
+	}
+	return time.Time{}, s.remembered(now)
+}
+
 // wait joins the mint under way, or starts one; a failure that is remembered
 // is told at once.
 func (s *Source) wait(ctx context.Context) (string, error) {

@@ -9,13 +9,21 @@ import (
 var heads = sync.Pool{New: func() any { return new([]byte) }}
 
 // judgeParsed holds a request that came in HTTP/2 frames to the rules of
-// HTTP/1, by writing its head as one: what no HTTP/1 server would take must not
-// be sent on to one.
+// HTTP/1: what no HTTP/1 server would take must not be sent on to one.
 func judgeParsed(r *http.Request) *Fault {
 	limits := defaults
 	if s, _ := r.Context().Value(sessionKey{}).(*session); s != nil {
 		limits = s.guard.limits
 	}
+	return judgeWritten(r, limits)
+}
+
+// Judge returns why a listener of these Limits would refuse r if it came over
+// HTTP/1, nil if it would not. r's RequestURI, Host and Header are looked at.
+func Judge(r *http.Request, limits Limits) *Fault { return judgeWritten(r, limits.filled()) }
+
+// judgeWritten writes the head of r as HTTP/1 has it, and judges that.
+func judgeWritten(r *http.Request, limits *Limits) *Fault {
 	kept := heads.Get().(*[]byte)
 	head := (*kept)[:0]
 	defer func() {

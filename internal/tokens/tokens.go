@@ -126,6 +126,24 @@ func (s *Source) Held(t *tenants.Tenant) (expires time.Time, failed, known bool)
 	return expires, err != nil, true
 }
 
+// Outlook returns when the token that a call of t would get expires, zero without
+// one, and the *problem.Error that it would get at once in place of one, nil if
+// it would wait for a token. Nothing is asked for.
+func (s *Source) Outlook(ctx context.Context, t *tenants.Tenant) (time.Time, error) {
+	source := s.heldOf(t)
+	if source == nil {
+		if failed := s.resolver.Remembered(t.Org); failed != nil && (t.LoginHost == "" || t.TenantID == "") {
+			return time.Time{}, organizationRefusal(t, failed)
+		}
+		return time.Time{}, nil
+	}
+	expires, failed := source.Outlook()
+	if failed != nil {
+		return time.Time{}, s.refusal(ctx, t, failed)
+	}
+	return expires, nil
+}
+
 // TenantID returns the id of the tenant that t's tokens come from, as far as it
 // is known without asking.
 func (s *Source) TenantID(t *tenants.Tenant) (string, bool) {
