@@ -49,6 +49,7 @@ var jsonSeeds = []string{
 	`["@odata.id","O/a",{"x":"@odata.id"}]`,
 	`{"Detail":{"Endpoints":{"Values":["O/","P/"]}}}`,
 	`{"a@odata.bind":["P//a","P\/\/\/a","P///","O//a"],"@odata.id":"P//?x"}`,
+	`{"@odata.bind":"P/\/"}                                                                                                    `,
 	"1" + strings.Repeat("0", 400),
 }
 

@@ -29,7 +29,7 @@ func (h *linkPrefix) swap(w []byte, end bool) (drop int, put []byte, known bool)
 	}
 	if len(w) >= h.reach {
 		// What matches as written, a delimiter behind it, needs no decoding.
-		if f := find(&h.mapping, w[:h.reach]); f.n >= 0 && !f.foreign {
+		if f := find(&h.mapping, w[:h.reach]); f.n >= 0 && !f.foreign && !escapeBehind(w[f.n:h.reach]) {
 			return f.n, h.plain, true
 		}
 	}
@@ -49,6 +49,10 @@ func (h *linkPrefix) swap(w []byte, end bool) (drop int, put []byte, known bool)
 	drop = h.ends[f.n-1]
 	return drop, h.replacement(w[:drop]), true
 }
+
+// escapeBehind reports whether an escape follows the slash that rest begins
+// with: it may be another slash, to be joined with the first.
+func escapeBehind(rest []byte) bool { return len(rest) > 1 && rest[0] == '/' && rest[1] == '\\' }
 
 // beginsLink reports whether the first byte of a JSON string leaves it open that find knows it: a scheme, a path, or an
 // escape that may be either.
