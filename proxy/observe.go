@@ -66,6 +66,9 @@ func (o *observer) WriteHeader(status int) {
 	if o.c.failed == nil {
 		leaveOut(header, "Content-Type", "Date")
 	}
+	if o.h.leaving.Load() {
+		header["Connection"] = []string{"close"}
+	}
 	o.ResponseWriter.WriteHeader(status)
 }
 

@@ -61,6 +61,7 @@ type Handler struct {
 	entrance atomic.Pointer[entrance]
 	forward  *httputil.ReverseProxy
 	budgets  budgets
+	leaving  atomic.Bool
 	draining atomic.Bool
 }
 
@@ -124,6 +125,10 @@ type entrance struct {
 	AccessPolicy
 	site *odata.Site
 }
+
+// Leave makes answers from now on tell callers that their connection ends with
+// them, so that the next call comes by a new one: to whoever listens then.
+func (h *Handler) Leave() { h.leaving.Store(true) }
 
 // Drain makes the Handler refuse what comes from now on. What is in flight
 // goes on.

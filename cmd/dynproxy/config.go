@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"dynproxy/internal/daemon"
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/secret"
 	"dynproxy/tenants"
@@ -58,6 +59,7 @@ type settings struct {
 	LogLevel  string `env:"LOG_LEVEL" envDefault:"info"`
 	LogFormat string `env:"LOG_FORMAT"`
 
+	ReusePort       bool          `env:"REUSE_PORT"`
 	DrainDelay      time.Duration `env:"DRAIN_DELAY"`
 	DrainTimeout    time.Duration `env:"DRAIN_TIMEOUT" envDefault:"30s"`
 	UpstreamTimeout time.Duration `env:"UPSTREAM_TIMEOUT" envDefault:"6m"`
@@ -193,6 +195,9 @@ func (c *config) readListeners(faults *envfile.Faults) {
 			fault("ALLOWED_HOSTS", "must list host names such as crm-proxy.example.com or *.example.com, or * for any")
 			break
 		}
+	}
+	if c.ReusePort && !daemon.CanShare {
+		fault("REUSE_PORT", "works on Linux and macOS: this system lets only one process listen at a port. Remove it")
 	}
 	open := len(c.addresses) > 0 || c.CallersDir != "" || c.CallerCAFile != "" || c.AllowAnonymous
 	switch inside, err := loopback(c.Listen); {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"dynproxy/internal/daemon"
 	"dynproxy/internal/emulator"
 	"dynproxy/internal/logqueue"
 )
@@ -134,7 +134,7 @@ func (w *cli) runDemo(ctx context.Context) error {
 	}
 	defer h.close()
 	w.explainDemo("http://"+callers.Addr().String(), "http://"+operators.Addr().String())
-	return h.run(ctx, callers, operators)
+	return h.run(ctx, &entrances{callers, operators})
 }
 
 // heededByDemo reports whether the demo takes a setting from the outside. It
@@ -150,15 +150,15 @@ func heededByDemo(name string) bool {
 
 // listenOr opens the listener that settings name. Where they name none, the
 // usual one may be taken by another program, and then any free port will do.
-func listenOr(settings map[string]string, name, usual string) (net.Listener, error) {
+func listenOr(settings map[string]string, name, usual string) (*daemon.Socket, error) {
 	address := settings[name]
 	if address == "" {
-		if l, err := net.Listen("tcp", usual); err == nil {
+		if l, err := daemon.Listen(usual, false); err == nil {
 			return l, nil
 		}
 		address = "127.0.0.1:0"
 	}
-	l, err := net.Listen("tcp", address)
+	l, err := daemon.Listen(address, false)
 	if err != nil {
 		return nil, fmt.Errorf("listen (%s): %w", name, err)
 	}

@@ -27,6 +27,7 @@ var plan = map[string][]string{
 	"internal/calls":              nil,
 	"internal/check":              {"internal/egress", "internal/entra", "internal/problem", "internal/refusal", "internal/tokens", "tenants"},
 	"internal/door":               {"internal/httpguard", "internal/reload", "internal/secret", "internal/textfile"},
+	"internal/daemon":             nil,
 	"internal/egress":             {"internal/panics", "internal/textfile"},
 	"internal/emulator":           {"internal/emulator/dataverse"},
 	"internal/emulator/dataverse": nil,
@@ -57,6 +58,7 @@ var plan = map[string][]string{
 // soleImporters are modules of others that one package keeps to itself.
 var soleImporters = map[string]string{
 	"github.com/AzureAD/microsoft-authentication-library-for-go": "internal/entra",
+	"github.com/coreos/go-systemd":                               "internal/daemon",
 	"github.com/jcmturner/gokrb5":                                "internal/kerberos",
 	"github.com/spf13/cobra":                                     "cmd/dynproxy",
 }

@@ -114,6 +114,13 @@ func startArgs(t *testing.T, args, environ []string) *running {
 		r.ended <- err
 	}()
 	t.Cleanup(func() { r.end() })
+	r.awaitServing()
+	return r
+}
+
+// awaitServing waits for the start, and learns the addresses.
+func (r *running) awaitServing() {
+	r.t.Helper()
 	var serving struct {
 		Message, Listen string
 		OpsListen       string `json:"ops_listen"`
@@ -122,7 +129,6 @@ func startArgs(t *testing.T, args, environ []string) *running {
 		return json.Unmarshal([]byte(line), &serving) == nil && serving.Message == "serving"
 	})
 	r.calls, r.ops = "http://"+serving.Listen, "http://"+serving.OpsListen
-	return r
 }
 
 // await reads the log until a line is ok.

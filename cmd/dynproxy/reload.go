@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"dynproxy/internal/daemon"
 	"dynproxy/internal/door"
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/secret"
@@ -53,6 +54,8 @@ func (h *server) followSettings(ctx context.Context, r *reloader) {
 // reload puts in force what read returns: all of it, or nothing where anything
 // is wrong. What needs a restart is named, and stays what it was.
 func (h *server) reload(read func() (map[string]string, error)) {
+	daemon.Reloading()
+	defer func() { daemon.Ready(h.summary()) }()
 	now := h.config()
 	environ, err := read()
 	if err != nil {

@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"slices"
@@ -23,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dynproxy/internal/callers"
+	"dynproxy/internal/daemon"
 	"dynproxy/internal/door"
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/kerberos"
@@ -40,6 +38,10 @@ func (w *cli) serve() *cobra.Command {
 	return &cobra.Command{
 		Use: "serve", Short: "Run the proxy until SIGINT or SIGTERM",
 		RunE: func(c *cobra.Command, _ []string) error {
+			in, err := w.inherit()
+			if err != nil {
+				return err
+			}
 			cfg, err := w.config()
 			if err != nil {
 				return withFiles(err, cfg)
@@ -52,7 +54,7 @@ func (w *cli) serve() *cobra.Command {
 			defer lines.Close(lastLines)
 			again, stop := newReloader(w.environment)
 			defer stop()
-			return serve(c.Context(), cfg, again, newLog(cfg, w.stdout, lines), lines)
+			return serve(c.Context(), cfg, in, again, newLog(cfg, w.stdout, lines), lines)
 		},
 	}
 }
@@ -178,35 +180,13 @@ func (h *server) close() {
 	h.app.close()
 }
 
-// serve runs the proxy until ctx ends, and then to the end of what is in
-// flight.
-func serve(ctx context.Context, cfg *config, again *reloader, log zerolog.Logger, lines *logqueue.Queue) error {
-	h, err := newServer(cfg, log, lines)
-	if err != nil {
-		return err
-	}
-	defer h.close()
-	h.again = again
-	// Both are open before either is served: an address in use is an error of
-	// the start, and not a line in the log.
-	callers, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("listen for callers (%sLISTEN): %w", prefix, err)
-	}
-	defer callers.Close()
-	operators, err := net.Listen("tcp", cfg.OpsListen)
-	if err != nil {
-		return fmt.Errorf("listen for operators (%sOPS_LISTEN): %w", prefix, err)
-	}
-	defer operators.Close()
-	return h.run(ctx, callers, operators)
-}
-
-func (h *server) run(ctx context.Context, inside, operators net.Listener) error {
+// run serves those who come in by in until ctx ends, and then to the end of
+// what is in flight.
+func (h *server) run(ctx context.Context, in *entrances) error {
 	log := h.log
 	// What was left to the system is known now, and goes into links.
 	known := *h.config()
-	known.Listen, known.OpsListen = inside.Addr().String(), operators.Addr().String()
+	known.Listen, known.OpsListen = in.callers.Addr().String(), in.operators.Addr().String()
 	h.inForce.Store(&known)
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
 	var watchers sync.WaitGroup
@@ -234,47 +214,16 @@ func (h *server) run(ctx context.Context, inside, operators net.Listener) error 
 	}
 	h.tellUnknown(h.config())
 
-	g := h.guards
-	h.guard(inside, operators)
-	for _, watch := range g.watch {
+	h.guard(in.callers, in.operators)
+	for _, watch := range h.guards.watch {
 		keep("watch certificates", func() { watch(watching, log) })
 	}
 	if h.again != nil {
 		keep("follow settings", func() { h.followSettings(watching, h.again) })
 	}
-	calls, admin := h.callersServer(), h.opsServer()
-	ended := make(chan error, 2)
-	go func() { ended <- g.callers.Serve(calls) }() // ends with Shutdown or Close below
-	go func() { ended <- g.operators.Serve(admin) }()
-	log.Info().Str("listen", inside.Addr().String()).Str("ops_listen", operators.Addr().String()).Int("tenants", h.book.Len()).Msg("serving")
-
-	select {
-	case err := <-ended:
-		calls.Close()
-		admin.Close()
-		return fmt.Errorf("serve: %w", err)
-	case <-ctx.Done():
-	}
-	return h.drain(calls, admin)
-}
-
-// drain ends the servers: first nobody new is sent here, then what is in
-// flight ends.
-func (h *server) drain(calls, admin *http.Server) error {
-	h.log.Info().Dur("delay_ms", h.config().DrainDelay).Msg("draining")
-	h.ops.draining.Store(true)
-	time.Sleep(h.config().DrainDelay)
-	h.calls.Drain()
-	within, cancel := context.WithTimeout(context.Background(), h.config().DrainTimeout)
-	defer cancel()
-	err := calls.Shutdown(within)
-	if errors.Is(err, context.DeadlineExceeded) {
-		h.log.Warn().Dur("timeout_ms", h.config().DrainTimeout).Msg("calls were still in flight and are cut off")
-		calls.Close()
-	}
-	admin.Close()
-	h.log.Info().Msg("ended")
-	return nil
+	look := newSelfLook(h)
+	keep("watchdog", func() { daemon.Watchdog(watching, look.alive, look.starved) })
+	return h.open(ctx, look, in)
 }
 
 // openCallers opens the book of callers, and Kerberos where it is set.
@@ -316,6 +265,7 @@ func (h *server) tenantsChanged(changes []tenants.Change) {
 		}
 		h.log.Info().Str("tenant", c.Name).Bool("added", c.Old == nil).Bool("removed", c.New == nil).Msg("tenant changed")
 	}
+	daemon.Status(h.summary())
 	h.tokens.Sweep(h.book.All())
 	h.calls.TenantsChanged()
 }

@@ -30,6 +30,7 @@ type conn struct {
 	chunks  chunkScan
 	chunked bool // inside a chunked body
 
+	begun   atomic.Bool               // something of the next request has come
 	broken  atomic.Pointer[BodyError] // what every further Read returns
 	refused atomic.Bool               // the substitute was made; further input is dropped
 	closing atomic.Bool
@@ -161,6 +162,7 @@ func (c *conn) fill() error {
 	n, err := c.Conn.Read(c.held[len(c.held):cap(c.held)])
 	c.held = c.held[:len(c.held)+n]
 	if n > 0 {
+		c.begun.Store(true)
 		return nil // an error that lasts comes again
 	}
 	return err

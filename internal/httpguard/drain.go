@@ -49,7 +49,7 @@ func drain(from io.Reader, limit int64, silent time.Duration, deadline func(time
 func (g *Guard) answering(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, _ := r.Context().Value(sessionKey{}).(*session)
-		if s == nil || s.framed == nil || r.Body == nil || r.Body == http.NoBody {
+		if s == nil || s.framed.Load() == nil || r.Body == nil || r.Body == http.NoBody {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -87,7 +87,7 @@ func (u *upload) WriteHeader(status int) {
 		u.wrote = true
 		if !u.ended.Load() {
 			u.control.EnableFullDuplex()
-			if u.length-u.read.Load() > drainBytes || u.session.framed.broken.Load() != nil {
+			if u.length-u.read.Load() > drainBytes || u.session.framed.Load().broken.Load() != nil {
 				u.Header().Set("Connection", "close")
 			}
 		}
@@ -113,7 +113,7 @@ func (u *upload) FlushError() error {
 // finish sends the answer and takes the rest of the request.
 func (u *upload) finish(expected bool) {
 	u.closed.Store(true)
-	if u.ended.Load() || u.session.framed.broken.Load() != nil {
+	if u.ended.Load() || u.session.framed.Load().broken.Load() != nil {
 		return
 	}
 	u.Write(nil) // from here on, reading does not ask a waiting caller to send

@@ -32,6 +32,7 @@ type Guard struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wait    sync.WaitGroup
+	shaking sync.WaitGroup // handshakes
 }
 
 type arrival struct {
@@ -96,6 +97,7 @@ func (g *Guard) Serve(s *http.Server) error {
 			g.connections.busy(&session.place)
 		case state == http.StateIdle:
 			g.connections.wait(&session.place)
+			session.keep()
 		}
 	}
 	// Of HTTP/2, net/http itself refuses larger heads, and in words of its own.
@@ -182,6 +184,9 @@ func (g *Guard) acceptLoop() {
 	defer panics.Recover(g.limits.Log, "accept", func() { g.wait.Go(g.acceptLoop) })
 	for {
 		s, err := g.admit()
+		if errors.Is(err, net.ErrClosed) {
+			g.shaking.Wait() // who has come is delivered first
+		}
 		if err != nil {
 			g.deliver(arrival{err: err})
 			if errors.Is(err, net.ErrClosed) || g.ctx.Err() != nil {
@@ -191,7 +196,7 @@ func (g *Guard) acceptLoop() {
 		}
 		s.greeting.Store(true)
 		g.handshakes.take(&s.handshake, s, 1)
-		g.wait.Go(func() {
+		g.shaking.Go(func() {
 			defer panics.Recover(g.limits.Log, "handshake", func() { s.Close() })
 			c := g.shakeHands(s)
 			s.greeting.Store(false)
@@ -254,9 +259,10 @@ type session struct {
 	guard  *Guard
 	addr   netip.Addr
 	state  *tls.ConnectionState // nil for plain HTTP
-	framed *conn                // nil for HTTP/2
+	framed atomic.Pointer[conn] // nil for HTTP/2
 
 	greeting                     atomic.Bool // in the TLS handshake
+	kept                         atomic.Bool // has had an answer
 	place, handshake, head, rest place
 }
 
@@ -274,8 +280,9 @@ func sessionOf(c net.Conn) *session {
 // frame returns the connection that follows HTTP/1 on c, which is s or TLS
 // over it.
 func (s *session) frame(c net.Conn) *conn {
-	s.framed = &conn{Conn: c, session: s, limits: s.guard.limits}
-	return s.framed
+	framed := &conn{Conn: c, session: s, limits: s.guard.limits}
+	s.framed.Store(framed)
+	return framed
 }
 
 // Read lets a handshake that goes on stand behind those that are silent.

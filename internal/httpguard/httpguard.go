@@ -110,10 +110,10 @@ func (e *BodyError) Error() string { return "malformed request body: " + e.Reaso
 // BodyError, so who wants to know asks here.
 func BodyFault(ctx context.Context) *Fault {
 	s, _ := ctx.Value(sessionKey{}).(*session)
-	if s == nil || s.framed == nil {
+	if s == nil || s.framed.Load() == nil {
 		return nil
 	}
-	if e := s.framed.broken.Load(); e != nil {
+	if e := s.framed.Load().broken.Load(); e != nil {
 		return fault(http.StatusBadRequest, "The chunked coding of the request's body is broken: %s. Send the body with a Content-Length, or correct how it is cut into chunks.", e.Reason)
 	}
 	return nil

@@ -203,3 +203,16 @@ func (p *pool) taken() int {
 	defer p.mu.Unlock()
 	return p.used
 }
+
+// waiting returns the sessions whose places may be given up.
+func (p *pool) waiting() []*session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []*session
+	for _, own := range p.shares {
+		for pl := own.waiting.next; pl != &own.waiting; pl = pl.next {
+			all = append(all, pl.owner)
+		}
+	}
+	return all
+}
