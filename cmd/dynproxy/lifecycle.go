@@ -151,7 +151,8 @@ func (h *server) drain(calls *http.Server, callers *daemon.Socket, ended <-chan 
 		time.Sleep(time.Millisecond)
 	}
 	g.CloseIdle(true)
-	h.calls.Drain()
+	late := time.AfterFunc(lastCalls, h.calls.Drain)
+	defer late.Stop()
 	if err := calls.Shutdown(within); errors.Is(err, context.DeadlineExceeded) {
 		h.log.Warn().Dur("timeout_ms", h.config().DrainTimeout).Msg("calls were still in flight and are cut off")
 		calls.Close()

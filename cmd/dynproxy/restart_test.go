@@ -60,7 +60,7 @@ func (l *load) call(t *testing.T, client *http.Client, method, url string, body 
 		_, err = io.Copy(io.Discard, answer.Body)
 		answer.Body.Close()
 		if err == nil && answer.StatusCode >= 300 {
-			err = errors.New(answer.Status)
+			err = errors.New(answer.Status + " " + answer.Header.Get("Dynproxy-Error"))
 		}
 		if answer.Close {
 			l.closed.Add(1)

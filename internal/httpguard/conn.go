@@ -31,6 +31,7 @@ type conn struct {
 	chunked bool // inside a chunked body
 
 	begun   atomic.Bool               // something of the next request has come
+	pending atomic.Bool               // a head was delivered, and its handler does not run yet
 	broken  atomic.Pointer[BodyError] // what every further Read returns
 	refused atomic.Bool               // the substitute was made; further input is dropped
 	closing atomic.Bool
@@ -133,6 +134,9 @@ func (c *conn) readHead() error {
 	}
 	c.held = c.held[skipped:]
 	c.ready = end - skipped
+	if c.pending.CompareAndSwap(false, true) {
+		c.session.guard.pending.Add(1)
+	}
 	rest := c.held[c.ready:]
 	switch {
 	case frame.chunked:
@@ -215,9 +219,18 @@ func (c *conn) drain() error {
 	return io.EOF
 }
 
+// served says that the request whose head was delivered last has reached its
+// handler, or never will.
+func (c *conn) served() {
+	if c.pending.CompareAndSwap(true, false) {
+		c.session.guard.pending.Add(-1)
+	}
+}
+
 // Close closes the connection. The caller of a refused request has time to
 // send the rest of it and to read the answer.
 func (c *conn) Close() error {
+	c.served()
 	if c.closing.CompareAndSwap(false, true) && (c.refused.Load() || c.broken.Load() != nil) {
 		s := c.session
 		s.guard.connections.wait(&s.place)

@@ -49,7 +49,14 @@ func drain(from io.Reader, limit int64, silent time.Duration, deadline func(time
 func (g *Guard) answering(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, _ := r.Context().Value(sessionKey{}).(*session)
-		if s == nil || s.framed.Load() == nil || r.Body == nil || r.Body == http.NoBody {
+		var c *conn
+		if s != nil {
+			c = s.framed.Load()
+		}
+		if c != nil {
+			c.served()
+		}
+		if c == nil || r.Body == nil || r.Body == http.NoBody {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -24,6 +24,7 @@ type Guard struct {
 
 	connections, handshakes, heads, drains *pool
 	rejected, evicted, failed              atomic.Int64
+	pending                                atomic.Int64 // requests that were read and whose handler does not run yet
 
 	// With TLS, handshakes run beside Accept. Close ends what is under way and
 	// waits for it.

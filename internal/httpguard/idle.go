@@ -5,6 +5,7 @@ package httpguard
 // nothing has come. It returns how many are left that are not being served and
 // may yet be: http.Server.Shutdown, which would break off those, comes after.
 func (g *Guard) CloseIdle(newToo bool) (coming int) {
+	coming = int(g.pending.Load())
 	for _, s := range g.connections.waiting() {
 		kept := s.kept.Load()
 		c := s.framed.Load()
