@@ -51,7 +51,7 @@ func (v *headerValues) UnmarshalJSON(text []byte) error {
 func (h *server) explain(w http.ResponseWriter, r *http.Request) {
 	q, err := h.readQuestion(r)
 	if err != nil {
-		refuse(w, problem.New(problem.BadRequest, "%s", err))
+		problem.New(problem.BadRequest, "%s", err).Answer(w)
 		return
 	}
 	writeJSON(w, http.StatusOK, h.calls.Explain(q, proxy.Foresight{
@@ -66,12 +66,6 @@ var notNow = func() context.Context {
 	end()
 	return ended
 }()
-
-// refuse answers an operator.
-func refuse(w http.ResponseWriter, e *problem.Error) {
-	w.Header().Set("Dynproxy-Error", string(e.Code))
-	writeJSON(w, e.Status(), map[string]any{"error": map[string]string{"code": string(e.Code), "message": e.Message}})
-}
 
 func (h *server) readQuestion(r *http.Request) (*proxy.Question, error) {
 	var asked question

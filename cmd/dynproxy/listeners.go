@@ -3,26 +3,24 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"dynproxy/internal/door"
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/httpguard"
 	"dynproxy/internal/machine"
-	"dynproxy/internal/problem"
+	"dynproxy/internal/panics"
 )
 
 // Bounds of the operators' side: a few people, a scraper and a health check.
 const (
 	opsConnections = 256
 	opsHead        = 32 << 10
+	opsBody        = 1 << 20 // bytes of a form or a question
 	opsPatience    = 30 * time.Second
 )
 
@@ -52,15 +50,15 @@ func (h *server) guard(callers, operators net.Listener) {
 	g.operators = listener(operators, g.operatorsTLS, httpguard.Limits{
 		Log: h.log, Head: opsHead, Heads: 2 << 20, Connections: few, Handshakes: 64, Drains: 16, WriteIdle: opsPatience,
 	})
-	h.registry.MustRegister(guardMetrics("callers", g.callers)...)
-	h.registry.MustRegister(guardMetrics("operators", g.operators)...)
+	h.registry.MustRegister(g.callers.Metrics("callers")...)
+	h.registry.MustRegister(g.operators.Metrics("operators")...)
 }
 
 // connections is how many connections callers and operators may have.
 func (h *server) connections() (callers, operators int) {
 	files, wanted := machine.Descriptors(), h.config().MaxConns
-	callers, operators = shareDescriptors(files, wanted)
-	if callers != wanted && (wanted > 0 || files < roomForAll) {
+	callers, operators = machine.ShareDescriptors(files, wanted, opsConnections)
+	if callers != wanted && (wanted > 0 || files < machine.EnoughDescriptors) {
 		h.log.Warn().Int("open_files", files).Int("connections", callers).Int("wanted", wanted).
 			Msg("the limit of open files leaves room for fewer callers' connections than " + prefix + "MAX_CONNECTIONS; raise it (ulimit -n, LimitNOFILE=), or lower the setting")
 	}
@@ -89,46 +87,13 @@ func listener(l net.Listener, over *tls.Config, bounds httpguard.Limits) *httpgu
 	return httpguard.TLSListener(l, over, bounds)
 }
 
-// roomForAll is so many descriptors that nobody needs to think of them.
-const roomForAll = 1 << 16
-
-// shareDescriptors divides the process's descriptors, 0 for any number: of
-// each call the way out and a body on disk take one too, and files are read
-// meanwhile. Without room for them calls would hang in silence.
-func shareDescriptors(files, wanted int) (callers, operators int) {
-	if files == 0 {
-		return wanted, opsConnections
-	}
-	operators = min(opsConnections, max(8, files/16))
-	callers = max(8, (files-operators-min(64, files/4))/2)
-	if wanted > 0 {
-		callers = min(callers, wanted)
-	}
-	return callers, operators
-}
-
-func guardMetrics(name string, g *httpguard.Guard) []prometheus.Collector {
-	label := prometheus.Labels{"listener": name}
-	count := func(metric, help string, value func() int64) prometheus.Collector {
-		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "dynproxy_connections_" + metric + "_total", Help: help, ConstLabels: label},
-			func() float64 { return float64(value()) })
-	}
-	return []prometheus.Collector{
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "dynproxy_connections_open", Help: "Connections that are open.", ConstLabels: label},
-			func() float64 { return float64(g.Open()) }),
-		count("rejected", "Connections closed at once, since all others were in use.", g.Rejected),
-		count("evicted", "Connections closed while they waited, to make room for others.", g.Evicted),
-		count("handshakes_failed", "TLS handshakes that failed.", g.Failed),
-	}
-}
-
 // callersServer serves callers.
 func (h *server) callersServer() *http.Server {
 	return &http.Server{
 		Handler:           h.calls,
 		ReadHeaderTimeout: h.config().HeaderTimeout,
 		IdleTimeout:       h.config().KeepAlive,
-		ErrorLog:          quiet(h.log),
+		ErrorLog:          panics.ServerLog(h.log),
 		ConnState:         afresh,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: h.config().MaxStreams,
@@ -150,72 +115,17 @@ func afresh(c net.Conn, state http.ConnState) {
 
 // opsServer serves operators and administrators.
 func (h *server) opsServer() *http.Server {
+	bounds := door.Bounds{Known: func() func(string) bool { return *h.opsHosts.Load() }, Body: opsBody, Within: opsPatience}
 	return &http.Server{
-		Handler:           h.opsDoor(h.ops),
+		Handler:           bounds.Before(h.ops),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       h.config().KeepAlive,
-		ErrorLog:          quiet(h.log),
+		ErrorLog:          panics.ServerLog(h.log),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: 32, MaxReadFrameSize: 16 << 10,
 			SendPingTimeout: opsPatience, PingTimeout: opsPatience, WriteByteTimeout: opsPatience,
 		},
 	}
-}
-
-// opsBody is how much an operator may send.
-const opsBody = 1 << 20
-
-// opsDoor refuses what is malformed, and what comes under a name that is not
-// ours: a web page anywhere can point its own name here and read the answers.
-func (h *server) opsDoor(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if wrong := httpguard.Rejected(r); wrong != nil {
-			writeBadRequest(w, wrong.Status, wrong.Message)
-			return
-		}
-		if known := h.opsHosts.Load(); *known != nil && !(*known)(httpguard.HostName(httpguard.Authority(r))) {
-			writeBadRequest(w, http.StatusBadRequest, "This side of the proxy does not go by the name in the Host header; an operator can add it to "+prefix+"ALLOWED_HOSTS, or set "+prefix+"OPS_PUBLIC_URL.")
-			return
-		}
-		if r.ContentLength > opsBody {
-			writeBadRequest(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than the %d bytes that an operator may send.", opsBody))
-			return
-		}
-		if r.Body != http.NoBody {
-			r.Body = newTimelyBody(w, r.Body, opsPatience)
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// timelyBody is an operator's body, of which all must be here soon. What is
-// done with it may take longer.
-type timelyBody struct {
-	io.ReadCloser
-	control *http.ResponseController
-}
-
-func newTimelyBody(w http.ResponseWriter, body io.ReadCloser, within time.Duration) *timelyBody {
-	b := &timelyBody{http.MaxBytesReader(w, body, opsBody), http.NewResponseController(w)}
-	b.control.SetReadDeadline(time.Now().Add(within))
-	return b
-}
-
-func (b *timelyBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		b.control.SetReadDeadline(time.Time{})
-	}
-	return n, err
-}
-
-func writeBadRequest(w http.ResponseWriter, status int, message string) {
-	type fault struct {
-		Code    string `json:"code"`
-		Message string `json:"message"`
-	}
-	w.Header().Set("Dynproxy-Error", string(problem.BadRequest))
-	writeJSON(w, status, map[string]fault{"error": {string(problem.BadRequest), message}})
 }
 
 // tls returns how to speak TLS with the pair of files, nil without one. ca, if

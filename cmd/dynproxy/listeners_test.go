@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -239,29 +238,8 @@ func TestCallersCAIsReadAgain(t *testing.T) {
 	}
 }
 
-// An operator's body must come soon and be small; what is done with it may
-// take as long as it takes.
+// An operator's body must be small.
 func TestOperatorsBodiesAreBounded(t *testing.T) {
-	const within = 50 * time.Millisecond
-	cut := make(chan bool, 1)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, newTimelyBody(w, r.Body, within))
-		select {
-		case <-r.Context().Done():
-			cut <- true
-		case <-time.After(5 * within):
-			cut <- false
-		}
-	}))
-	defer s.Close()
-	answer, err := http.Post(s.URL, "text/plain", strings.NewReader("x"))
-	if err == nil {
-		answer.Body.Close()
-	}
-	if <-cut {
-		t.Errorf("the time of the body cut off the work: %v", err)
-	}
-
 	r := start(t, startEmulator(t, demoSeed()).settings("contoso"))
 	for path, want := range map[string]int{"/tenants/contoso/check": 413, "/api/tenants": 413, "/consent/callback": 413} {
 		q, _ := http.NewRequest("POST", r.ops+path, io.LimitReader(zeros{}, opsBody+1))

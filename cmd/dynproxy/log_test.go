@@ -216,16 +216,3 @@ func TestAFaultOfAPage(t *testing.T) {
 		t.Errorf("%d %s\n%s", resp.StatusCode, text, log.String())
 	}
 }
-
-// What net/http itself says of a panic is an error; the rest is for those who
-// look for it. The value of a panic may quote anything.
-func TestPanicsThatNetHTTPTellsAreErrors(t *testing.T) {
-	var log strings.Builder
-	out := quiet(newLog(&config{}, &log, &log))
-	out.Printf("http: panic serving %v: %v\n%s", "127.0.0.1:1", "canary", "goroutine 7 [running]:\nmain.go:1")
-	out.Print("http: TLS handshake error")
-	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-	if len(lines) != 2 || !strings.Contains(lines[0], `"level":"error"`) || !strings.Contains(lines[0], "main.go:1") || strings.Contains(lines[0], "canary") || !strings.Contains(lines[1], `"level":"debug"`) {
-		t.Errorf("%s", log.String())
-	}
-}

@@ -50,8 +50,7 @@ func newOps(h *server) *ops {
 // stopped.
 func internalError(w http.ResponseWriter, _ *http.Request) {
 	clear(w.Header())
-	e := problem.New(problem.Internal, "A fault of the proxy itself; its log says where.")
-	writeJSON(w, e.Status(), map[string]any{"error": map[string]string{"code": string(e.Code), "message": e.Message}})
+	problem.New(problem.Internal, "A fault of the proxy itself; its log says where.").Answer(w)
 }
 
 // readiness is what /readyz says.

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
-	stdlog "log"
 	"net"
 	"net/url"
 	"slices"
@@ -96,25 +94,6 @@ func trusted(file string, log zerolog.Logger) (func() *x509.CertPool, error) {
 		return nil, envfile.Faults{{Variable: prefix + "TRUSTED_CA_FILE", Cure: err.Error()}}
 	}
 	return roots.Pool, nil
-}
-
-// quiet takes what net/http says about connections to the log, at a level
-// where it does not drown the rest. net/http quotes no header and no body.
-func quiet(log zerolog.Logger) *stdlog.Logger {
-	return stdlog.New(lines{log}, "", 0)
-}
-
-type lines struct{ log zerolog.Logger }
-
-func (l lines) Write(p []byte) (int, error) {
-	if bytes.HasPrefix(p, []byte("http: panic serving")) || bytes.HasPrefix(p, []byte("http2: panic serving")) {
-		// What was recovered, and may quote anything, stands in the first line.
-		_, stack, _ := bytes.Cut(p, []byte("\n"))
-		l.log.Error().Bytes("stack", stack).Msg("a fault of the proxy itself; please report it with this line")
-		return len(p), nil
-	}
-	l.log.Debug().Str("http", strings.TrimSpace(string(p))).Msg("connection")
-	return len(p), nil
 }
 
 // readWaysOut takes HTTPS_PROXY and NO_PROXY from the same environment as

@@ -22,8 +22,10 @@ func Log(log zerolog.Logger, where string, recovered any) {
 		what = e.Error()
 	}
 	log.Error().Str("where", where).Str("panic", what).Bytes("stack", debug.Stack()).
-		Msg("a fault of the proxy itself; please report it with this line")
+		Msg(ourFault)
 }
+
+const ourFault = "a fault of the proxy itself; please report it with this line"
 
 // Recover, deferred, tells of a panic and ends it: for goroutines that nothing
 // else protects, and for code of ours that goroutines of others call. then, if
