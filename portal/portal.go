@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"dynproxy/internal/calls"
 	"dynproxy/internal/check"
 	"dynproxy/internal/status"
 )
@@ -50,16 +51,18 @@ var files embed.FS
 type Portal struct {
 	*http.ServeMux
 	source Source
+	calls  *calls.Ring
 	pages  *template.Template
 }
 
 const perPage = 50
 
-// New returns the portal of what s knows.
-func New(s Source) *Portal {
-	p := &Portal{ServeMux: http.NewServeMux(), source: s}
+// New returns the portal of what s knows, and of the calls that are remembered.
+func New(s Source, remembered *calls.Ring) *Portal {
+	p := &Portal{ServeMux: http.NewServeMux(), source: s, calls: remembered}
 	p.pages = template.Must(template.New("").Funcs(template.FuncMap{
 		"ago": ago, "in": in, "spark": spark, "checks": check.Links, "short": short, "count": count, "link": linkOf, "percent": percent, "problem": firstProblem,
+		"ms": inMillis, "stage": stageName, "along": along, "wide": wide,
 	}).ParseFS(files, "pages/*.html"))
 	p.HandleFunc("GET /{$}", p.list)
 	p.HandleFunc("GET /wallboard", p.wallboard)
@@ -68,6 +71,11 @@ func New(s Source) *Portal {
 	p.HandleFunc("GET /api/tenants", p.apiList)
 	p.HandleFunc("GET /api/tenants/{name}", p.apiOne)
 	p.HandleFunc("GET /api/newcomers", p.apiNewcomers)
+	p.HandleFunc("GET /calls", p.callsPage)
+	p.HandleFunc("GET /calls/{id}", p.callPage)
+	p.HandleFunc("GET /api/calls", p.apiCalls)
+	p.HandleFunc("GET /api/calls/{id}", p.apiCall)
+	p.HandleFunc("GET /api/calls/stream", p.apiStream)
 	p.Handle("GET /portal.css", Style())
 	return p
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"dynproxy/internal/calls"
 	"dynproxy/internal/check"
 	"dynproxy/internal/status"
 )
@@ -66,7 +67,7 @@ func get(h http.Handler, target string) *httptest.ResponseRecorder {
 }
 
 func TestTenThousandTenantsByPages(t *testing.T) {
-	p := New(newCrowd(10_000))
+	p := New(newCrowd(10_000), calls.NewRing())
 	w := get(p, "/?page=3&q=tenant&state=ready")
 	page := w.Body.String()
 	if w.Code != 200 || strings.Count(page, `<th scope="row">`) != perPage || !strings.Contains(page, "9000 tenants, page 3 of 180") {
@@ -93,7 +94,7 @@ func TestTenThousandTenantsByPages(t *testing.T) {
 // A board that hangs on a wall shows what is broken, however many tenants
 // there are.
 func TestTheWallboardShowsTheWorstFirst(t *testing.T) {
-	w := get(New(newCrowd(1000)), "/wallboard")
+	w := get(New(newCrowd(1000), calls.NewRing()), "/wallboard")
 	page := w.Body.String()
 	if strings.Count(page, `<li class="broken"><a`) != perPage || !strings.Contains(page, "<b>100</b> broken") || w.Header().Get("Refresh") == "" {
 		t.Errorf("%d broken ones are shown", strings.Count(page, `<li class="broken"><a`))
@@ -102,7 +103,7 @@ func TestTheWallboardShowsTheWorstFirst(t *testing.T) {
 
 // What a page costs at ten thousand tenants: the goal is 100 ms.
 func BenchmarkPageOfTenThousand(b *testing.B) {
-	p := New(newCrowd(10_000))
+	p := New(newCrowd(10_000), calls.NewRing())
 	for b.Loop() {
 		if w := get(p, "/?q=7"); w.Code != 200 {
 			b.Fatal(w.Code)
@@ -111,7 +112,7 @@ func BenchmarkPageOfTenThousand(b *testing.B) {
 }
 
 func TestGuard(t *testing.T) {
-	p := Guard(New(newCrowd(3)))
+	p := Guard(New(newCrowd(3), calls.NewRing()))
 	w := get(p, "/")
 	for header, want := range map[string]string{
 		"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
@@ -149,7 +150,7 @@ func TestTheAPIIsAsDocumented(t *testing.T) {
 		Tenants []map[string]any
 		Total   int
 	}
-	if err := json.Unmarshal(get(New(newCrowd(60)), "/api/tenants").Body.Bytes(), &got); err != nil || len(got.Tenants) != perPage || got.Total != 60 {
+	if err := json.Unmarshal(get(New(newCrowd(60), calls.NewRing()), "/api/tenants").Body.Bytes(), &got); err != nil || len(got.Tenants) != perPage || got.Total != 60 {
 		t.Fatal(err, len(got.Tenants), got.Total)
 	}
 	var walk func(path string, value any)

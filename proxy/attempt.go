@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"dynproxy/internal/calls"
 	"dynproxy/internal/egress"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/problem"
@@ -52,7 +51,7 @@ func (t *transport) attempt(r *http.Request, c *call) *attempt {
 	a := &attempt{result: failed}
 	c.attempts++
 	c.said = refusal.Refusal{}
-	c.tries = append(c.tries, calls.Try{Began: time.Since(c.started)})
+	c.try()
 	defer c.tried(a)
 	pass, err := t.budgets.enter(r.Context(), c)
 	if err != nil {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"dynproxy/internal/calls"
@@ -15,8 +16,8 @@ import (
 const (
 	mostOfName  = 255 // bytes of a host or a code
 	mostOfAgent = 200
-	mostOfPath  = 1024
-	mostOfWords = 500
+	mostOfPath  = 4096
+	mostOfWords = 2000
 )
 
 // record makes the record of a call that has ended.
@@ -42,7 +43,7 @@ func (o *observer) record(took time.Duration) *calls.Call {
 		d.Tries[n-1].OrgCode = d.OrgCode
 	}
 	if failed := c.failed; failed != nil {
-		d.Error, d.Message = string(failed.Code), failed.Message
+		d.Error, d.Message = string(failed.Code), bounded(failed.Message)
 		if failed.Err != nil {
 			d.Reason = bounded(failed.Err.Error())
 		}
@@ -51,6 +52,18 @@ func (o *observer) record(took time.Duration) *calls.Call {
 		}
 	}
 	return d
+}
+
+// mostTries bounds what is kept of attempts: those that follow take the place of
+// the last.
+const mostTries = 20
+
+// try begins the record of another attempt.
+func (c *call) try() {
+	if len(c.tries) == mostTries {
+		c.tries = c.tries[:mostTries-1]
+	}
+	c.tries = append(c.tries, calls.Try{Began: time.Since(c.started)})
 }
 
 // awaited counts what the last attempt waited for the organization.
@@ -85,4 +98,6 @@ func whyNot(err error) string {
 	return egress.Explain(err)
 }
 
-func bounded(words string) string { return words[:min(len(words), mostOfWords)] }
+func bounded(words string) string {
+	return strings.ToValidUTF8(words[:min(len(words), mostOfWords)], "")
+}

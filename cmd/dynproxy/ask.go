@@ -72,6 +72,9 @@ func opsAddress(listen string) (string, error) {
 // errNotRunning is the error of a question that nobody took.
 var errNotRunning = errors.New("no proxy answers")
 
+// isNotRunning reports whether err says that nobody took a question.
+func isNotRunning(err error) bool { return errors.Is(err, errNotRunning) }
+
 // ask sends a request to path, with body as JSON unless it is nil, and decodes
 // the JSON of an answer of 2xx into answer. Any other answer is an error that
 // says what to do; a *notFoundError where there is none at path.
@@ -215,4 +218,12 @@ func onlyCertificate(path string) *tls.Config {
 			return nil
 		},
 	}
+}
+
+// printJSON prints value for people and programs.
+func printJSON(out io.Writer, value any) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(value)
 }

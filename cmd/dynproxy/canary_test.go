@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -136,6 +137,15 @@ func TestNothingThatIsSecretShows(t *testing.T) {
 	}
 	metrics, _ := io.ReadAll(resp.Body)
 	resp.Body.Close()
+	asOperator := strings.Replace(r.ops, "http://", "http://x:0ps-canary-word@", 1)
+	var known strings.Builder // what is remembered of the calls
+	_, list := fetch(t, asOperator+"/api/calls?limit=1000")
+	known.WriteString(list)
+	for _, id := range regexp.MustCompile(`"id": "([^"]+)"`).FindAllStringSubmatch(list, -1) {
+		_, detail := fetch(t, asOperator+"/api/calls/"+id[1])
+		_, page := fetch(t, asOperator+"/calls/"+id[1])
+		known.WriteString(detail + page)
+	}
 	_, ready := fetch(t, r.ops+"/readyz")
 	_, denied := fetch(t, r.ops+"/metrics")
 
@@ -163,11 +173,11 @@ func TestNothingThatIsSecretShows(t *testing.T) {
 	}
 	r.end()
 	log := r.log.String()
-	if !strings.Contains(log, "p4th-that-may-be-seen") || !strings.Contains(own.String(), "consent_required") {
+	if !strings.Contains(log, "p4th-that-may-be-seen") || strings.Count(known.String(), "p4th-that-may-be-seen") < 3 || !strings.Contains(own.String(), "consent_required") {
 		t.Fatal("what may be seen is not there: the test looks in the wrong place")
 	}
 	for name, secret := range secrets {
-		for place, text := range map[string]string{"the log": log, "the metrics": string(metrics), "an answer of the proxy's own": own.String(), "/readyz": ready, "the refusal of operators": denied} {
+		for place, text := range map[string]string{"the log": log, "what is remembered of calls": known.String(), "the metrics": string(metrics), "an answer of the proxy's own": own.String(), "/readyz": ready, "the refusal of operators": denied} {
 			for _, form := range hiding(secret) {
 				if strings.Contains(text, form) {
 					t.Errorf("%s is in %s as %q", name, place, form)

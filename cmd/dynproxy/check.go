@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -48,10 +47,7 @@ func (w *cli) runCheck(ctx context.Context, names []string, asJSON bool) error {
 		return err
 	}
 	if asJSON {
-		e := json.NewEncoder(w.stdout)
-		e.SetIndent("", "  ")
-		e.SetEscapeHTML(false)
-		if err := e.Encode(reports); err != nil {
+		if err := printJSON(w.stdout, reports); err != nil {
 			return err
 		}
 	} else {

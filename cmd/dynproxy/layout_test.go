@@ -19,7 +19,7 @@ var plan = map[string][]string{
 	"bench/throttle": {"bench/stand", "internal/emulator"},
 
 	"consent": {"internal/check", "internal/textfile", "internal/problem", "internal/status", "tenants"},
-	"portal":  {"internal/check", "internal/problem", "internal/status", "tenants"},
+	"portal":  {"internal/calls", "internal/check", "internal/problem", "internal/status", "tenants"},
 	"proxy":   {"tenants", "internal/callers", "internal/calls", "internal/egress", "internal/limits", "internal/odata", "internal/panics", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 

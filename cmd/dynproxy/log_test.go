@@ -134,7 +134,7 @@ func (c *child) dropped(t *testing.T) (n int) {
 func TestTheLogsReaderStopsNothing(t *testing.T) {
 	t.Parallel()
 	p := startEmulator(t, demoSeed()).settings("contoso")
-	const calls, size = 250, 60_000 // 15 MB of lines: more than the queue and a pipe hold
+	const calls, size = 3000, 4000 // 13 MB of lines: more than the queue and a pipe hold
 	t.Run("it leaves", func(t *testing.T) {
 		c := process(t, p)
 		c.out.Close()

@@ -42,7 +42,7 @@ func newOps(h *server) *ops {
 	mux.Handle("/consent", pages)
 	mux.Handle("/consent/", pages)
 	mux.Handle("GET /portal.css", portal.Style())
-	mux.Handle("/", operators.Before(portal.New(portalSource{h.board, h})))
+	mux.Handle("/", operators.Before(portal.New(portalSource{h.board, h}, h.remembered)))
 	return o
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dynproxy/internal/callers"
+	"dynproxy/internal/calls"
 	"dynproxy/internal/daemon"
 	"dynproxy/internal/door"
 	"dynproxy/internal/envfile"
@@ -124,6 +125,8 @@ type server struct {
 	ops     *ops
 	names   []string // of this machine
 
+	remembered *calls.Ring
+
 	again    *reloader                              // nil where settings are read once
 	opsHosts atomic.Pointer[func(host string) bool] // names of the operators' side
 	telling  sync.Mutex                             // held while others are told of changed tenants
@@ -146,7 +149,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 		}
 		return nil, err
 	}
-	h := &server{app: a, guards: listeners, callers: known, keytab: acceptor, gate: &limits.Gate{Log: log}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry)}
+	h := &server{app: a, guards: listeners, callers: known, keytab: acceptor, gate: &limits.Gate{Log: log}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry), remembered: calls.NewRing()}
 	h.board = &status.Board{Tenants: a.book, Tokens: a.tokens, Checker: a.checker(), Budget: h.budget, Log: log}
 	a.registry.MustRegister(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
@@ -155,6 +158,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		a.tokens, &proxy.BudgetMetrics{Tenants: a.book, Gate: h.gate, Tokens: a.tokens})
 	a.registry.MustRegister(h.spool.Metrics()...)
+	a.registry.MustRegister(sizeOf(h.remembered)...)
 	h.names = machine.Names()
 	h.calls = proxy.New(proxy.Parts{
 		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Spool: h.spool, Wire: a.out.organizations,
