@@ -55,7 +55,10 @@ type Portal struct {
 	pages  *template.Template
 }
 
-const perPage = 50
+const (
+	perPage     = 50
+	mostPerPage = 1000 // by ?limit= of the API
+)
 
 // New returns the portal of what s knows, and of the calls that are remembered.
 func New(s Source, remembered *calls.Ring) *Portal {
@@ -150,6 +153,10 @@ func (p *Portal) find(r *http.Request, worstFirst bool) view {
 		}
 	}
 	v.All, v.Found = len(names), len(found)
+	perPage := perPage
+	if limit, err := strconv.Atoi(q.Get("limit")); err == nil && strings.HasPrefix(r.URL.Path, "/api/") {
+		perPage = min(max(limit, 1), mostPerPage)
+	}
 	v.Pages = max(1, (len(found)+perPage-1)/perPage)
 	v.Page, _ = strconv.Atoi(q.Get("page"))
 	v.Page = min(max(v.Page, 1), v.Pages)
@@ -255,7 +262,7 @@ func (p *Portal) apiNewcomers(w http.ResponseWriter, _ *http.Request) {
 func (p *Portal) apiOne(w http.ResponseWriter, r *http.Request) {
 	t, ok := p.source.Tenant(r.PathValue("name"))
 	if !ok {
-		answer(w, http.StatusNotFound, map[string]string{"error": "there is no such tenant"})
+		answer(w, http.StatusNotFound, map[string]map[string]string{"error": {"code": "not_found", "message": "there is no such tenant"}})
 		return
 	}
 	p.source.Refresh([]string{t.Name})

@@ -42,7 +42,8 @@ type Tenant struct {
 	Paths         []string
 	SecretExpires time.Time // zero when not set
 
-	explicit []string // settings that an operator gave, sorted
+	given    map[string]string // the settings of its own file
+	explicit []string          // settings that an operator gave, there or for all tenants, sorted
 }
 
 // Explicit reports whether an operator gave setting, such as "REQUESTS", in
@@ -163,7 +164,7 @@ func (r *Rules) Read(name string, values map[string]string) (*Tenant, error) {
 	s, decode := envfile.Decode[settings](merged, "")
 	faults = append(faults, decode...)
 	t := r.build(s, "", &faults)
-	t.Name = name
+	t.Name, t.given = name, values
 	for setting, value := range merged {
 		if value != "" {
 			t.explicit = append(t.explicit, setting)

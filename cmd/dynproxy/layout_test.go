@@ -23,6 +23,8 @@ var plan = map[string][]string{
 	"proxy":   {"tenants", "internal/callers", "internal/calls", "internal/egress", "internal/limits", "internal/odata", "internal/panics", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
+	"internal/audit":              nil,
+	"internal/changes":            {"internal/audit", "internal/callers", "internal/envfile", "tenants"},
 	"internal/callers":            {"internal/envfile", "internal/secret"},
 	"internal/calls":              nil,
 	"internal/check":              {"internal/egress", "internal/entra", "internal/problem", "internal/refusal", "internal/tokens", "tenants"},

@@ -2,11 +2,15 @@ package main
 
 import (
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
+
+	"dynproxy/internal/envfile"
+	"dynproxy/tenants"
 )
 
 // liveSettings are those that a running proxy takes up when it reads its
@@ -67,6 +71,25 @@ func differing(a, b map[string]string) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// shown is the value of the variable called name, as anybody may see it.
+func shown(name, value string) string {
+	setting, _ := strings.CutPrefix(name, prefix)
+	setting, ofTenant := strings.CutPrefix(setting, "TENANT_")
+	one := map[string]string{setting: value}
+	switch {
+	case value == "":
+		return ""
+	case ofTenant:
+		return tenants.Redacted(one)[setting]
+	case strings.EqualFold(name, "HTTPS_PROXY"):
+		if u, err := url.Parse(value); err == nil {
+			return u.Redacted()
+		}
+		return envfile.Hidden
+	}
+	return envfile.Redacted[settings](one)[setting]
 }
 
 // verbosity is the log's level, which may change. Every copy of a logger that

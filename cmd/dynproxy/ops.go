@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"dynproxy/consent"
+	"dynproxy/internal/changes"
 	"dynproxy/internal/door"
 	"dynproxy/internal/panics"
 	"dynproxy/internal/problem"
@@ -42,6 +43,10 @@ func newOps(h *server) *ops {
 	mux.Handle("/consent", pages)
 	mux.Handle("/consent/", pages)
 	mux.Handle("GET /portal.css", portal.Style())
+	api := &changes.API{Editor: h.newEditor(), Guarded: func() bool { return h.config().guarded() }, Who: operator}
+	for pattern, handler := range api.Routes() {
+		mux.Handle(pattern, operators.Before(handler))
+	}
 	mux.Handle("/", operators.Before(portal.New(portalSource{h.board, h}, h.remembered)))
 	return o
 }

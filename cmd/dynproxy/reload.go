@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"dynproxy/internal/audit"
 	"dynproxy/internal/daemon"
 	"dynproxy/internal/door"
 	"dynproxy/internal/envfile"
@@ -69,10 +70,30 @@ func (h *server) reload(read func() (map[string]string, error)) {
 	}
 	changed := differing(now.environ, next.environ)
 	h.apply(next)
+	h.recordSettings(changed, now, next)
 	h.log.Info().Strs("changed", changed).Msg("the settings were read again")
 	h.tellUnknown(next)
 	if waiting := slices.DeleteFunc(differing(next.environ, environ), func(name string) bool { return !ofOurs(name) }); len(waiting) > 0 {
 		h.log.Warn().Strs("settings", waiting).Msg("these settings have changed and need a restart; until then what they were holds")
+	}
+}
+
+// recordSettings records which settings are others now, secrets left out.
+func (h *server) recordSettings(changed []string, before, now *config) {
+	if len(changed) == 0 {
+		return
+	}
+	e := audit.Entry{Via: audit.File, Kind: "settings", Action: "changed", Before: map[string]string{}, After: map[string]string{}}
+	for _, name := range changed {
+		if value := before.environ[name]; value != "" {
+			e.Before[name] = shown(name, value)
+		}
+		if value := now.environ[name]; value != "" {
+			e.After[name] = shown(name, value)
+		}
+	}
+	if err := h.audit.Record(e); err != nil {
+		h.log.Error().AnErr("reason", err).Msg("a change cannot be recorded in STATE_DIR; it is kept in memory and written when that can be")
 	}
 }
 

@@ -19,8 +19,10 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"dynproxy/internal/audit"
 	"dynproxy/internal/callers"
 	"dynproxy/internal/calls"
+	"dynproxy/internal/changes"
 	"dynproxy/internal/daemon"
 	"dynproxy/internal/door"
 	"dynproxy/internal/envfile"
@@ -123,6 +125,7 @@ type server struct {
 	metrics *proxy.Metrics
 	board   *status.Board
 	ops     *ops
+	audit   *audit.Log
 	names   []string // of this machine
 
 	remembered *calls.Ring
@@ -165,6 +168,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 		Access: h.access(cfg),
 		Log:    log, Metrics: h.metrics, OnCallDone: h.callDone,
 	})
+	h.audit = &audit.Log{Dir: cfg.StateDir, Log: log}
 	h.ops = newOps(h)
 	h.openDoors()
 	return h, nil
@@ -180,6 +184,7 @@ func (h *server) access(cfg *config) proxy.AccessPolicy {
 }
 
 func (h *server) close() {
+	h.audit.Close()
 	h.board.Close()
 	h.app.close()
 }
@@ -197,8 +202,8 @@ func (h *server) run(ctx context.Context, in *entrances) error {
 	defer watchers.Wait()
 	defer stopWatching()
 	keep := func(what string, f func()) { watchers.Go(func() { panics.Keep(watching, log, what, f) }) }
-	keep("watch tenants", func() { h.book.Watch(watching, h.tenantsChanged, directoryFault(log, "TENANTS_DIR")) })
-	keep("watch callers", func() { h.callers.Watch(watching, h.callersChanged, directoryFault(log, "CALLERS_DIR")) })
+	keep("watch tenants", func() { h.book.Watch(watching, h.tenantsFound, directoryFault(log, "TENANTS_DIR")) })
+	keep("watch callers", func() { h.callers.Watch(watching, h.callersFound, directoryFault(log, "CALLERS_DIR")) })
 	keep("watch credentials", func() { h.tokens.Watch(watching) })
 	keep("watch roots", func() { h.out.watch(watching) })
 	if h.keytab != nil {
@@ -246,6 +251,17 @@ func openCallers(cfg *config, faults *envfile.Faults) (*callers.Book, *kerberos.
 		known.Negotiate = acceptor.Accept
 	}
 	return known, acceptor
+}
+
+// tenantsFound is told what has changed in the directory of tenants.
+func (h *server) tenantsFound(found []tenants.Change) {
+	h.tenantsChanged(found)
+	notice(h.audit, changes.Tenant, h.config().TenantsDir, found)
+}
+
+func (h *server) callersFound(found []callers.Change) {
+	h.callersChanged(found)
+	notice(h.audit, changes.Caller, h.config().CallersDir, found)
 }
 
 // tenantsChanged forgets what was known of tenants that changed or went.

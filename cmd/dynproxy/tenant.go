@@ -1,14 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"dynproxy/internal/changes"
 	"dynproxy/internal/envfile"
 	"dynproxy/tenants"
 )
@@ -31,10 +30,7 @@ func (w *cli) tenant() *cobra.Command {
 	add.Flags().StringArrayVar(&sets, "set", nil, "a further setting, `NAME=VALUE` (may be repeated)")
 	add.Flags().BoolVar(&replace, "replace", false, "allow that a name which stands gets another address")
 	c.AddCommand(add,
-		&cobra.Command{
-			Use: "list", Short: "List the tenants, and what is wrong with whose file",
-			RunE: func(*cobra.Command, []string) error { return w.tenantList() },
-		},
+		w.tenantList(), w.tenantShow(), w.tenantSet(),
 		&cobra.Command{
 			Use: "remove NAME", Short: "Remove a tenant", Args: cobra.ExactArgs(1),
 			RunE: func(_ *cobra.Command, args []string) error { return w.tenantRemove(args[0]) },
@@ -83,27 +79,39 @@ func (w *cli) tenantAdd(name, orgURL string, sets []string, replace bool) error 
 	if err != nil {
 		return err
 	}
-	name, err = tenants.ValidName(name)
-	if err != nil {
-		return &usageError{err}
-	}
-	if _, listed := c.list[name]; listed {
-		return &usageError{fmt.Errorf("%s is listed in %sTENANTS; change it there", name, prefix)}
-	}
 	settings, err := readSets(sets)
 	if err != nil {
 		return err
 	}
-	t, changed, err := tenants.Add(c.TenantsDir, c.rules, name, orgURL, settings, replace)
+	settings["ORG_URL"] = orgURL
+	return w.editTenant(c, name, tenants.Edit{Set: settings, New: true, Replace: replace})
+}
+
+func (w *cli) editTenant(c *config, name string, edit tenants.Edit) error {
+	editor, err := w.editor(c)
 	if err != nil {
 		return err
 	}
-	verb := "added"
-	if changed {
-		verb = "changed"
+	done, err := editor.Tenant(w.who(), name, edit)
+	if err != nil {
+		return asUsage(err)
 	}
-	fmt.Fprintf(w.stdout, "%s %s (%s). Next: dynproxy check %s\n", name, verb, t.Org, name)
+	fmt.Fprintf(w.stdout, "%s %s (%s). Next: dynproxy check %[1]s\n", done.Tenant.Name, changes.Action(done.Added), done.Tenant.Org)
 	return nil
+}
+
+// asUsage is err, as one of the command line where a word of it is the fault.
+func asUsage(err error) error {
+	_, name := errors.AsType[*changes.NameError](err)
+	_, listed := errors.AsType[*changes.ListedError](err)
+	missing, directory := errors.AsType[*changes.NoDirectoryError](err)
+	switch {
+	case name, listed:
+		return &usageError{err}
+	case directory:
+		return envfile.Faults{{Variable: missing.Setting, Cure: strings.TrimPrefix(err.Error(), missing.Setting+" ")}}
+	}
+	return err
 }
 
 // readSets reads what --set was given.
@@ -119,40 +127,17 @@ func readSets(sets []string) (map[string]string, error) {
 	return settings, nil
 }
 
-func (w *cli) tenantList() error {
-	c, err := w.tenantRules()
-	if err != nil {
-		return err
-	}
-	book, err := tenants.Open(c.list, c.TenantsDir, c.rules)
-	if err != nil {
-		return err
-	}
-	table := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
-	for t := range book.All() {
-		fmt.Fprintf(table, "%s\t%s\n", t.Name, t.Org)
-	}
-	table.Flush()
-	faults := book.Faults()
-	for _, name := range slices.Sorted(maps.Keys(faults)) {
-		fmt.Fprintf(w.stderr, "dynproxy: %s: %s\n", name, strings.ReplaceAll(faults[name].Error(), "\n", "; "))
-	}
-	if len(faults) > 0 {
-		return errNotWell
-	}
-	return nil
-}
-
 func (w *cli) tenantRemove(name string) error {
 	c, err := w.tenantsDir()
 	if err != nil {
 		return err
 	}
-	if _, listed := c.list[strings.ToLower(name)]; listed {
-		return &usageError{fmt.Errorf("%s is listed in %sTENANTS; remove it there", name, prefix)}
-	}
-	if err := tenants.Remove(c.TenantsDir, name); err != nil {
+	editor, err := w.editor(c)
+	if err != nil {
 		return err
+	}
+	if err := editor.RemoveTenant(w.who(), name); err != nil {
+		return asUsage(err)
 	}
 	fmt.Fprintf(w.stdout, "%s removed. Its administrator withdraws the app's access in the Entra admin center, under Enterprise applications.\n", name)
 	return nil

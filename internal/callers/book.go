@@ -35,8 +35,10 @@ func Open(dir string) (*Book, error) {
 	return &Book{Registry: registry}, nil
 }
 
-// keepRate lets a caller whose rate is the same keep what it has used of it.
+// keepRate lets a caller whose rate is the same keep what it has used of it,
+// and when it was seen.
 func keepRate(old, c *Caller) {
+	c.seen = old.seen
 	if old.Rate == c.Rate && old.Burst == c.Burst {
 		c.limiter = old.limiter
 	}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -39,7 +40,17 @@ type Caller struct {
 	CallerObjectID string // set on each of its calls, or ""
 
 	keys    []string // SHA-256 of the keys in hex, the current one first
+	given   map[string]string
 	limiter *rate.Limiter
+	seen    *atomic.Int64 // when it came last, in seconds since 1970
+}
+
+// Seen returns when c came last, the zero time if it has not since the start.
+func (c *Caller) Seen() time.Time {
+	if at := c.seen.Load(); at > 0 {
+		return time.Unix(at, 0)
+	}
+	return time.Time{}
 }
 
 // Denied says why a known caller may not do what it asks.
@@ -142,7 +153,6 @@ var (
 func SettingNames() []string {
 	names := envfile.Names[settings]()
 	slices.SortStableFunc(names, func(a, b string) int {
-		isKey := func(name string) bool { return strings.HasPrefix(name, "KEY_") }
 		switch {
 		case isKey(a) == isKey(b):
 			return 0
@@ -181,7 +191,7 @@ func read(name string, values map[string]string) (*Caller, error) {
 		return nil, faults
 	}
 	c := &Caller{
-		Name: name, Certificate: normalCertificate(s.Certificate),
+		Name: name, given: values, seen: new(atomic.Int64), Certificate: normalCertificate(s.Certificate),
 		ReadOnly: s.ReadOnly, Rate: s.Rate, Burst: s.Burst, Weight: s.Weight,
 		Impersonation: s.Impersonation, CallerObjectID: strings.ToLower(s.CallerObjectID),
 	}

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -213,24 +214,35 @@ func TestRotateKeepsOneKeyValidThroughout(t *testing.T) {
 	valid := func(key string) bool {
 		return who(open(t, dir), request("X-Api-Key", key), lan, nil) == "erp key"
 	}
-	second, err := Rotate(dir, "Erp")
+	rotate := func(name string) (string, error) {
+		w, err := Rotate(dir, name)
+		if err != nil {
+			return "", err
+		}
+		if text := fmt.Sprint(w.Before, w.After); strings.Contains(text, "[redacted]") == regexp.MustCompile(`[0-9a-f]{64}`).MatchString(text) {
+			t.Errorf("hashes are shown: %s", text)
+		}
+		return w.Key, nil
+	}
+	second, err := rotate("Erp")
 	if err != nil || len(second) != keyLength || !valid(first) || !valid(second) {
 		t.Fatalf("first step: %v; old %v, new %v", err, valid(first), valid(second))
 	}
-	if entries, err := List(dir); err != nil || len(entries) != 1 || entries[0].Keys != 2 {
-		t.Errorf("listed %+v, %v", entries, err)
+	if entries := open(t, dir).Entries(); len(entries) != 1 || entries[0].Caller.Keys() != 2 {
+		t.Errorf("listed %+v", entries)
 	}
-	done, err := Rotate(dir, "erp")
+	done, err := rotate("erp")
 	if err != nil || done != "" || valid(first) || !valid(second) {
 		t.Errorf("second step: %q %v; old %v, new %v", done, err, valid(first), valid(second))
 	}
 	if _, err := Add(dir, "ERP", nil); err == nil {
 		t.Error("added twice")
 	}
-	if err := Remove(dir, "Erp"); err != nil || valid(second) {
+	if _, err := Remove(dir, "Erp"); err != nil || valid(second) {
 		t.Errorf("removed: %v", err)
 	}
-	if _, err := Rotate(dir, "erp"); err == nil || Remove(dir, "erp") == nil {
+	_, missing := Remove(dir, "erp")
+	if _, err := Rotate(dir, "erp"); err == nil || missing == nil {
 		t.Error("what is not there was changed")
 	}
 	if _, err := Add(dir, "new", map[string]string{"RATE": "fast"}); err == nil {

@@ -35,94 +35,174 @@ func hashKey(key string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// An Edit is what is done to the file of one caller.
+type Edit struct {
+	Set   map[string]string // the settings that get a value; an empty one removes the setting
+	Whole bool              // whether settings that Set does not name are removed; keys stay
+	New   bool              // whether the caller need not be there yet: it gets a key then
+	Fresh bool              // whether it must not be there yet
+	NoKey bool              // whether a new caller gets no key: something else proves it
+	// Taken, if set, returns why others have what the caller would claim.
+	Taken func(*Caller) error
+}
+
+// Written is what came of an Edit: the caller, and the settings of its file
+// before and after, hashes of keys redacted.
+type Written struct {
+	Caller        *Caller
+	Before, After map[string]string
+	Added         bool
+	Key           string // a new key, "" for none: it is nowhere else
+}
+
+// UnknownError is for a name that no file of the directory holds.
+type UnknownError struct{ Name, Dir string }
+
+func (e *UnknownError) Error() string { return fmt.Sprintf("there is no caller %s in %s", e.Name, e.Dir) }
+
+// TakenError is for the name of a new caller that another one has.
+type TakenError struct{ Name string }
+
+func (e *TakenError) Error() string { return fmt.Sprintf("caller %s exists already", e.Name) }
+
+// Apply carries out e on the file of caller name in dir. The file is whole at
+// every moment; comments in one that was written by hand are not kept. Errors
+// about settings are envfile.Faults.
+func Apply(dir, name string, e Edit) (*Written, error) {
+	return edit(dir, name, e.New, func(w *Written, before map[string]string) (map[string]string, error) {
+		values := make(map[string]string)
+		for name, value := range before {
+			if !e.Whole || isKey(name) {
+				values[name] = value
+			}
+		}
+		maps.Copy(values, e.Set)
+		if w.Added && values["KEY_SHA256"] == "" && !e.NoKey {
+			w.Key, values["KEY_SHA256"] = newKey()
+		}
+		if !w.Added && e.Fresh {
+			return nil, &TakenError{name}
+		}
+		return values, nil
+	}, e.Taken)
+}
+
 // Add writes the file of a new caller into dir, with the given settings and a
-// new key, which it returns. The key is nowhere else afterwards.
+// new key, which it returns.
 func Add(dir, name string, settings map[string]string) (key string, err error) {
-	name, err = ValidName(name)
+	w, err := Apply(dir, name, Edit{Set: settings, New: true, Fresh: true})
 	if err != nil {
 		return "", err
 	}
-	values := maps.Clone(settings)
-	if values == nil {
-		values = make(map[string]string)
-	}
-	key, values["KEY_SHA256"] = newKey()
-	if _, err := read(name, values); err != nil {
-		return "", err
-	}
-	err = envfile.Create(dir, name, SettingNames(), values)
-	if errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("caller %s exists already: %w", name, err)
-	}
-	return key, err
+	return w.Key, nil
 }
 
 // Rotate takes one of the two steps of changing a caller's key.
 //
-// The first makes a new key, which it returns, beside the current one: both
-// are valid, for as long as the application takes to change over. The second
-// ends the old key, so that the new one is the current one, and returns "".
-// Against a key that became known, rotate twice. A caller without a key gets
-// one in the first step, with nothing left for a second.
-func Rotate(dir, name string) (key string, err error) {
-	if name, err = ValidName(name); err != nil {
-		return "", err
-	}
-	values, err := envfile.Load(dir, name)
+// The first makes a new key beside the current one: both are valid, for as long
+// as the application takes to change over. The second ends the old key, so that
+// the new one is the current one, and makes none. Against a key that became
+// known, rotate twice. A caller without a key gets one in the first step, with
+// nothing left for a second.
+func Rotate(dir, name string) (*Written, error) {
+	return edit(dir, name, false, func(w *Written, before map[string]string) (map[string]string, error) {
+		values := maps.Clone(before)
+		switch {
+		case values["KEY_SHA256_NEXT"] != "":
+			values["KEY_SHA256"] = values["KEY_SHA256_NEXT"]
+			delete(values, "KEY_SHA256_NEXT")
+		case values["KEY_SHA256"] != "":
+			w.Key, values["KEY_SHA256_NEXT"] = newKey()
+		default:
+			w.Key, values["KEY_SHA256"] = newKey()
+		}
+		return values, nil
+	}, nil)
+}
+
+// edit writes what change makes of the file of a caller.
+func edit(dir, name string, fresh bool, change func(w *Written, before map[string]string) (map[string]string, error), taken func(*Caller) error) (*Written, error) {
+	name, err := ValidName(name)
 	if err != nil {
-		return "", missing(dir, name, err)
+		return nil, err
 	}
-	switch {
-	case values["KEY_SHA256_NEXT"] != "":
-		values["KEY_SHA256"] = values["KEY_SHA256_NEXT"]
-		delete(values, "KEY_SHA256_NEXT")
-	case values["KEY_SHA256"] != "":
-		key, values["KEY_SHA256_NEXT"] = newKey()
-	default:
-		key, values["KEY_SHA256"] = newKey()
+	before, err := envfile.Load(dir, name)
+	w := &Written{Before: redacted(before), Added: errors.Is(err, envfile.ErrNoFile)}
+	if w.Added && !fresh {
+		return nil, &UnknownError{name, dir}
 	}
-	// Comments in a file that was written by hand are not kept.
-	if _, err := read(name, values); err != nil {
-		return "", err
+	if err != nil && !w.Added {
+		return nil, err
 	}
-	if err := envfile.Replace(dir, name, SettingNames(), values); err != nil {
-		return "", err
+	values, err := change(w, before)
+	if err != nil {
+		return nil, err
 	}
-	return key, nil
+	maps.DeleteFunc(values, func(_, value string) bool { return value == "" })
+	if w.Caller, err = read(name, values); err != nil {
+		return nil, err
+	}
+	if taken != nil {
+		if err := taken(w.Caller); err != nil {
+			return nil, err
+		}
+	}
+	if w.After = redacted(values); !w.Added {
+		return w, envfile.Replace(dir, name, SettingNames(), values)
+	}
+	err = envfile.Create(dir, name, SettingNames(), values)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, &TakenError{name}
+	}
+	return w, err
 }
 
-// Remove deletes the file of a caller. A file that is wrong can be removed
-// too.
-func Remove(dir, name string) error { return missing(dir, name, envfile.Remove(dir, name)) }
-
-func missing(dir, name string, err error) error {
+// Remove deletes the file of a caller and returns what it held, hashes of keys
+// redacted. A file that is wrong can be removed too.
+func Remove(dir, name string) (before map[string]string, err error) {
+	before, _ = envfile.Load(dir, name)
+	err = envfile.Remove(dir, name)
 	if errors.Is(err, envfile.ErrNoFile) {
-		return fmt.Errorf("there is no caller %s in %s", name, dir)
+		return nil, &UnknownError{name, dir}
 	}
-	return err
+	return redacted(before), err
 }
+
+func isKey(setting string) bool { return strings.HasPrefix(setting, "KEY_") }
+
+// redacted returns the settings of a file without the hashes of its keys.
+func redacted(values map[string]string) map[string]string {
+	shown := maps.Clone(values)
+	for name := range shown {
+		if isKey(name) {
+			shown[name] = envfile.Hidden
+		}
+	}
+	return shown
+}
+
+// Given returns the settings of c's file, hashes of keys redacted.
+func (c *Caller) Given() map[string]string { return redacted(c.given) }
+
+// Keys is how many keys of c are valid: two during a rotation.
+func (c *Caller) Keys() int { return len(c.keys) }
 
 // Entry is one file of a callers directory: the caller, or what is wrong.
 type Entry struct {
 	Name   string
 	Caller *Caller
 	Fault  error
-	Keys   int // how many keys are valid: two during a rotation
 }
 
-// List reads the callers directory dir, sorted by name.
-func List(dir string) ([]Entry, error) {
-	b, err := Open(dir)
-	if err != nil {
-		return nil, err
-	}
+// Entries are all callers of b and all faults, sorted by name.
+func (b *Book) Entries() []Entry {
 	var entries []Entry
 	for c := range b.All() {
-		entries = append(entries, Entry{Name: c.Name, Caller: c, Keys: len(c.keys)})
+		entries = append(entries, Entry{Name: c.Name, Caller: c})
 	}
 	for name, fault := range b.Faults() {
 		entries = append(entries, Entry{Name: name, Fault: fault})
 	}
 	slices.SortStableFunc(entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
-	return entries, nil
+	return entries
 }

@@ -113,6 +113,7 @@ func (b *Book) identify(r *http.Request, addr netip.Addr, tlsState *tls.Connecti
 }
 
 func (c *Caller) identity(way string) Identity {
+	c.seen.Store(time.Now().Unix())
 	return Identity{Caller: c, Way: way, ObjectID: c.CallerObjectID}
 }
 

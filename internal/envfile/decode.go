@@ -3,6 +3,7 @@ package envfile
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"reflect"
 	"slices"
@@ -78,6 +79,33 @@ func Names[T any]() []string {
 	return names
 }
 
+// Hidden stands for a value that nobody must see.
+const Hidden = "[redacted]"
+
+// Redacted returns values with those of T's secrets Hidden: of the fields whose
+// text must be asked for by Reveal.
+func Redacted[T any](values map[string]string) map[string]string {
+	shown := maps.Clone(values)
+	for f := range fieldsOf(reflect.TypeFor[T]()) {
+		_, secret := reflect.Zero(f.Type).Interface().(interface{ Reveal() string })
+		if name := variableOf(f); secret && shown[name] != "" {
+			shown[name] = Hidden
+		}
+	}
+	return shown
+}
+
+// Defaults returns the variables of T that have a default, and it.
+func Defaults[T any]() map[string]string {
+	defaults := make(map[string]string)
+	for f := range fieldsOf(reflect.TypeFor[T]()) {
+		if value := f.Tag.Get("envDefault"); value != "" {
+			defaults[variableOf(f)] = value
+		}
+	}
+	return defaults
+}
+
 // Unknown returns the names in values that no field of T takes, sorted.
 func Unknown[T any](values map[string]string) []string {
 	known := Names[T]()
@@ -92,21 +120,37 @@ func Unknown[T any](values map[string]string) []string {
 }
 
 // variablesOf maps a struct's field names to the variables of their tags.
-// Embedded structs count as their fields.
 func variablesOf(t reflect.Type) map[string]string {
 	names := make(map[string]string)
-	for f := range t.Fields() {
-		if f.Anonymous && f.Type.Kind() == reflect.Struct {
-			for field, name := range variablesOf(f.Type) {
-				names[field] = name
-			}
-			continue
-		}
-		if tag, _, _ := strings.Cut(f.Tag.Get("env"), ","); tag != "" {
-			names[f.Name] = tag
+	for f := range fieldsOf(t) {
+		if name := variableOf(f); name != "" {
+			names[f.Name] = name
 		}
 	}
 	return names
+}
+
+// fieldsOf yields the fields of a struct. Embedded structs count as their
+// fields.
+func fieldsOf(t reflect.Type) iter.Seq[reflect.StructField] {
+	return func(yield func(reflect.StructField) bool) {
+		for f := range t.Fields() {
+			if f.Anonymous && f.Type.Kind() == reflect.Struct {
+				for inner := range fieldsOf(f.Type) {
+					if !yield(inner) {
+						return
+					}
+				}
+			} else if !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+func variableOf(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("env"), ",")
+	return name
 }
 
 func cureFor(t reflect.Type) string {

@@ -314,7 +314,7 @@ func (s *state[T]) free(waiting map[string]*T, spec Spec[T]) (names []string, ta
 			claims := spec.Claims(waiting[name])
 			for _, c := range claims {
 				if owner := s.owner(c.Key, owners, waiting, taken, spec); owner != "" && owner != name {
-					taken[name] = Faults{{c.Variable, strings.TrimSpace(c.Text + " already belongs to " + spec.Kind + " " + owner)}}
+					taken[name] = claimed(c, spec.Kind, owner)
 					return true
 				}
 			}

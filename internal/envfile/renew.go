@@ -4,6 +4,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -85,4 +86,19 @@ func (r *Registry[T]) Take(name string) ([]Change[T], error) {
 		}
 	}
 	return r.apply(files), nil
+}
+
+// Taken returns, as Faults, what entry would claim as name that another has.
+func (r *Registry[T]) Taken(name string, entry *T) error {
+	s := r.state.Load()
+	for _, c := range r.spec.Claims(entry) {
+		if holder := s.byClaim[c.Key].name; holder != "" && holder != name {
+			return claimed(c, r.spec.Kind, holder)
+		}
+	}
+	return nil
+}
+
+func claimed(c Claim, kind, holder string) Faults {
+	return Faults{{c.Variable, strings.TrimSpace(c.Text + " already belongs to " + kind + " " + holder)}}
 }

@@ -28,6 +28,20 @@ func Load(dir, name string) (map[string]string, error) {
 	return Read(paths[0])
 }
 
+// Stamp tells the file in dir that holds name from others that have its name
+// before and after, without a look at what it holds; "" if there is none.
+func Stamp(dir, name string) string {
+	paths, err := spellings(dir, name)
+	if err != nil || len(paths) == 0 {
+		return ""
+	}
+	info, err := os.Stat(paths[0])
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%x-%x", info.ModTime().UnixNano(), info.Size())
+}
+
 // Create writes values into dir/<name>.env in the order of keys, unless a file
 // holds name already, in any case of letters: then the error is fs.ErrExist.
 func Create(dir, name string, keys []string, values map[string]string) error {
