@@ -31,7 +31,9 @@ type Written struct {
 // UnknownError is for a name that no file of the directory holds.
 type UnknownError struct{ Name, Dir string }
 
-func (e *UnknownError) Error() string { return fmt.Sprintf("there is no tenant %q in %s", e.Name, e.Dir) }
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("there is no tenant %q in %s", e.Name, e.Dir)
+}
 
 // TakenError is for a name that stands for something which the Edit may not
 // replace.

@@ -58,7 +58,9 @@ type Written struct {
 // UnknownError is for a name that no file of the directory holds.
 type UnknownError struct{ Name, Dir string }
 
-func (e *UnknownError) Error() string { return fmt.Sprintf("there is no caller %s in %s", e.Name, e.Dir) }
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("there is no caller %s in %s", e.Name, e.Dir)
+}
 
 // TakenError is for the name of a new caller that another one has.
 type TakenError struct{ Name string }
