@@ -29,20 +29,24 @@ func ReadKey(path string) (Key, error) {
 	return NewKey(text), nil
 }
 
+// ErrNotKept is inside the error for a directory that holds no key and in which
+// none can be made.
+var ErrNotKept = errors.New("no key is kept there, and none can be")
+
 // KeptKey returns the key that is kept in dir, or makes it. Of several
 // processes that make one at the same time all get the same.
 func KeptKey(dir string) (Key, error) {
 	path := filepath.Join(dir, keyName)
 	key, err := ReadKey(path)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+	if _, missing := os.Stat(path); err == nil || missing == nil {
 		return key, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return Key{}, err
+		return Key{}, errors.Join(ErrNotKept, err)
 	}
 	err = textfile.Create(path, []byte(rand.Text()+rand.Text()+"\n"))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return Key{}, err
+		return Key{}, errors.Join(ErrNotKept, err)
 	}
 	return ReadKey(path)
 }

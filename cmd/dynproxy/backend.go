@@ -10,6 +10,7 @@ import (
 	"dynproxy/internal/check"
 	"dynproxy/internal/entra"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/notify"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/status"
 	"dynproxy/internal/tokens"
@@ -76,7 +77,8 @@ func budgetOf(t *tenants.Tenant, s limits.State) (status.Budget, []status.Share)
 // consentBackend is what an administrator's pages are made of.
 type consentBackend struct {
 	*app
-	board *status.Board
+	board   *status.Board
+	notices *notify.Notifier
 }
 
 // ConsentLink is consent.Backend's.
@@ -128,6 +130,7 @@ func (b consentBackend) Welcome(tenantID, from string) {
 	if b.board.Welcome(tenantID, from) {
 		b.log.Info().Str("tenant_id", strings.ToLower(tenantID)).Str("remote", from).
 			Msg("an administrator says to have granted access; add the tenant to prove it")
+		b.notices.Newcomer(strings.ToLower(tenantID), from)
 	}
 }
 
@@ -140,6 +143,7 @@ func (b consentBackend) Prove(ctx context.Context, name string) string {
 	b.tokens.Retry(t)
 	_, err := b.tokens.Token(ctx, t)
 	if err == nil {
+		b.notices.ConsentGiven(t.Name)
 		return ""
 	}
 	code, _, _ := tokens.Advice(err)

@@ -5,13 +5,23 @@ import (
 
 	"dynproxy/internal/calls"
 	"dynproxy/internal/problem"
+	"dynproxy/internal/status"
+	"dynproxy/internal/usage"
 )
 
 // callDone tells a finished call to whoever keeps count.
 func (h *server) callDone(c *calls.Call) {
 	h.remembered.Add(c)
-	if c.Tenant != "" && c.Error != string(problem.CallerLeft) {
-		h.board.OnCallDone(c.Tenant, c.Failure())
+	if c.Tenant == "" {
+		return
+	}
+	count := usage.Call{Tenant: c.Tenant, Caller: c.Caller, Path: c.OrgPath, Failed: c.Failed(), At: c.Time}
+	if c.Attempts > 0 {
+		count.Operations = max(1, c.Operations)
+	}
+	h.kept.usage.Count(&count)
+	if c.Error != string(problem.CallerLeft) {
+		h.board.OnCallDone(status.Outcome{Tenant: c.Tenant, Failure: c.Failure(), Error: c.Error, Status: c.Status, Hint: c.Hint})
 	}
 }
 

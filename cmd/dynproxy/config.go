@@ -39,6 +39,8 @@ type settings struct {
 	LinkKeyFile   string `env:"LINK_KEY_FILE"`
 	StateDir      string `env:"STATE_DIR"`
 
+	NotifyURL secret.Text `env:"NOTIFY_URL"`
+
 	Tenants    string `env:"TENANTS"`
 	TenantsDir string `env:"TENANTS_DIR"`
 
@@ -124,6 +126,7 @@ func loadConfig(environ map[string]string) (*config, error) {
 	}
 	c.readListeners(&faults)
 	c.readManners(&faults)
+	c.readNotifyURL(&faults)
 	c.readWaysOut(environ)
 	if len(faults) > 0 {
 		return c, dedupe(faults)

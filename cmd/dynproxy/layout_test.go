@@ -19,7 +19,7 @@ var plan = map[string][]string{
 	"bench/throttle": {"bench/stand", "internal/emulator"},
 
 	"consent": {"internal/check", "internal/textfile", "internal/problem", "internal/status", "tenants"},
-	"portal":  {"internal/calls", "internal/check", "internal/problem", "internal/status", "tenants"},
+	"portal":  {"internal/calls", "internal/check", "internal/history", "internal/problem", "internal/status", "internal/usage", "tenants"},
 	"proxy":   {"tenants", "internal/callers", "internal/calls", "internal/egress", "internal/limits", "internal/odata", "internal/panics", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
@@ -35,12 +35,14 @@ var plan = map[string][]string{
 	"internal/emulator/dataverse": nil,
 	"internal/entra":              {"internal/egress", "internal/panics", "internal/retryafter", "internal/secret", "internal/textfile"},
 	"internal/envfile":            {"internal/textfile"},
+	"internal/history":            {"internal/statedir"},
 	"internal/kerberos":           {"internal/reload", "internal/textfile"},
 	"internal/kerberos/kdctest":   {"internal/needs"},
 	"internal/limits":             {"internal/panics", "internal/retryafter"},
 	"internal/logqueue":           nil,
 	"internal/machine":            nil,
 	"internal/needs":              nil,
+	"internal/notify":             {"internal/retryafter", "internal/secret", "internal/statedir"},
 	"internal/odata":              nil,
 	"internal/panics":             nil,
 	"internal/onboard":            {"internal/check", "internal/entra", "internal/problem", "internal/tokens", "tenants"},
@@ -51,10 +53,12 @@ var plan = map[string][]string{
 	"internal/secret":             {"internal/textfile"},
 	"internal/soap":               nil,
 	"internal/spool":              nil,
-	"internal/status":             {"internal/check", "internal/entra", "internal/onboard", "internal/panics", "internal/problem", "internal/tokens", "tenants"},
+	"internal/statedir":           {"internal/textfile"},
+	"internal/status":             {"internal/check", "internal/entra", "internal/history", "internal/onboard", "internal/panics", "internal/problem", "internal/refusal", "internal/tokens", "tenants"},
 	"internal/httpguard":          {"internal/panics"},
 	"internal/textfile":           nil,
 	"internal/tokens":             {"internal/entra", "internal/problem", "tenants"},
+	"internal/usage":              {"internal/statedir"},
 }
 
 // soleImporters are modules of others that one package keeps to itself.

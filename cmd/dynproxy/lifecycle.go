@@ -136,6 +136,7 @@ const (
 func (h *server) drain(calls *http.Server, callers *daemon.Socket, ended <-chan error) {
 	h.log.Info().Dur("delay_ms", h.config().DrainDelay).Msg("draining")
 	h.ops.draining.Store(true)
+	h.board.Drain()
 	daemon.Stopping("draining: what is in flight is finished")
 	h.calls.Leave()
 	time.Sleep(h.config().DrainDelay)

@@ -37,7 +37,7 @@ func newOps(h *server) *ops {
 	// Administrators of tenants come without the operators' password. What
 	// their pages show is for whoever has the signed link.
 	pages := consent.New(consent.Options{
-		Key: h.key, Backend: consentBackend{h.app, h.board}, Base: func() string { return h.config().opsURL() },
+		Key: h.key, Backend: consentBackend{h.app, h.board, h.kept.notices}, Base: func() string { return h.config().opsURL() },
 		Strangers: func() bool { return !h.config().guarded() },
 	})
 	mux.Handle("/consent", pages)
@@ -65,14 +65,15 @@ type readiness struct {
 	Tenants int    `json:"tenants"`
 	Faults  int    `json:"faults"` // tenants whose settings cannot be used
 
-	Spool spool.State `json:"spool"`
+	Spool    spool.State `json:"spool"`
+	StateDir keptState   `json:"state_dir"`
 
 	TenantsDir string `json:"tenants_dir,omitempty"` // why it cannot be read; what was read stays in force
 	CallersDir string `json:"callers_dir,omitempty"`
 }
 
 func (o *ops) ready(w http.ResponseWriter, r *http.Request) {
-	state := readiness{Tenants: o.server.book.Len(), Faults: len(o.server.book.Faults()), Spool: o.server.spool.State()}
+	state := readiness{Tenants: o.server.book.Len(), Faults: len(o.server.book.Faults()), Spool: o.server.spool.State(), StateDir: o.server.kept.state()}
 	if err := o.server.book.DirectoryFault(); err != nil {
 		state.TenantsDir = err.Error()
 	}

@@ -22,6 +22,7 @@ type transports struct {
 	organizations *egress.Client
 	login         *egress.Client // for tokens
 	challenge     *egress.Client // for the question which tenant an organization belongs to
+	notices       *egress.Client // to the receiver of NOTIFY_URL
 
 	roots func() *x509.CertPool // whom to trust at a handshake; nil for the system's
 }
@@ -50,6 +51,7 @@ func newTransports(cfg *config, inForce func() *config, log zerolog.Logger) (*tr
 		organizations: client(cfg.patience(), organization),
 		login:         client(loginPatience, login),
 		challenge:     client(loginPatience, organization),
+		notices:       client(loginPatience, func(string) bool { return true }), // the settings name it
 	}, nil
 }
 

@@ -129,6 +129,7 @@ func (h *server) apply(next *config) {
 	next.verbosity.set(next.level)
 	h.out.organizations.SetPatience(next.patience())
 	h.tokens.SetSecretExpires(next.expires)
+	h.kept.notices.SetURL(next.NotifyURL)
 	h.spool.SetMax(int64(next.SpoolMax))
 	if before.MaxConns != next.MaxConns || before.MaxConnsPerAddr != next.MaxConnsPerAddr {
 		h.boundConnections()

@@ -124,6 +124,7 @@ type server struct {
 	calls   *proxy.Handler
 	metrics *proxy.Metrics
 	board   *status.Board
+	kept    *kept
 	ops     *ops
 	audit   *audit.Log
 	names   []string // of this machine
@@ -153,7 +154,8 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 		return nil, err
 	}
 	h := &server{app: a, guards: listeners, callers: known, keytab: acceptor, gate: &limits.Gate{Log: log}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry), remembered: calls.NewRing()}
-	h.board = &status.Board{Tenants: a.book, Tokens: a.tokens, Checker: a.checker(), Budget: h.budget, Log: log}
+	h.kept = openKept(a)
+	h.board = h.newBoard()
 	a.registry.MustRegister(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "dynproxy_log_lines_dropped_total", Help: "Log lines that were not written, since nobody read them.",
@@ -186,6 +188,7 @@ func (h *server) access(cfg *config) proxy.AccessPolicy {
 func (h *server) close() {
 	h.audit.Close()
 	h.board.Close()
+	h.kept.close()
 	h.app.close()
 }
 
@@ -210,6 +213,7 @@ func (h *server) run(ctx context.Context, in *entrances) error {
 		keep("watch keytab", func() { h.keytab.Watch(watching, fileChanged(log, "KEYTAB_FILE")) })
 	}
 	keep("sweep", func() { h.sweep(watching) })
+	h.followStates(watching, keep)
 	for name, fault := range h.book.Faults() {
 		logFault(log, "tenant", name, fault)
 	}
@@ -269,6 +273,7 @@ func (h *server) tenantsChanged(changes []tenants.Change) {
 	h.telling.Lock()
 	defer h.telling.Unlock()
 	for _, c := range changes {
+		h.board.Judge(c.Name)
 		switch {
 		case c.Fault != nil:
 			logFault(h.log, "tenant", c.Name, c.Fault)
@@ -278,7 +283,7 @@ func (h *server) tenantsChanged(changes []tenants.Change) {
 		}
 		if c.Old != nil {
 			h.tokens.Changed(c.Old, c.New)
-			h.board.Forget(c.Name, c.New == nil)
+			h.board.Forget(c.Name)
 			if c.New == nil {
 				h.metrics.Forget(c.Name)
 			}
@@ -286,6 +291,7 @@ func (h *server) tenantsChanged(changes []tenants.Change) {
 		h.log.Info().Str("tenant", c.Name).Bool("added", c.Old == nil).Bool("removed", c.New == nil).Msg("tenant changed")
 	}
 	daemon.Status(h.summary())
+	h.retain()
 	h.tokens.Sweep(h.book.All())
 	h.calls.TenantsChanged()
 }

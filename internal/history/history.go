@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// Kept is how far back states are known.
-	Kept = 31 * 24 * time.Hour
+	// kept is how far back states are known.
+	kept = 31 * 24 * time.Hour
 
 	mostOfOne = 100 // changes of one tenant
 	mostGaps  = 200
@@ -100,7 +100,7 @@ func (h *History) take(l line) bool {
 // old is how many of events are not kept: what is too old, but for the state
 // that held when that began, and too many.
 func old(events []Event) int {
-	limit := time.Now().Add(-Kept)
+	limit := time.Now().Add(-kept)
 	n := max(0, len(events)-mostOfOne)
 	for n+1 < len(events) && events[n+1].At.Before(limit) {
 		n++

@@ -73,7 +73,7 @@ func TestTwoProcessesAreOneHistory(t *testing.T) {
 
 func TestAHistoryIsBounded(t *testing.T) {
 	h, _ := open(t, "")
-	begin := time.Now().Add(-2 * Kept)
+	begin := time.Now().Add(-2 * kept)
 	h.Note("contoso", "ready", "", begin)
 	h.Note("contoso", "broken", "", begin.Add(time.Hour))
 	h.Note("contoso", "ready", "", begin.Add(2*time.Hour))

@@ -83,6 +83,8 @@ func (j *Journal) Append(lines []byte) {
 		}
 		j.size += int64(n)
 		j.told(nil)
+	default:
+		j.told(nil)
 	}
 }
 

@@ -1,7 +1,8 @@
-// Package status knows how each tenant is: from its last check, from the calls
-// that went through, from its token and its budget. It is what portal, API and
-// readiness read. Nothing is asked of an organization unless somebody looks:
-// its budget is for callers.
+// Package status knows how each tenant is: from its calls, as they succeed and
+// fail, from its last check, from its token and its budget. It is what portal,
+// API, readiness and notices read. An organization is asked when somebody
+// looks, when calls begin to fail, and now and then where nobody calls: its
+// budget is for callers.
 package status
 
 import (
@@ -9,11 +10,13 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"dynproxy/internal/check"
+	"dynproxy/internal/history"
 	"dynproxy/internal/panics"
 	"dynproxy/internal/tokens"
 	"dynproxy/tenants"
@@ -38,8 +41,10 @@ type Tenant struct {
 	Name           string        `json:"name"`
 	Organization   string        `json:"organization,omitempty"` // https://host
 	State          State         `json:"state"`
-	Fault          string        `json:"fault,omitempty"` // why its settings cannot be used
-	Report         *check.Report `json:"chain,omitempty"` // the last check, if there was one
+	Since          time.Time     `json:"since,omitzero"`    // when the state began
+	Fault          string        `json:"fault,omitempty"`   // why its settings cannot be used
+	Trouble        *Trouble      `json:"failing,omitempty"` // what calls fail of at present
+	Report         *check.Report `json:"chain,omitempty"`   // the last check, if there was one
 	Success        time.Time     `json:"last_success,omitzero"`
 	TokenEnds      time.Time     `json:"token_expires,omitzero"`
 	Credential     string        `json:"credential,omitempty"` // secret, certificate ...
@@ -48,6 +53,9 @@ type Tenant struct {
 	Traffic        []int         `json:"calls_a_minute"` // of the last hour, the oldest first
 	Failures       []Failure     `json:"recent_errors,omitempty"`
 	Callers        []Share       `json:"callers,omitempty"`
+
+	History []history.Event `json:"history,omitempty"` // its states, the oldest first
+	Gaps    []history.Gap   `json:"-"`                 // when nobody was there to look
 }
 
 // Budget is how far a tenant's budget is spent.
@@ -86,6 +94,12 @@ type Board struct {
 	Budget  func(*tenants.Tenant) (Budget, []Share)
 	Log     zerolog.Logger // of faults of the program in the background
 
+	// History, if set, remembers states.
+	History *history.History
+	// OnChange, if set, is told when a tenant's state has changed. It is called in
+	// the background, for one change at a time.
+	OnChange func(Change)
+
 	traffic   traffic
 	reports   sync.Map // the last check.Report of each tenant, by name
 	polling   sync.Map // names of tenants that are being checked in the background
@@ -94,21 +108,32 @@ type Board struct {
 	end       context.CancelFunc
 	begun     sync.Once
 	polls     sync.WaitGroup
+	quiet     atomic.Bool // whether nothing is to be checked unless somebody looks
+	judging   judging
 	newcomers newcomers
 }
 
-// OnCallDone notes how a call of a tenant ended: "" for a success, else the
-// refusal's code or "status 503".
-func (b *Board) OnCallDone(tenant, code string) { b.traffic.note(tenant, code) }
-
-// Forget drops the report of a tenant that has changed, and all that is known
-// of one that is gone.
-func (b *Board) Forget(tenant string, gone bool) {
-	b.reports.Delete(tenant)
-	if gone {
-		b.traffic.forget(tenant)
+// OnCallDone notes how a call of a tenant ended. A call that fails starts a
+// check, if there was none lately.
+func (b *Board) OnCallDone(o Outcome) {
+	turned, doubted := b.traffic.note(&o)
+	if turned {
+		b.Judge(o.Tenant)
+	}
+	if doubted && !b.quiet.Load() {
+		b.poll(o.Tenant, 0)
 	}
 }
+
+// Forget drops the report of a tenant that has changed: its settings are others
+// now. What is known of one that is gone goes with Retain.
+func (b *Board) Forget(tenant string) {
+	b.reports.Delete(tenant)
+	b.traffic.pardon(tenant)
+}
+
+// Drain ends checks that nobody asks for.
+func (b *Board) Drain() { b.quiet.Store(true) }
 
 // Check checks t now and keeps the report.
 func (b *Board) Check(ctx context.Context, t *tenants.Tenant) check.Report {
@@ -116,6 +141,10 @@ func (b *Board) Check(ctx context.Context, t *tenants.Tenant) check.Report {
 	defer cancel()
 	report := b.Checker.Check(ctx, t)
 	b.reports.Store(t.Name, report)
+	if b.Tenants.Lookup(t.Name) == nil { // gone in the meantime
+		b.reports.Delete(t.Name)
+	}
+	b.Judge(t.Name)
 	return report
 }
 
@@ -142,38 +171,66 @@ func (b *Board) Report(ctx context.Context, t *tenants.Tenant, age time.Duration
 // Refresh says that somebody looks at these tenants: those whose report is
 // missing or old are checked soon, in the background.
 func (b *Board) Refresh(names []string) {
-	b.begun.Do(b.begin)
 	for _, name := range names {
-		t := b.Tenants.Lookup(name)
-		last := b.last(name)
-		if t == nil || last != nil && time.Since(last.At) < reportAge {
-			continue
-		}
-		if _, already := b.polling.LoadOrStore(name, struct{}{}); !already {
-			b.polls.Go(func() { b.poll(t, name) }) // ends with Close
-		}
+		b.poll(name, reportAge)
 	}
+}
+
+// poll has a tenant checked in the background, unless its report is younger
+// than age.
+func (b *Board) poll(name string, age time.Duration) {
+	b.begun.Do(b.begin)
+	t := b.Tenants.Lookup(name)
+	last := b.last(name)
+	if t == nil || last != nil && time.Since(last.At) < age {
+		return
+	}
+	if _, already := b.polling.LoadOrStore(name, struct{}{}); already {
+		return
+	}
+	b.polls.Go(func() { // ends with Close
+		defer b.polling.Delete(name)
+		b.inPlace(b.ending, b.places, t)
+	})
 }
 
 func (b *Board) begin() {
 	b.places = make(chan struct{}, pollsAtOnce)
 	b.ending, b.end = context.WithCancel(context.Background())
+	b.judging.asked = make(chan struct{}, 1)
+	b.polls.Go(func() { panics.Keep(b.ending, b.Log, "states", b.judgeAll) })
 }
 
-func (b *Board) poll(t *tenants.Tenant, name string) {
-	defer b.polling.Delete(name)
+// inPlace checks t when there is a place.
+func (b *Board) inPlace(ctx context.Context, places chan struct{}, t *tenants.Tenant) {
 	select {
-	case b.places <- struct{}{}:
-	case <-b.ending.Done():
+	case places <- struct{}{}:
+	case <-ctx.Done():
 		return
 	}
-	defer func() {
-		<-b.places
-		if recovered := recover(); recovered != nil {
-			panics.Log(b.Log, "check", recovered)
+	defer func() { <-places }()
+	defer panics.Recover(b.Log, "check", nil)
+	b.Check(ctx, t)
+}
+
+// Retain forgets tenants that are gone: it is called when one goes, and again
+// when calls and checks in flight may have left something behind.
+func (b *Board) Retain() {
+	there := make(map[string]bool)
+	for _, name := range b.Names() {
+		there[name] = true
+	}
+	b.traffic.retain(there)
+	b.judging.retain(there)
+	b.reports.Range(func(name, _ any) bool {
+		if !there[name.(string)] {
+			b.reports.Delete(name)
 		}
-	}()
-	b.Check(b.ending, t)
+		return true
+	})
+	if b.History != nil {
+		b.History.Retain(func(tenant string) bool { return there[tenant] || len(there) == 0 }) // a directory that is not mounted yet is empty
+	}
 }
 
 // Close ends checks in the background and waits for their end.
@@ -191,27 +248,6 @@ func (b *Board) Names() []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// State sums up what is remembered of a tenant. A call that has succeeded
-// since says more than a check.
-func (b *Board) State(name string) State {
-	if b.Tenants.Faults()[name] != nil {
-		return Broken
-	}
-	report := b.last(name)
-	success := b.traffic.success(name)
-	switch {
-	case report == nil && success.IsZero():
-		return Unchecked
-	case report == nil, !report.OK && success.After(report.At):
-		return Ready
-	case !report.OK:
-		return Broken
-	case report.FirstProblem().Name != "":
-		return Attention
-	}
-	return Ready
 }
 
 // Tenant is all that is remembered of a tenant. It reports false if there is
@@ -236,6 +272,13 @@ func (b *Board) Tenant(name string) (Tenant, bool) {
 	s.Credential, s.CredentialEnds = b.Tokens.Credential(t)
 	s.TokenEnds, _, _ = b.Tokens.Held(t)
 	s.Budget, s.Callers = b.Budget(t)
+	s.Trouble = b.traffic.trouble(t.Name)
+	if b.History != nil {
+		s.History, s.Gaps = b.History.Of(t.Name), b.History.Gaps()
+	}
+	if n := len(s.History); n > 0 && s.History[n-1].State == string(s.State) {
+		s.Since = s.History[n-1].At
+	}
 	return s, true
 }
 

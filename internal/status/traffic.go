@@ -26,6 +26,9 @@ type record struct {
 	minute   int64 // that calls[minute%minutes] counts
 	success  time.Time
 	failures []Failure
+	trouble  Trouble
+	doubted  bool      // whether a check has said that the tenant is broken since the last success
+	looked   time.Time // when failing calls have last started a check
 }
 
 // Failure is what failed in one way.
@@ -42,11 +45,13 @@ type view struct {
 	Failures []Failure // the latest first
 }
 
-// note notes a call that ended. code is "" for a success.
-func (b *traffic) note(tenant, code string) {
-	v, ok := b.tenants.Load(tenant)
+// note notes a call that ended. turned says that the tenant's state may be
+// another now, doubted that it is time to look whether the tenant itself is at
+// fault.
+func (b *traffic) note(o *Outcome) (turned, doubted bool) {
+	v, ok := b.tenants.Load(o.Tenant)
 	if !ok {
-		v, _ = b.tenants.LoadOrStore(tenant, &record{})
+		v, _ = b.tenants.LoadOrStore(o.Tenant, &record{})
 	}
 	r := v.(*record)
 	now := time.Now()
@@ -54,12 +59,25 @@ func (b *traffic) note(tenant, code string) {
 	defer r.mu.Unlock()
 	r.advance(now)
 	r.calls[r.minute%minutes]++
-	if code == "" {
-		r.success = now
-		return
+	if o.Failure == "" {
+		turned = r.success.IsZero() || r.trouble.Count > 0 || r.doubted
+		r.success, r.trouble, r.doubted = now, Trouble{}, false
+		return turned, false
 	}
-	r.failed(code, now)
+	r.failed(o.Failure, now)
+	of := o.blame()
+	if of == theCaller {
+		return false, false
+	}
+	if doubted = now.Sub(r.looked) >= lookAgain; doubted {
+		r.looked = now
+	}
+	return r.trouble.add(o.Failure, of, now), doubted
 }
+
+// lookAgain is how long after a check that failing calls have started they may
+// start the next.
+const lookAgain = 10 * time.Second
 
 func (r *record) advance(now time.Time) {
 	minute := now.Unix() / 60
@@ -129,5 +147,48 @@ func (b *traffic) success(tenant string) time.Time {
 	return r.success
 }
 
-// forget drops a tenant that is gone.
-func (b *traffic) forget(tenant string) { b.tenants.Delete(tenant) }
+// trouble is what calls of the tenant fail of, nil if they do not.
+func (b *traffic) trouble(tenant string) *Trouble {
+	v, ok := b.tenants.Load(tenant)
+	if !ok {
+		return nil
+	}
+	r := v.(*record)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.trouble.Count == 0 {
+		return nil
+	}
+	trouble := r.trouble
+	return &trouble
+}
+
+// doubt notes that a check finds the tenant broken: the next success is news.
+func (b *traffic) doubt(tenant string) {
+	if v, ok := b.tenants.Load(tenant); ok {
+		r := v.(*record)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.doubted = true
+	}
+}
+
+// pardon forgets what calls failed of: the tenant's settings are others now.
+func (b *traffic) pardon(tenant string) {
+	if v, ok := b.tenants.Load(tenant); ok {
+		r := v.(*record)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.trouble = Trouble{}
+	}
+}
+
+// retain drops all tenants but those that are there.
+func (b *traffic) retain(there map[string]bool) {
+	b.tenants.Range(func(tenant, _ any) bool {
+		if !there[tenant.(string)] {
+			b.tenants.Delete(tenant)
+		}
+		return true
+	})
+}

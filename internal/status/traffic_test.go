@@ -11,10 +11,10 @@ func TestCallsSlideOutAfterAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b traffic
 		for range 3 {
-			b.note("contoso", "")
+			b.note(&Outcome{Tenant: "contoso"})
 		}
 		time.Sleep(time.Minute)
-		b.note("contoso", "")
+		b.note(&Outcome{Tenant: "contoso"})
 		if v := b.view("contoso"); v.Calls[minutes-1] != 1 || v.Calls[minutes-2] != 3 || !v.Success.Equal(time.Now()) {
 			t.Errorf("%+v", v)
 		}
@@ -28,7 +28,7 @@ func TestCallsSlideOutAfterAnHour(t *testing.T) {
 				t.Fatalf("%v", b.view("contoso").Calls)
 			}
 		}
-		b.forget("contoso")
+		b.retain(nil)
 		if !b.success("contoso").IsZero() {
 			t.Error("not forgotten")
 		}
@@ -39,8 +39,8 @@ func TestFailuresAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b traffic
 		for i := range 3 * maxFailures {
-			b.note("contoso", fmt.Sprint(i))
-			b.note("contoso", "often")
+			b.note(&Outcome{Tenant: "contoso", Failure: fmt.Sprint(i)})
+			b.note(&Outcome{Tenant: "contoso", Failure: "often"})
 			time.Sleep(time.Second)
 		}
 		f := b.view("contoso").Failures

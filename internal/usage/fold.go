@@ -13,14 +13,14 @@ func (u *Usage) fold(now time.Time) bool {
 		return false
 	}
 	u.folded = hourOf(now).at
-	byHour, all := hourly, Longest
+	byHour, all := hourly, longest
 	size := 0
 	u.each(func(_ key, r *row) { size += len(r.spans) + 1 })
 	for _, spans := range u.before {
 		size += len(spans)
 	}
 	if size > mostCounts {
-		byHour, all = hourly/2, Longest/2
+		byHour, all = hourly/2, longest/2
 	}
 	hours, days := now.Add(-byHour).Unix(), now.Add(-all).Unix()
 	changed := false

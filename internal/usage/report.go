@@ -168,8 +168,8 @@ func ParseSince(text string) (time.Duration, error) {
 		n, err = strconv.Atoi(days)
 		far = time.Duration(min(n, 1000)) * 24 * time.Hour
 	}
-	if err != nil || far <= 0 || far > Longest {
-		return 0, fmt.Errorf("since must be a time such as 90m, 24h or 7d, of at most %d days", Longest/(24*time.Hour))
+	if err != nil || far <= 0 || far > longest {
+		return 0, fmt.Errorf("since must be a time such as 90m, 24h or 7d, of at most %d days", longest/(24*time.Hour))
 	}
 	return far, nil
 }

@@ -10,11 +10,11 @@ type Service string
 
 // The services.
 const (
-	WebAPI    Service = "webapi"    // OData v4
-	Search    Service = "search"    // its own endpoint; the Web API has it too
-	SOAP2011  Service = "soap2011"  // the Organization Service
-	OData2011 Service = "odata2011" // the Organization Data Service, OData v2
-	Other     Service = "other"
+	webAPI    Service = "webapi"    // OData v4
+	search    Service = "search"    // its own endpoint; the Web API has it too
+	soap2011  Service = "soap2011"  // the Organization Service
+	oData2011 Service = "odata2011" // the Organization Data Service, OData v2
+	other     Service = "other"
 )
 
 // otherVersion stands for what is no version of a service: whoever makes
@@ -40,7 +40,7 @@ func serviceOf(path string) (Service, string) {
 		least   byte // major versions that there are
 		most    byte
 	}{
-		{"/api/data/", WebAPI, '8', '9'}, {"/api/search/", Search, '1', '2'},
+		{"/api/data/", webAPI, '8', '9'}, {"/api/search/", search, '1', '2'},
 	} {
 		if rest, is := cutPrefix(path, s.prefix); is {
 			return s.service, versionIn(rest, s.least, s.most)
@@ -49,11 +49,11 @@ func serviceOf(path string) (Service, string) {
 	switch rest, is := cutPrefix(path, "/xrmservices/2011/"); {
 	case !is:
 	case hasSegment(rest, "organization.svc"):
-		return SOAP2011, ""
+		return soap2011, ""
 	case hasSegment(rest, "organizationdata.svc"):
-		return OData2011, ""
+		return oData2011, ""
 	}
-	return Other, ""
+	return other, ""
 }
 
 // cutPrefix is strings.CutPrefix without regard to case, as Dataverse reads
@@ -89,11 +89,11 @@ func versionIn(path string, least, most byte) string {
 // "Search for Dataverse records" (search 2.0).
 func retired(s Service, version string) (withdrawn bool, next string) {
 	switch {
-	case s == OData2011:
+	case s == oData2011:
 		return true, "OData v2 is deprecated, and Microsoft has announced its removal without a final date: move to the Web API, /api/data/v9.2/."
-	case s == WebAPI && strings.HasPrefix(version, "v8."):
+	case s == webAPI && strings.HasPrefix(version, "v8."):
 		return true, "Versions below v9.0 are those of Dynamics 365 before 2018: move to /api/data/v9.2/, and test what has changed."
-	case s == Search && version == "v1.0":
+	case s == search && version == "v1.0":
 		return false, "Search 1.0 is the older form: move to /api/search/v2.0/."
 	}
 	return false, ""

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// Longest is how far back usage is known.
-	Longest = 31 * 24 * time.Hour
+	// longest is how far back usage is known.
+	longest = 31 * 24 * time.Hour
 
 	hourly     = 48 * time.Hour // how far back by the hour
 	mostOfOne  = 100            // rows of one tenant, before callers are one
@@ -249,7 +249,7 @@ func (r rows) read(text []byte, oldest int64) {
 	r[k][s] = counts{l.Requests, l.Operations, l.Errors, l.Last}
 }
 
-func oldest() int64 { return time.Now().Add(-Longest).Unix() }
+func oldest() int64 { return time.Now().Add(-longest).Unix() }
 
 // Load is statedir.Content's.
 func (u *Usage) Load(text []byte) {

@@ -28,7 +28,7 @@ const accounts = "/api/data/v9.2/accounts"
 // of is what rows say of one caller, in short.
 func of(u *Usage, caller string) string {
 	var all []string
-	for _, r := range u.Rows(Question{Caller: caller, Since: time.Now().Add(-Longest)}) {
+	for _, r := range u.Rows(Question{Caller: caller, Since: time.Now().Add(-longest)}) {
 		all = append(all, fmt.Sprintf("%s %s%s %d %d %d", r.Tenant, r.Service, r.Version, r.Requests, r.Operations, r.Errors))
 	}
 	return strings.Join(all, ", ")
@@ -160,7 +160,7 @@ func TestHoursBecomeDays(t *testing.T) {
 			}
 			time.Sleep(time.Hour)
 		}
-		hours, days := u.Rows(Question{By: "hour", Since: time.Now().Add(-24 * time.Hour)}), u.Rows(Question{By: "day", Since: time.Now().Add(-Longest)})
+		hours, days := u.Rows(Question{By: "hour", Since: time.Now().Add(-24 * time.Hour)}), u.Rows(Question{By: "day", Since: time.Now().Add(-longest)})
 		if len(hours) < 23 || len(hours) > 25 || hours[3].Requests != 1 || len(days) < 30 || len(days) > 33 || days[5].Requests != 24 || days[5].Operations != 48 {
 			t.Errorf("%d hours, %d days: %+v", len(hours), len(days), days)
 		}
@@ -170,7 +170,7 @@ func TestHoursBecomeDays(t *testing.T) {
 		defer d.Close()
 		again := Open(d)
 		defer again.Close()
-		if after := again.Rows(Question{By: "day", Since: time.Now().Add(-Longest)}); fmt.Sprint(after) != fmt.Sprint(days) {
+		if after := again.Rows(Question{By: "day", Since: time.Now().Add(-longest)}); fmt.Sprint(after) != fmt.Sprint(days) {
 			t.Errorf("after a restart:\n%v\n%v", after, days)
 		}
 	})
@@ -207,8 +207,8 @@ func TestCSV(t *testing.T) {
 	var text bytes.Buffer
 	at := time.Date(2026, 11, 27, 9, 0, 0, 0, time.UTC)
 	err := WriteCSV(&text, []Row{
-		{Tenant: "contoso", Caller: "=cmd|' /C calc'!A0", Service: WebAPI, Version: "v9.2", Requests: 3, Operations: 2, Errors: 1, Last: at},
-		{Tenant: "contoso", Caller: "a, \"b\"", Service: OData2011, Last: at, Retired: true, Next: "-move"},
+		{Tenant: "contoso", Caller: "=cmd|' /C calc'!A0", Service: webAPI, Version: "v9.2", Requests: 3, Operations: 2, Errors: 1, Last: at},
+		{Tenant: "contoso", Caller: "a, \"b\"", Service: oData2011, Last: at, Retired: true, Next: "-move"},
 		{Tenant: "@x", Caller: "+1", Service: "-", Version: "\tv", Last: at},
 	})
 	want := "tenant,caller,service,version,requests,operations,errors,last,retired,next\r\n" +
@@ -221,7 +221,7 @@ func TestCSV(t *testing.T) {
 }
 
 func TestParseSince(t *testing.T) {
-	for text, want := range map[string]time.Duration{"24h": 24 * time.Hour, "90m": 90 * time.Minute, "7d": 7 * 24 * time.Hour, "31d": Longest} {
+	for text, want := range map[string]time.Duration{"24h": 24 * time.Hour, "90m": 90 * time.Minute, "7d": 7 * 24 * time.Hour, "31d": longest} {
 		if got, err := ParseSince(text); err != nil || got != want {
 			t.Errorf("%s: %v %v", text, got, err)
 		}
