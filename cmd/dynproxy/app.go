@@ -45,14 +45,14 @@ func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 	a.inForce.Store(cfg)
 	out, err := newTransports(cfg, a.config, log)
 	if err != nil {
-		if err = together(&faults, err); err != nil {
+		if err = faults.Take(err); err != nil {
 			return nil, err
 		}
 		out = &transports{} // what else is wrong is still to be told
 	}
 	key, lasting, err := linkKey(cfg)
 	if err != nil {
-		together(&faults, err)
+		faults.Take(err)
 	}
 	a.out, a.key, a.lasting = out, key, lasting
 	if file := cfg.registration.SecretNextFile; file != "" {
@@ -66,7 +66,7 @@ func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 		ConsentLink: a.entraLink, Log: log,
 	})
 	if err != nil {
-		together(&faults, credentialFault(cfg.registration, err))
+		faults.Take(credentialFault(cfg.registration, err))
 	}
 	if len(faults) == 0 {
 		return a, nil
@@ -75,16 +75,6 @@ func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 		a.close()
 	}
 	return nil, faults
-}
-
-// together adds err to faults if it consists of such, and returns it otherwise.
-func together(faults *envfile.Faults, err error) error {
-	more, are := errors.AsType[envfile.Faults](err)
-	*faults = append(*faults, more...)
-	if are {
-		return nil
-	}
-	return err
 }
 
 // config is the settings in force.

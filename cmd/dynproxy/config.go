@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"net/url"
@@ -129,7 +128,7 @@ func loadConfig(environ map[string]string) (*config, error) {
 	c.readNotifyURL(&faults)
 	c.readWaysOut(environ)
 	if len(faults) > 0 {
-		return c, dedupe(faults)
+		return c, faults.Unique()
 	}
 	return c, nil
 }
@@ -186,7 +185,7 @@ func (c *config) readTenants(faults *envfile.Faults) {
 func (c *config) readListeners(faults *envfile.Faults) {
 	fault := func(name, cure string, args ...any) { faults.Add(prefix+name, cure, args...) }
 	for _, cidr := range c.AllowCIDRs {
-		p, err := readPrefix(strings.TrimSpace(cidr))
+		p, err := envfile.Network(cidr)
 		if err != nil {
 			fault("ALLOW_CIDRS", "must list addresses or networks, such as 10.1.0.0/16,192.168.1.7")
 			break
@@ -338,14 +337,6 @@ func readDate(text string) (time.Time, error) {
 // hostName is a name that may stand in a Host header, or *.suffix.
 var hostName = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?(:[0-9]+)?$`)
 
-func readPrefix(s string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(s); err == nil {
-		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(s)
-	return p.Masked(), err
-}
-
 // loopback reports whether an address to listen on can be reached from this
 // machine only.
 func loopback(address string) (bool, error) {
@@ -358,42 +349,4 @@ func loopback(address string) (bool, error) {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback(), nil
-}
-
-// dedupe keeps one line for one fault.
-func dedupe(faults envfile.Faults) envfile.Faults {
-	var once envfile.Faults
-	for _, f := range faults {
-		if !slices.Contains(once, f) {
-			once = append(once, f)
-		}
-	}
-	return once
-}
-
-// environment merges files of NAME=value under the process's own environment,
-// which wins. Of the files, the later wins.
-func environment(environ, files []string) (map[string]string, error) {
-	merged := make(map[string]string)
-	var faults envfile.Faults
-	for _, path := range files {
-		values, err := envfile.Read(path)
-		lines, wrong := errors.AsType[envfile.Faults](err)
-		for _, line := range lines {
-			faults.Add("--env-file", "%s: %s", path, line)
-		}
-		if err != nil && !wrong {
-			faults.Add("--env-file", "%v", err)
-		}
-		merged = envfile.Merge(merged, values)
-	}
-	if len(faults) > 0 {
-		return nil, faults
-	}
-	for _, entry := range environ {
-		if name, value, ok := strings.Cut(entry, "="); ok {
-			merged[name] = value
-		}
-	}
-	return merged, nil
 }

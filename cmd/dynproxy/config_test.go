@@ -50,6 +50,7 @@ func TestEveryFaultIsToldAndNoSecret(t *testing.T) {
 		"nothing":                {map[string]string{}, []string{"DYNPROXY_CLIENT_ID is missing", "DYNPROXY_TENANTS is missing"}},
 		"no secret":              {with("CLIENT_SECRET="), []string{"DYNPROXY_CLIENT_SECRET is missing"}},
 		"two credentials":        {with("CLIENT_CERTIFICATE_FILE=x"), []string{"DYNPROXY_CLIENT_SECRET and DYNPROXY_CLIENT_CERTIFICATE_FILE exclude"}},
+		"a network of no form":   {with("ALLOW_CIDRS=::ffff:10.0.0.0/104"), []string{"ALLOW_CIDRS must"}},
 		"several at once":        {with("DRAIN_TIMEOUT=s3cret", "LOG_LEVEL=s3cret", "TENANT_RATE=s3cret", "ALLOW_CIDRS=s3cret", "ALLOW_ANONYMOUS=s3cret"), []string{"DRAIN_TIMEOUT must be a duration", "LOG_LEVEL must", "TENANT_RATE must be a number", "ALLOW_CIDRS must", "ALLOW_ANONYMOUS must be true or false"}},
 		"a tenant's address":     {with("TENANTS=contoso=http://contoso.crm.dynamics.com"), []string{"DYNPROXY_TENANTS", `"contoso"`, "https://"}},
 		"a foreign address":      {with("TENANTS=contoso=https://evil.com"), []string{"DYNPROXY_ALLOWED_ORG_HOSTS"}},
@@ -154,7 +155,7 @@ func TestEveryLineOfEveryEnvFileIsTold(t *testing.T) {
 	dir := t.TempDir()
 	os.WriteFile(dir+"/a", []byte("\xff\xfeA\x00\n\x00B\x00"), 0o600)
 	os.WriteFile(dir+"/b", []byte("A=1\rA=2\rC"), 0o600)
-	_, err := environment(nil, []string{dir + "/a", dir + "/none", dir + "/b", dir})
+	_, err := envfile.Environment(nil, []string{dir + "/a", dir + "/none", dir + "/b", dir})
 	faults, _ := errors.AsType[envfile.Faults](err)
 	want := []string{"/a: line 1 is not", "/a: line 2 is not", "/none cannot be read", "/b: line 2 sets A a second", "/b: line 3 is not", "is a directory"}
 	for _, w := range want {
@@ -267,18 +268,5 @@ func TestTheExampleIsWhole(t *testing.T) {
 	if plain.Rate != spelled.Rate || plain.Burst != spelled.Burst || plain.Requests != spelled.Requests || plain.Window != spelled.Window ||
 		plain.ExecutionTime != spelled.ExecutionTime || plain.Concurrency != spelled.Concurrency || plain.QueueWait != spelled.QueueWait || plain.Limits != spelled.Limits {
 		t.Errorf("the example shows other defaults of a tenant:\n%+v\n%+v", plain, spelled)
-	}
-}
-
-func TestEnvironmentWinsOverFiles(t *testing.T) {
-	dir := t.TempDir()
-	os.WriteFile(dir+"/a", []byte("DYNPROXY_LISTEN=a\nDYNPROXY_X=a\nDYNPROXY_Y=a"), 0o600)
-	os.WriteFile(dir+"/b", []byte("DYNPROXY_LISTEN=b\nDYNPROXY_X=b"), 0o600)
-	got, err := environment([]string{"DYNPROXY_LISTEN=real"}, []string{dir + "/a", dir + "/b"})
-	if err != nil || got["DYNPROXY_LISTEN"] != "real" || got["DYNPROXY_X"] != "b" || got["DYNPROXY_Y"] != "a" {
-		t.Errorf("%v, %v", got, err)
-	}
-	if _, err := environment(nil, []string{dir + "/none"}); err == nil {
-		t.Error("a missing file was no error")
 	}
 }

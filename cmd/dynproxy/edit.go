@@ -46,7 +46,7 @@ func (w *cli) who() changes.Who {
 
 // variable is one of the process's own environment.
 func (w *cli) variable(name string) string {
-	environ, _ := environment(w.environ, nil)
+	environ, _ := envfile.Environment(w.environ, nil)
 	return environ[name]
 }
 

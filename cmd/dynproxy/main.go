@@ -66,7 +66,9 @@ type cli struct {
 }
 
 // environment returns the settings of the process and of its --env-files.
-func (w *cli) environment() (map[string]string, error) { return environment(w.environ, w.envFiles) }
+func (w *cli) environment() (map[string]string, error) {
+	return envfile.Environment(w.environ, w.envFiles)
+}
 
 // config reads the settings.
 func (w *cli) config() (*config, error) {

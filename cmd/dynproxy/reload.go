@@ -116,7 +116,7 @@ func (h *server) renewed(now *config, environ map[string]string) (*config, error
 	faults = append(faults, more...)
 	next.checkPassword(&faults)
 	if len(faults) > 0 {
-		return nil, dedupe(faults)
+		return nil, faults.Unique()
 	}
 	next.unknown = read.unknown
 	next.Listen, next.OpsListen, next.verbosity = now.Listen, now.OpsListen, now.verbosity

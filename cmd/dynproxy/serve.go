@@ -144,7 +144,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 	listeners := &guards{}
 	listeners.openTLS(cfg, &faults)
 	a, err := newApp(cfg, log)
-	if err = together(&faults, err); err == nil && len(faults) > 0 {
+	if err = faults.Take(err); err == nil && len(faults) > 0 {
 		err = faults
 	}
 	if err != nil {

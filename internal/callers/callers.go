@@ -241,7 +241,7 @@ func (c *Caller) readPrincipals(s settings, faults *envfile.Faults) {
 
 func (c *Caller) readReach(s settings, faults *envfile.Faults) {
 	for _, text := range s.CIDRs {
-		prefix, err := readPrefix(strings.TrimSpace(text))
+		prefix, err := envfile.Network(text)
 		if err != nil {
 			faults.Add("CIDRS", "must list addresses or networks such as 10.1.2.3, 10.1.0.0/16 or fd00::/8")
 			break
@@ -264,22 +264,6 @@ func (c *Caller) readReach(s settings, faults *envfile.Faults) {
 		}
 		c.Methods = append(c.Methods, method)
 	}
-}
-
-// readPrefix reads a network, or one address as a network of itself.
-func readPrefix(text string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
-		addr = addr.Unmap()
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
-	}
-	prefix, err := netip.ParsePrefix(text)
-	if err != nil {
-		return netip.Prefix{}, err
-	}
-	if prefix.Addr().Is4In6() {
-		return netip.Prefix{}, fmt.Errorf("an IPv4 network in IPv6 form")
-	}
-	return prefix.Masked(), nil
 }
 
 func (c *Caller) readLimits(faults *envfile.Faults) {

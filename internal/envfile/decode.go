@@ -36,6 +36,27 @@ func (f *Faults) Add(variable, cure string, args ...any) {
 	*f = append(*f, Fault{variable, fmt.Sprintf(cure, args...)})
 }
 
+// Take adds err to f if it consists of faults, and returns it otherwise.
+func (f *Faults) Take(err error) error {
+	more, are := errors.AsType[Faults](err)
+	*f = append(*f, more...)
+	if are {
+		return nil
+	}
+	return err
+}
+
+// Unique is f with each fault once.
+func (f Faults) Unique() Faults {
+	var once Faults
+	for _, fault := range f {
+		if !slices.Contains(once, fault) {
+			once = append(once, fault)
+		}
+	}
+	return once
+}
+
 // Decode fills a T, whose fields carry `env` tags, from values. It returns
 // every fault at once, named by variable and with the given prefix before each
 // name. What is wrong has its default, so that whoever judges the rest does not

@@ -25,7 +25,7 @@ func Load(dir, name string) (map[string]string, error) {
 	if len(paths) == 0 {
 		return nil, ErrNoFile
 	}
-	return Read(paths[0])
+	return read(paths[0])
 }
 
 // Stamp tells the file in dir that holds name from others that have its name
@@ -146,8 +146,8 @@ func render(keys []string, values map[string]string) ([]byte, error) {
 	return []byte(text.String()), nil
 }
 
-// Read reads and parses one file.
-func Read(path string) (map[string]string, error) {
+// read reads and parses one file.
+func read(path string) (map[string]string, error) {
 	text, err := textfile.ReadRaw(path)
 	if err != nil {
 		return nil, err

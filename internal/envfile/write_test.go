@@ -14,7 +14,7 @@ func TestWriteIsWholeOrNothing(t *testing.T) {
 	if err := Replace(dir, "one", []string{"B", "A", "C"}, values); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Read(filepath.Join(dir, "one.env"))
+	got, err := read(filepath.Join(dir, "one.env"))
 	if err != nil || got["A"] != `"quoted"` || got["B"] != "plain" || len(got) != 2 {
 		t.Errorf("read back %q, %v", got, err)
 	}
@@ -49,7 +49,7 @@ func TestWriteUnderReaders(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 200 {
-				got, err := Read(filepath.Join(dir, "one.env"))
+				got, err := read(filepath.Join(dir, "one.env"))
 				if err != nil || got["A"] != got["B"] {
 					t.Errorf("read %q, %v", got, err)
 				}

@@ -1,0 +1,33 @@
+package envfile
+
+import (
+	"errors"
+	"strings"
+)
+
+// Environment merges files of NAME=value under the process's own environment,
+// which wins. Of the files, the later wins.
+func Environment(environ, files []string) (map[string]string, error) {
+	merged := make(map[string]string)
+	var faults Faults
+	for _, path := range files {
+		values, err := read(path)
+		lines, wrong := errors.AsType[Faults](err)
+		for _, line := range lines {
+			faults.Add("--env-file", "%s: %s", path, line)
+		}
+		if err != nil && !wrong {
+			faults.Add("--env-file", "%v", err)
+		}
+		merged = Merge(merged, values)
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	for _, entry := range environ {
+		if name, value, ok := strings.Cut(entry, "="); ok {
+			merged[name] = value
+		}
+	}
+	return merged, nil
+}
