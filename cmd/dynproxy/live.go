@@ -81,6 +81,9 @@ func shown(name, value string) string {
 	switch {
 	case value == "":
 		return ""
+	case ofTenant && !slices.Contains(tenants.SettingNames(), setting),
+		strings.HasPrefix(name, "OTEL_") && strings.HasSuffix(name, "HEADERS"):
+		return envfile.Hidden // a secret, or one whose name is spelled wrong
 	case ofTenant:
 		return tenants.Redacted(one)[setting]
 	case strings.EqualFold(name, "HTTPS_PROXY"):

@@ -100,8 +100,14 @@ func (h *server) recordSettings(changed []string, before, now *config) {
 // ofOurs reports whether the program reads the variable called name.
 func ofOurs(name string) bool {
 	setting, ours := strings.CutPrefix(name, prefix)
+	return ours && slices.Contains(restartSettings, setting) || heeded(name)
+}
+
+// heeded reports whether the variable called name is one of others that the
+// program goes by.
+func heeded(name string) bool {
 	name = strings.ToUpper(name)
-	return ours && slices.Contains(restartSettings, setting) || strings.HasPrefix(name, "OTEL_") || name == "HTTPS_PROXY" || name == "NO_PROXY"
+	return strings.HasPrefix(name, "OTEL_") || name == "HTTPS_PROXY" || name == "NO_PROXY"
 }
 
 // renewed is what comes into force when environ is read. Its error is

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -60,34 +59,6 @@ func (w *cli) serve() *cobra.Command {
 			return serve(c.Context(), cfg, in, again, newLog(cfg, w.stdout, lines), lines)
 		},
 	}
-}
-
-// withFiles adds to the faults of the settings those of the files they name, so
-// that nobody mends the former to hear of the latter. A setting that is told of
-// is not told of again. cfg is nil where the settings cannot even be read.
-func withFiles(err error, cfg *config) error {
-	faults, are := errors.AsType[envfile.Faults](err)
-	if !are || cfg == nil {
-		return err
-	}
-	lines := logqueue.New(io.Discard, 0)
-	defer lines.Close(0)
-	h, err := newServer(cfg, zerolog.Nop(), lines)
-	if err == nil {
-		h.close()
-		return faults
-	}
-	told := make(map[string]bool)
-	for _, f := range faults {
-		told[f.Variable] = true
-	}
-	more, _ := errors.AsType[envfile.Faults](err)
-	for _, f := range more {
-		if !told[f.Variable] {
-			faults = append(faults, f)
-		}
-	}
-	return faults
 }
 
 // lastLines is how long the end waits for the log's reader.

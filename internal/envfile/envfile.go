@@ -21,14 +21,19 @@ const maxSize = 64 << 10
 //
 // The error names every line that is wrong, and variables, never a value.
 func Parse(text []byte) (map[string]string, error) {
+	values, _, err := parse(text)
+	return values, err
+}
+
+// parse is Parse, and tells the line that each variable stands in.
+func parse(text []byte) (values map[string]string, at map[string]int, err error) {
 	if len(text) > maxSize {
-		return nil, fmt.Errorf("larger than %d KiB", maxSize>>10)
+		return nil, nil, fmt.Errorf("larger than %d KiB", maxSize>>10)
 	}
-	text, err := textfile.Decode(text)
-	if err != nil {
-		return nil, err
+	if text, err = textfile.Decode(text); err != nil {
+		return nil, nil, err
 	}
-	values := make(map[string]string)
+	values, at = make(map[string]string), make(map[string]int)
 	var faults Faults
 	for i, line := range strings.Split(string(text), "\n") {
 		line = strings.TrimSpace(line)
@@ -40,19 +45,19 @@ func Parse(text []byte) (map[string]string, error) {
 		_, twice := values[name]
 		switch where := fmt.Sprintf("line %d", i+1); {
 		case len(faults) == mostFaults:
-			return nil, faults
+			return nil, nil, faults
 		case !ok || !isName(name):
 			faults.Add(where, "is not NAME=value")
 		case twice:
 			faults.Add(where, "sets %s a second time", name)
 		default:
-			values[name] = unquote(strings.TrimSpace(value))
+			values[name], at[name] = unquote(strings.TrimSpace(value)), i+1
 		}
 	}
 	if len(faults) > 0 {
-		return nil, faults
+		return nil, nil, faults
 	}
-	return values, nil
+	return values, at, nil
 }
 
 // mostFaults are told of one file: one that is none of ours has thousands.

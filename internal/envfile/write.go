@@ -159,6 +159,16 @@ func read(path string) (map[string]string, error) {
 	return values, nil
 }
 
+// Lines tells in which line of the file at path each variable stands.
+func Lines(path string) (map[string]int, error) {
+	text, err := textfile.ReadRaw(path)
+	if err != nil {
+		return nil, err
+	}
+	_, at, err := parse(text)
+	return at, err
+}
+
 // Merge lays over onto under and returns the result.
 func Merge(under, over map[string]string) map[string]string {
 	merged := maps.Clone(under)
