@@ -121,6 +121,11 @@ func (h *server) opsServer() *http.Server {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       h.config().KeepAlive,
 		ErrorLog:          panics.ServerLog(h.log),
+		ConnState: func(c net.Conn, state http.ConnState) {
+			if state == http.StateClosed {
+				h.ops.door.Closed(c.RemoteAddr().String())
+			}
+		},
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: 32, MaxReadFrameSize: 16 << 10,
 			SendPingTimeout: opsPatience, PingTimeout: opsPatience, WriteByteTimeout: opsPatience,

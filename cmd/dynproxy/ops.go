@@ -21,6 +21,7 @@ import (
 type ops struct {
 	http.Handler
 	server   *server
+	door     *door.Password
 	draining atomic.Bool
 }
 
@@ -28,6 +29,7 @@ func newOps(h *server) *ops {
 	mux := http.NewServeMux()
 	o := &ops{Handler: panics.Handler(h.log, "operators", portal.Guard(mux), http.HandlerFunc(internalError)), server: h}
 	operators := &door.Password{Want: o.password, Log: h.log}
+	o.door = operators
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})

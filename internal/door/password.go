@@ -4,10 +4,13 @@ package door
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,18 +25,29 @@ const (
 	guessesAtOnce   = 16              // of one address, the one that is being answered included
 	guessesForget   = 5 * time.Minute // after the last wrong one
 	guessesRemember = 10_000          // addresses
+	wrongRemember   = 32              // passwords of one address that were wrong
+	provenFor       = 24 * time.Hour  // a name, after the right password came with it
+	provenRemember  = 1000
 )
 
 // Password asks for the operators' password where one is set. What an
 // address sends is looked at one after the other, and a wrong one is answered
 // late: so an address has one guess in three seconds, however many connections
 // it makes. Whoever sends none is no guesser.
+//
+// Who has the right one need not wait behind guesses of its own address, where
+// that gives a guesser nothing: a name that came with it from there has a queue
+// of its own, a connection on which it came has none, and a password that was
+// found wrong, which an old script sends again and again, is no guess any more.
 type Password struct {
 	Want func() (secret.Text, error) // an empty one asks nobody
 	Log  zerolog.Logger
 
 	mu       sync.Mutex // guards what follows
 	guessers map[string]*guesser
+	proven   map[string]time.Time // when the right password came last, by address and name
+	open     map[string]bool      // connections on which it came last
+	salt     [sha256.Size]byte    // of what is remembered of wrong ones
 }
 
 // guesser is an address from which passwords come.
@@ -42,6 +56,7 @@ type guesser struct {
 	turn   chan struct{} // holds one while a password is looked at
 	wrong  int           // so far; guarded by turn
 	last   time.Time
+	known  [][sha256.Size]byte // passwords that were wrong, the latest last; guarded by Password.mu
 }
 
 // operatorKey is that of the user name with which an operator came in.
@@ -70,7 +85,7 @@ func (d *Password) Before(next http.Handler) http.Handler {
 		switch {
 		case !sent:
 			askForPassword(w)
-		case d.right(w, r, got, want):
+		case d.right(w, r, name, got, want):
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), operatorKey{}, name)))
 		}
 	})
@@ -82,9 +97,19 @@ func askForPassword(w http.ResponseWriter) {
 }
 
 // right reports whether got is the password; if not, it has answered.
-func (d *Password) right(w http.ResponseWriter, r *http.Request, got string, want secret.Text) bool {
+func (d *Password) right(w http.ResponseWriter, r *http.Request, name, got string, want secret.Text) bool {
 	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	g := d.guesser(host)
+	if d.onOpenConnection(r.RemoteAddr) {
+		if same(got, want) {
+			return true
+		}
+		d.Closed(r.RemoteAddr) // for what is its next one
+	}
+	g := d.guesser(host, name)
+	if d.knownWrong(g, got, want) {
+		askForPassword(w)
+		return false
+	}
 	select {
 	case g.places <- struct{}{}:
 	default:
@@ -96,19 +121,83 @@ func (d *Password) right(w http.ResponseWriter, r *http.Request, got string, wan
 	g.turn <- struct{}{}
 	defer func() { <-g.turn }()
 	if same(got, want) {
+		d.prove(r.RemoteAddr, host, name)
 		return true
 	}
 	g.wrong++
 	d.Log.Warn().Str("remote", host).Int("wrong", g.wrong).Msg("a wrong password of operators")
 	time.Sleep(min(longestDelay, firstDelay<<min(g.wrong-1, 10))) // who leaves before gains nothing
+	d.rememberWrong(g, got, want)
 	askForPassword(w)
 	return false
 }
 
-func (d *Password) guesser(host string) *guesser {
+// Closed is told that the connection from remote has ended: what came on it
+// says nothing of the next from there.
+func (d *Password) Closed(remote string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.open, remote)
+}
+
+// onOpenConnection reports whether the last password that came from remote was
+// right.
+func (d *Password) onOpenConnection(remote string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.open[remote]
+}
+
+// prove notes that the right password came from there.
+func (d *Password) prove(remote, host, name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open == nil {
+		d.open, d.proven = make(map[string]bool), make(map[string]time.Time)
+	}
+	if len(d.proven) >= provenRemember {
+		clear(d.proven)
+	}
+	d.open[remote], d.proven[host+"\x00"+name] = true, time.Now()
+}
+
+// knownWrong reports whether got was found wrong before, beside the same want.
+func (d *Password) knownWrong(g *guesser, got string, want secret.Text) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Contains(g.known, d.trace(got, want))
+}
+
+func (d *Password) rememberWrong(g *guesser, got string, want secret.Text) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(g.known) == wrongRemember {
+		g.known = slices.Delete(g.known, 0, 1)
+	}
+	g.known = append(g.known, d.trace(got, want))
+}
+
+// trace is what is kept of a password that was tried beside want. It is called
+// with mu held.
+func (d *Password) trace(got string, want secret.Text) [sha256.Size]byte {
+	if d.salt == [sha256.Size]byte{} {
+		rand.Read(d.salt[:])
+	}
+	sum := hmac.New(sha256.New, d.salt[:])
+	of := sha256.Sum256([]byte(want.Reveal()))
+	sum.Write(of[:])
+	sum.Write([]byte(got))
+	return [sha256.Size]byte(sum.Sum(nil))
+}
+
+// guesser is the queue in which a password from host under name waits.
+func (d *Password) guesser(host, name string) *guesser {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
+	if at, known := d.proven[host+"\x00"+name]; known && now.Sub(at) < provenFor {
+		host += "\x00" + name
+	}
 	g := d.guessers[host]
 	if g != nil && now.Sub(g.last) > guessesForget && len(g.places) == 0 {
 		g = nil

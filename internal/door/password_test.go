@@ -69,3 +69,83 @@ func TestGuessingPasswordsIsSlow(t *testing.T) {
 		}
 	})
 }
+
+// Who has the right password does not wait behind guesses of its own address:
+// not under a name that it came with before, not on a connection on which it
+// came, and not behind an old script that sends one wrong password for ever.
+// That gives a guesser no more guesses than it had.
+func TestTheRightPasswordPassesGuessesOfItsOwnAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		want := secret.New("right")
+		door := &Password{Log: zerolog.Nop(), Want: func() (secret.Text, error) { return want, nil }}
+		h := door.Before(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		ask := func(port int, name, password string) int {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.RemoteAddr = fmt.Sprint("192.0.2.1:", port)
+			r.SetBasicAuth(name, password)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			return w.Code
+		}
+		if ask(1, "scraper", "right") != 200 {
+			t.Fatal("the right password is refused")
+		}
+		flood := func(name string) (looked func() int) {
+			var guesses sync.WaitGroup
+			var found sync.Map
+			for i := range 200 {
+				guesses.Go(func() {
+					if ask(1000+i, name, fmt.Sprint(name, " guess ", i)) == http.StatusUnauthorized {
+						found.Store(i, true)
+					}
+				})
+			}
+			synctest.Wait()
+			return func() (n int) {
+				guesses.Wait()
+				found.Range(func(any, any) bool { n++; return true })
+				return n
+			}
+		}
+		began := time.Now()
+		looked := flood("somebody")
+		if ask(2, "scraper", "right") != 200 || ask(1, "another name", "right") != 200 || !time.Now().Equal(began) {
+			t.Errorf("who was known waits %v behind guesses", time.Since(began))
+		}
+		if n := looked(); n != guessesAtOnce {
+			t.Errorf("%d guesses were looked at within %v", n, time.Since(began))
+		}
+		// Guesses under the known name are as slow, and a connection that was known
+		// has one guess at most.
+		began = time.Now()
+		if n := flood("scraper")(); n != guessesAtOnce || time.Since(began) < 30*time.Second {
+			t.Errorf("under the known name: %d guesses were looked at within %v", n, time.Since(began))
+		}
+		began = time.Now()
+		ask(1, "x", "a guess")
+		ask(1, "x", "and another")
+		if time.Since(began) < 2*longestDelay {
+			t.Errorf("on a known connection two guesses take %v", time.Since(began))
+		}
+		door.Closed("192.0.2.1:2")
+		if door.onOpenConnection("192.0.2.1:2") {
+			t.Error("a closed connection is known")
+		}
+		// The same wrong one over and over is looked at once, and holds nobody up.
+		ask(3, "old script", "once right")
+		began = time.Now()
+		for range 50 {
+			if ask(3, "old script", "once right") != http.StatusUnauthorized {
+				t.Error("a wrong password is let in")
+			}
+		}
+		if ask(4, "new here", "right") != 200 || !time.Now().Equal(began) {
+			t.Errorf("behind an old script it takes %v", time.Since(began))
+		}
+		// What was wrong is right after a change.
+		want = secret.New("once right")
+		if ask(3, "old script", "once right") != 200 {
+			t.Error("a password that was wrong once is refused for ever")
+		}
+	})
+}
