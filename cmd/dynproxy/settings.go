@@ -116,7 +116,7 @@ func (w *cli) sources() map[string]string {
 			from[name] = fmt.Sprintf("%s:%d", path, line)
 		}
 	}
-	own, _ := environment(w.environ, nil)
+	own, _ := envfile.Environment(w.environ, nil)
 	for name := range maps.Keys(own) {
 		from[name] = "environment"
 	}
