@@ -104,34 +104,47 @@ func (f *field) idle(p *peer, n int) (crowd, error) {
 	return all, nil
 }
 
-// inFlight brings n calls that the organization does not answer.
+// inFlight brings n calls that the organization does not answer, a few at a
+// time, so that no peer gives up a connection that it waits for.
 func (f *field) inFlight(p *peer, n int) (crowd, error) {
 	before, err := f.heldCalls()
 	if err != nil {
 		return nil, err
 	}
-	all, err := gather(p.address, n)
+	var all crowd
+	for len(all) < n && err == nil {
+		var some crowd
+		if some, err = gather(p.address, min(50, n-len(all))); err != nil {
+			break
+		}
+		all = append(all, some...)
+		for _, c := range some {
+			c.SetDeadline(time.Now().Add(patience))
+			if _, err = c.Write(ask(p, "GET", "hold", "", nil)); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			err = f.awaitHeld(before + len(all))
+		}
+	}
 	if err != nil {
+		all.leave()
 		return nil, err
 	}
-	for _, c := range all {
-		c.SetDeadline(time.Now().Add(patience))
-		if _, err := c.Write(ask(p, "GET", "hold", "", nil)); err != nil {
-			all.leave()
-			return nil, err
-		}
-	}
-	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+	return all, nil
+}
+
+func (f *field) awaitHeld(n int) error {
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		held, err := f.heldCalls()
-		if err == nil && held-before < n && time.Since(began) > patience {
-			err = fmt.Errorf("%d of %d calls have arrived", held-before, n)
-		}
-		if err != nil {
-			all.leave()
-			return nil, err
-		}
-		if held-before >= n {
-			return all, nil
+		switch {
+		case err != nil:
+			return err
+		case held >= n:
+			return nil
+		case time.Since(began) > patience:
+			return fmt.Errorf("%d of %d calls have arrived", held, n)
 		}
 	}
 }

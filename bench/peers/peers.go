@@ -237,6 +237,7 @@ http://%[2]s {
 				tls_trust_pool file %[3]s
 				tls_server_name %[4]s
 				versions 1.1
+				dial_timeout 60s
 				compression off
 				keepalive_idle_conns_per_host 64
 			}
