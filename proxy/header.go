@@ -41,17 +41,18 @@ var requestRules = map[string]headerRule{
 	"xhttpmethod*": override, "xmethod": override, "xmethodoverride": override,
 }
 
-// beginnings are those of requestRules, and longestBeginning bounds the search
-// for one.
-var beginnings, longestBeginning = func() (map[string]headerRule, int) {
-	found, longest := make(map[string]headerRule), 0
+// beginnings are those of requestRules. firstLetters and longestBeginning bound
+// the search for one.
+var beginnings, firstLetters, longestBeginning = func() (map[string]headerRule, string, int) {
+	found, letters, longest := make(map[string]headerRule), "", 0
 	for name, rule := range requestRules {
 		if beginning, is := strings.CutSuffix(name, "*"); is {
 			found[beginning] = rule
+			letters += beginning[:1]
 			longest = max(longest, len(beginning))
 		}
 	}
-	return found, longest
+	return found, letters, longest
 }()
 
 // fold appends to room what all spellings of a name have in common that some
@@ -78,6 +79,9 @@ func ruleOf(name string) headerRule {
 	folded := fold(room[:0], name)
 	if rule, ok := requestRules[string(folded)]; ok {
 		return rule
+	}
+	if len(folded) == 0 || strings.IndexByte(firstLetters, folded[0]) < 0 {
+		return pass
 	}
 	for n := min(len(folded), longestBeginning); n > 1; n-- {
 		if rule, ok := beginnings[string(folded[:n])]; ok {

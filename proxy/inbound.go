@@ -68,11 +68,13 @@ func rewriterFor(c *call, resp *http.Response) func(io.Reader) io.Reader {
 	if isFile(c.path) || resp.Header.Get("Content-Disposition") != "" {
 		return nil
 	}
-	header := resp.Header.Clone()
+	header := resp.Header
 	if resp.StatusCode == http.StatusPartialContent {
+		header = header.Clone()
 		delete(header, "Content-Range") // what is no file has links, in a part of it too
 	}
 	if header.Get("Content-Type") == "" {
+		header = header.Clone() // by the time its beginning is read, resp has another
 		return func(src io.Reader) io.Reader { return &untyped{c: c, header: header, src: bufio.NewReader(src)} }
 	}
 	return rewriterOf(c, header, nil)

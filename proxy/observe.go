@@ -19,7 +19,7 @@ type observer struct {
 	h    *Handler
 	c    *call
 	r    *http.Request
-	conn *http.ResponseController
+	conn http.ResponseController
 
 	status  int
 	out     int64
@@ -31,9 +31,9 @@ type observer struct {
 }
 
 func (h *Handler) observe(w http.ResponseWriter, r *http.Request, c *call) *observer {
-	o := &observer{ResponseWriter: w, h: h, c: c, r: r, conn: http.NewResponseController(w)}
+	o := &observer{ResponseWriter: w, h: h, c: c, r: r, conn: *http.NewResponseController(w)}
 	policy := h.entrance.Load()
-	o.sender = callerWriter{to: counting{o}, conn: o.conn, leeway: policy.leeway(policy.AnswerIdle)}
+	o.sender = callerWriter{to: counting{o}, conn: &o.conn, leeway: policy.leeway(policy.AnswerIdle)}
 	o.conn.SetWriteDeadline(time.Time{}) // of the answer before, on the same connection
 	if r.Body != nil && r.Body != http.NoBody {
 		o.in = &counted{ReadCloser: r.Body}

@@ -60,6 +60,9 @@ func beginsLink(c byte) bool { return c == 'h' || c == 'H' || c == '/' || c == '
 
 // decode reads as much of the link as decides, and reports whether it found that much or the link's end.
 func (h *linkPrefix) decode(w []byte) bool {
+	if h.text == nil {
+		h.text, h.ends = make([]byte, 0, h.reach), make([]int, 0, h.reach)
+	}
 	h.text, h.ends = h.text[:0], h.ends[:0]
 	at := 0
 	for len(h.text) < h.reach {
