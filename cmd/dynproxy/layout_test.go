@@ -15,6 +15,7 @@ var plan = map[string][]string{
 	"bench/browser":  {}, // tests alone
 	"bench/peers":    {"bench/stand", "internal/needs"},
 	"bench/slow":     {"bench/stand", "internal/emulator"},
+	"bench/soak":     {"bench/stand", "internal/emulator"},
 	"bench/stand":    nil,
 	"bench/throttle": {"bench/stand", "internal/emulator"},
 
