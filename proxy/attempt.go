@@ -102,6 +102,7 @@ func (t *transport) send(r *http.Request, c *call, a *attempt) time.Duration {
 		out.Body, out.ContentLength = c.body.open(), c.body.length
 		out.GetBody = c.body.reopen
 	}
+	c.trace.Send(c.attempts-1, c.started.Add(c.tries[len(c.tries)-1].Began), out.Header)
 	began := time.Now()
 	a.resp, a.err = t.wire.RoundTrip(out)
 	took := time.Since(began)

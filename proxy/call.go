@@ -15,6 +15,7 @@ import (
 	"dynproxy/internal/odata"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/refusal"
+	"dynproxy/internal/tracing"
 	"dynproxy/tenants"
 )
 
@@ -61,6 +62,7 @@ type call struct {
 	next     string // Dynproxy-Next
 	failed   *problem.Error
 
+	trace *tracing.Trace // nil where calls are not traced
 	tries []calls.Try
 	few   [2]calls.Try // what tries lie in, as a rule
 	done  calls.Call   // what it was, in the end

@@ -153,6 +153,7 @@ func (o *observer) done() {
 	m.in.Add(float64(done.In))
 	m.out.Add(float64(done.Out))
 	o.line(done)
+	c.trace.End(done)
 	if o.h.OnCallDone != nil {
 		o.h.OnCallDone(done)
 	}

@@ -19,6 +19,7 @@ import (
 	"dynproxy/internal/limits"
 	"dynproxy/internal/odata"
 	"dynproxy/internal/spool"
+	"dynproxy/internal/tracing"
 	"dynproxy/tenants"
 )
 
@@ -50,6 +51,7 @@ type Parts struct {
 	Access  AccessPolicy // at first: see SetAccess
 	Log     zerolog.Logger
 	Metrics *Metrics
+	Tracer  *tracing.Tracer // nil where calls are not traced
 	// OnCallDone, if set, is told of each call when it has ended. It must be
 	// quick, and keep nothing of what it is given but by copying it.
 	OnCallDone func(*calls.Call)
@@ -90,6 +92,7 @@ func New(p Parts) *Handler {
 // transport at the organization, and inbound. An *problem.Error at any stage goes to writeError.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := newCall(r)
+	c.trace = h.Tracer.Begin(c.header, c.started)
 	r = r.WithContext(withCall(r.Context(), c))
 	o := h.observe(w, r, c)
 	defer o.done()

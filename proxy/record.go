@@ -30,7 +30,7 @@ func (o *observer) record(took time.Duration) *calls.Call {
 		Status: o.status, In: o.in.count(), Out: o.out, Attempts: c.attempts,
 		Total: took, Queue: c.held + c.queued, Token: c.minted, Upstream: c.upstream, Retry: c.paused, Body: c.read,
 		Operations: c.operations, CutOff: o.aborted, Service: calls.Plain(c.service, mostOfName),
-		OrgCode: calls.Plain(c.said.Code, mostOfName), Hint: string(c.hint), Next: c.next, Tries: c.tries,
+		OrgCode: calls.Plain(c.said.Code, mostOfName), Hint: string(c.hint), Next: c.next, Tries: c.tries, Trace: c.trace.ID(),
 	}
 	if c.tenant != nil {
 		d.Tenant = c.tenant.Name

@@ -21,7 +21,7 @@ var plan = map[string][]string{
 
 	"consent": {"internal/check", "internal/textfile", "internal/problem", "internal/status", "tenants"},
 	"portal":  {"internal/calls", "internal/check", "internal/history", "internal/problem", "internal/status", "internal/usage", "tenants"},
-	"proxy":   {"tenants", "internal/callers", "internal/calls", "internal/egress", "internal/limits", "internal/odata", "internal/panics", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/httpguard"},
+	"proxy":   {"tenants", "internal/callers", "internal/calls", "internal/egress", "internal/limits", "internal/odata", "internal/panics", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/tracing", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
 	"internal/audit":              nil,
@@ -58,6 +58,7 @@ var plan = map[string][]string{
 	"internal/status":             {"internal/check", "internal/entra", "internal/history", "internal/onboard", "internal/panics", "internal/problem", "internal/refusal", "internal/tokens", "tenants"},
 	"internal/httpguard":          {"internal/panics"},
 	"internal/textfile":           nil,
+	"internal/tracing":            {"internal/calls"},
 	"internal/tokens":             {"internal/entra", "internal/problem", "tenants"},
 	"internal/usage":              {"internal/statedir"},
 }
@@ -68,6 +69,7 @@ var soleImporters = map[string]string{
 	"github.com/coreos/go-systemd":                               "internal/daemon",
 	"github.com/jcmturner/gokrb5":                                "internal/kerberos",
 	"github.com/spf13/cobra":                                     "cmd/dynproxy",
+	"go.opentelemetry.io":                                        "internal/tracing",
 }
 
 func TestLayout(t *testing.T) {

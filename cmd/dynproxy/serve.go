@@ -32,6 +32,7 @@ import (
 	"dynproxy/internal/panics"
 	"dynproxy/internal/spool"
 	"dynproxy/internal/status"
+	"dynproxy/internal/tracing"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
 )
@@ -94,6 +95,7 @@ type server struct {
 	spool   *spool.Place
 	calls   *proxy.Handler
 	metrics *proxy.Metrics
+	tracer  *tracing.Tracer // nil where calls are not traced
 	board   *status.Board
 	kept    *kept
 	ops     *ops
@@ -115,6 +117,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 	listeners := &guards{}
 	listeners.openTLS(cfg, &faults)
 	a, err := newApp(cfg, log)
+	tracer := openTracer(cfg, a, log, &faults)
 	if err = faults.Take(err); err == nil && len(faults) > 0 {
 		err = faults
 	}
@@ -122,9 +125,10 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 		if a != nil {
 			a.close()
 		}
+		tracer.Close(context.Background()) // which has nothing to send
 		return nil, err
 	}
-	h := &server{app: a, guards: listeners, callers: known, keytab: acceptor, gate: &limits.Gate{Log: log}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry), remembered: calls.NewRing()}
+	h := &server{app: a, guards: listeners, callers: known, keytab: acceptor, gate: &limits.Gate{Log: log}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry), remembered: calls.NewRing(), tracer: tracer}
 	h.kept = openKept(a)
 	h.board = h.newBoard()
 	a.registry.MustRegister(
@@ -139,7 +143,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 	h.calls = proxy.New(proxy.Parts{
 		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Spool: h.spool, Wire: a.out.organizations,
 		Access: h.access(cfg),
-		Log:    log, Metrics: h.metrics, OnCallDone: h.callDone,
+		Log:    log, Metrics: h.metrics, Tracer: tracer, OnCallDone: h.callDone,
 	})
 	h.audit = &audit.Log{Dir: cfg.StateDir, Log: log}
 	h.ops = newOps(h)
@@ -161,6 +165,9 @@ func (h *server) close() {
 	h.board.Close()
 	h.kept.close()
 	h.app.close()
+	within, cancel := context.WithTimeout(context.Background(), lastSpans)
+	defer cancel()
+	h.tracer.Close(within)
 }
 
 // run serves those who come in by in until ctx ends, and then to the end of

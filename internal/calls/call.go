@@ -44,6 +44,7 @@ type Call struct {
 	Operations int    `json:"operations,omitempty"`         // in a batch
 	CutOff     bool   `json:"cut_off,omitempty"`            // whether the answer broke off
 	Service    string `json:"service_request_id,omitempty"` // the organization's id of the call
+	Trace      string `json:"trace_id,omitempty"`           // where calls are traced
 	Error      string `json:"error,omitempty"`              // Dynproxy-Error, or caller_left
 	OrgCode    string `json:"org_code,omitempty"`           // of the organization's own error, such as 0x80072560
 	Reason     string `json:"reason,omitempty"`             // behind Error, for operators
@@ -99,6 +100,7 @@ func (c *Call) MarshalZerologObject(e *zerolog.Event) {
 		}
 	}
 	text("service_request_id", c.Service)
+	text("trace_id", c.Trace)
 	text("error", c.Error)
 	text("org_code", c.OrgCode)
 	text("reason", c.Reason)

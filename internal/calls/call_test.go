@@ -18,7 +18,7 @@ func full() Call {
 		Tenant: "contoso", Method: "POST", Path: "/contoso/api/data/v9.2/$batch", Status: 502, In: 12, Out: 345, Attempts: 2,
 		Total: 36 * time.Millisecond, Queue: time.Millisecond, Token: 2 * time.Millisecond, Upstream: 3 * time.Millisecond, Retry: 4 * time.Millisecond,
 		Body: 5 * time.Millisecond, Answer: 6 * time.Millisecond, Own: 15 * time.Millisecond, Operations: 7, CutOff: true,
-		Service: "s-1", Error: "upstream_unreachable", OrgCode: "0x80072560", Reason: "it broke off", Hint: "application_user_missing",
+		Service: "s-1", Trace: "4bf92f3577b34da6a3ce929d0e0e4736", Error: "upstream_unreachable", OrgCode: "0x80072560", Reason: "it broke off", Hint: "application_user_missing",
 	}
 }
 
