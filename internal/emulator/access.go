@@ -53,7 +53,7 @@ func (o *Organization) accepts(token *jwt) bool {
 	o.mu.Lock()
 	revoked := o.revoked
 	o.mu.Unlock()
-	return token.Header.Algorithm == "RS256" && token.verify(&e.keys.key.PublicKey) == nil &&
+	return e.keys.signed(token) &&
 		c.Tenant == o.tenantID && c.Issuer == issuer(o.tenantID) &&
 		len(c.Audience) == 1 && o.isResource(c.Audience[0]) &&
 		now.Before(time.Unix(c.Expires, 0)) && !now.Before(time.Unix(c.NotBefore, 0)) &&

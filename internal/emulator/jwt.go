@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+	"sync"
 )
 
 // errSignature says that a token was not signed by the key at hand.
@@ -19,16 +20,25 @@ var errSignature = errors.New("the signature does not fit")
 // signer signs the tokens of Entra ID with RS256.
 type signer struct {
 	key *rsa.PrivateKey
-	id  string // the kid of its tokens
+	id  string // the kid of its tokens, which no other signer has
 }
 
+// signingKey is made once, since that costs more than all the rest of an
+// emulator, and tests have hundreds in a process.
+var signingKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
 func newSigner() (*signer, error) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	key, err := signingKey()
 	if err != nil {
 		return nil, fmt.Errorf("make the key that signs tokens: %w", err)
 	}
-	sum := sha256.Sum256(key.N.Bytes())
-	return &signer{key: key, id: base64url(sum[:15])}, nil
+	return &signer{key: key, id: rand.Text()}, nil
+}
+
+// signed reports whether a token is of this signer. Another emulator signs with
+// the same key under another id.
+func (s *signer) signed(t *jwt) bool {
+	return t.Header.Algorithm == "RS256" && t.Header.KeyID == s.id && t.verify(&s.key.PublicKey) == nil
 }
 
 // sign returns the compact form of a token with these claims.
