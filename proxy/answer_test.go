@@ -69,6 +69,7 @@ func TestAWebPageIsNoAnswer(t *testing.T) {
 
 // Files may be pages.
 func TestAPageThatWasAskedForPasses(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, tenant("contoso", "PATHS=/"), organization(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		if strings.Contains(r.URL.Path, "download") {
@@ -137,6 +138,7 @@ func TestA502SaysWhetherItMayHaveBeenCarriedOut(t *testing.T) {
 }
 
 func TestInterimAnswersAreTheProxysToo(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	c.inject(emulator.Fault{Kind: emulator.Informational})
 	got := c.raw("GET /contoso/api/data/v9.2/WhoAmI HTTP/1.1\r\nHost: proxy:8080\r\nConnection: close\r\n\r\n")
@@ -154,6 +156,7 @@ func TestInterimAnswersAreTheProxysToo(t *testing.T) {
 }
 
 func TestARootedLocationStaysWithTheTenant(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	c.inject(emulator.Fault{Kind: emulator.RootedLocation})
 	a := c.call("POST", create, `{"name":"x"}`, jsonType)
@@ -164,6 +167,7 @@ func TestARootedLocationStaysWithTheTenant(t *testing.T) {
 
 // A server that cuts a collection into parts all the same gives no link away.
 func TestAPartOfACollectionHasTheProxysLinks(t *testing.T) {
+	t.Parallel()
 	const all = `{"@odata.context":"https://contoso.crm.dynamics.com/api/data/v9.2/$metadata#accounts","value":[{"name":"a"}]}`
 	c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -180,6 +184,7 @@ func TestAPartOfACollectionHasTheProxysLinks(t *testing.T) {
 
 // An answer that leaves HTTP ends the call at once.
 func TestAnUnaskedSwitchOfProtocolIsNoAnswer(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -197,6 +202,7 @@ func TestAnUnaskedSwitchOfProtocolIsNoAnswer(t *testing.T) {
 
 // A collection has no ranges, and its links are the proxy's all the same.
 func TestARangeSwitchesNoRewritingOff(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	a := c.get("/contoso/api/data/v9.2/accounts?$top=2", "Range: bytes=0-100000")
 	if strings.Contains(a.body, "contoso.crm.dynamics.com/api/data/v9.2/$metadata") || !strings.Contains(a.body, "/contoso/api/data/v9.2/$metadata") {

@@ -10,6 +10,7 @@ import (
 // What a server finds behind a delimiter that does not begin a line never
 // reaches it, and a batch without its end is judged to its last part.
 func TestNoPartOfABatchGoesUnjudged(t *testing.T) {
+	t.Parallel()
 	const part = "Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
 	const hidden = part + "DELETE /api/data/v9.2/accounts(1) HTTP/1.1\r\n\r\n\r\n"
 	const read = "--b\r\n" + part + "GET accounts?$top=1 HTTP/1.1\r\n\r\n\r\n"

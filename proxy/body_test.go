@@ -101,6 +101,7 @@ func digest(text []byte) string {
 // what arrives is what was sent, or there is an error that does not blame the
 // caller.
 func TestWhatArrivesIsWhatWasSent(t *testing.T) {
+	t.Parallel()
 	const memory, each, window = 40 << 10, 300 << 10, 32 << 10
 	d := &disk{dir: t.TempDir()}
 	var refuse atomic.Int64 // so many attempts are refused with 401
@@ -198,6 +199,7 @@ func jsonOf(size int) []byte {
 // A place that is missing, read-only or full costs the second try, and not a
 // byte. A batch, which must be kept to be judged, is refused.
 func TestAPlaceThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	readOnly := filepath.Join(dir, "read-only")
 	os.Mkdir(readOnly, 0o500)
@@ -240,6 +242,7 @@ func batchOf(body string) string {
 // A batch of more than is kept of any is told its limit; that is not the same
 // as no room.
 func TestABatchThatIsTooLarge(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, spooled(&spool.Place{Dir: t.TempDir(), Each: 2 << 20}), organization(t, digests))
 	batch := batchOf(string(jsonOf(2 << 20)))
 	for name, headers := range map[string][]string{

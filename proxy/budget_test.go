@@ -17,6 +17,7 @@ import (
 // Five hundred callers at once, before an organization that enforces what its
 // settings say: it never has to refuse, and all are answered.
 func TestFiveHundredCallersWithinTheLimits(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, tenant("contoso", "REQUESTS=200\nWINDOW=1s\nCONCURRENCY=8\nQUEUE_WAIT=30s"))
 	c.contoso.SetLimits(emulator.Limits{Requests: 200, Window: time.Second, Concurrency: 8})
 	var callers sync.WaitGroup
@@ -63,6 +64,7 @@ func TestARefusalIsWaitedOut(t *testing.T) {
 // A refusal that would have to be waited out for too long is told with the
 // time that is left of it; and only its tenant's callers are.
 func TestARefusalThatIsTooLong(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, tenant("contoso", "QUEUE_WAIT=2s"), tenant("other", "ORG_URL=https://fabrikam.crm4.dynamics.com\nTENANT_ID="+fabrikamID))
 	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Minute, Times: 1})
 	for range 3 {
@@ -82,6 +84,7 @@ func TestARefusalThatIsTooLong(t *testing.T) {
 
 // SOAP says by a fault what the Web API says by 429.
 func TestASOAPThrottleIsWaitedOut(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Second, Times: 1})
 	const soap = `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><Execute xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Services"><request xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts"><a:RequestName>WhoAmI</a:RequestName></request></Execute></s:Body></s:Envelope>`
@@ -93,6 +96,7 @@ func TestASOAPThrottleIsWaitedOut(t *testing.T) {
 
 // Where limits are not enforced, an organization's refusal is the caller's.
 func TestModesThatDoNotEnforce(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"report", "off"} {
 		c := newCorridor(t, tenant("contoso", "LIMITS="+mode+"\nREQUESTS=1\nWINDOW=1h"))
 		c.get("/contoso/api/data/v9.2/WhoAmI")
@@ -107,6 +111,7 @@ func TestModesThatDoNotEnforce(t *testing.T) {
 // A caller that leaves the queue makes room for the next, and its request is
 // never sent.
 func TestACallerThatLeavesFreesItsPlace(t *testing.T) {
+	t.Parallel()
 	gate := new(limits.Gate)
 	c := newCorridor(t, tenant("contoso", "CONCURRENCY=1"), func(_ map[string]string, p *proxy.Parts) { p.Gate = gate })
 	c.get("/contoso/api/data/v9.2/WhoAmI")
@@ -176,6 +181,7 @@ func TestRefusalsThatAreOverLockNobodyOut(t *testing.T) {
 // Two tenants on one organization and registration spend one budget, of whose
 // numbers the stricter hold; what was learned is not lost between their calls.
 func TestTwoTenantsOnOneOrganization(t *testing.T) {
+	t.Parallel()
 	gate := new(limits.Gate)
 	c := newCorridor(t,
 		tenant("contoso", "REQUESTS=50\nWINDOW=1h\nQUEUE_WAIT=0s"),
@@ -226,6 +232,7 @@ func TestAnOperatorsNumberOutranksWhatHeadersPromise(t *testing.T) {
 
 // A closed gate is not told as a used-up budget.
 func TestARefusalTellsWhatKeepsTheCallOut(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, tenant("contoso", "QUEUE_WAIT=0s"))
 	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Minute, Times: 1})
 	c.get("/contoso/api/data/v9.2/WhoAmI")

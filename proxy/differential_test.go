@@ -30,6 +30,7 @@ const (
 // through the proxy; with base put for base the answers must be the same to the
 // byte.
 func TestAnswersAreTheOrganizationsOwn(t *testing.T) {
+	t.Parallel()
 	direct, proxied := newCorridor(t), newCorridor(t)
 	token := bearer(t, direct)
 	for i, x := range exchanges(direct) {
@@ -269,6 +270,7 @@ func firstContact(t *testing.T, c *corridor) string {
 
 // A part that may not be in a batch keeps the whole batch back.
 func TestBatchesAreJudgedWhole(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, tenant("readonly", "ORG_URL=https://contoso.crm.dynamics.com\nTENANT_ID="+contosoID+"\nREAD_ONLY=true"))
 	c.get("/contoso/api/data/v9.2/WhoAmI")
 	c.get("/readonly/api/data/v9.2/WhoAmI")

@@ -35,6 +35,7 @@ func codedAs(coding, text string) string {
 
 // What is compressed is judged and rewritten like what is not, or refused.
 func TestCompressedBodies(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	const link = `{"name":"x","primarycontactid@odata.bind":"http://proxy:8080/contoso/api/data/v9.2/contacts(22222222-2222-2222-2222-222222222222)"}`
 	home := strings.ReplaceAll(link, proxyBase, orgBase)
@@ -95,6 +96,7 @@ func TestCompressedBodies(t *testing.T) {
 
 // An answer is read for links by what it is.
 func TestAnswersByWhatTheyAre(t *testing.T) {
+	t.Parallel()
 	text := `{"value":[` + row + `]}`
 	home := strings.ReplaceAll(text, orgBase, proxyBase)
 	for name, a := range map[string]struct{ kind, text, want string }{
@@ -163,6 +165,7 @@ func TestABombInARequest(t *testing.T) {
 // Nothing is made up that the organization did not say, and HEAD says what GET
 // would.
 func TestNoHeaderIsInvented(t *testing.T) {
+	t.Parallel()
 	large := `{"value":[` + row + strings.Repeat(","+row, 99) + `]}`
 	for name, o := range map[string]struct {
 		kind, text string

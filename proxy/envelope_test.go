@@ -55,6 +55,7 @@ func onlyCaller(t *testing.T, lines string) setting {
 }
 
 func TestSOAPWhereOnlyReadingIs(t *testing.T) {
+	t.Parallel()
 	for about, c := range map[string]struct {
 		corridor *corridor
 		code     problem.Code
@@ -106,6 +107,7 @@ func TestSOAPWhereOnlyReadingIs(t *testing.T) {
 
 // What METHODS withholds, an envelope does not give.
 func TestSOAPIsHeldToMETHODS(t *testing.T) {
+	t.Parallel()
 	inner := func(name string) string {
 		return soapMultiple("ExecuteMultiple", soapInner("WhoAmI", ""), soapInner(name, soapPair("Target", soapTarget)))
 	}
@@ -134,6 +136,7 @@ func TestSOAPIsHeldToMETHODS(t *testing.T) {
 }
 
 func TestSOAPThatActsAsAnotherOrRoundPlugins(t *testing.T) {
+	t.Parallel()
 	const other = `<a:CallerId xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts">7bd2a5f0-0000-4000-8000-000000000001</a:CallerId>`
 	key := func(name string) string {
 		return soapPair(name, `i:type="x:boolean" xmlns:x="http://www.w3.org/2001/XMLSchema">true`)
@@ -175,6 +178,7 @@ func batchWith(part string) string {
 const batchKind = "Content-Type: multipart/mixed; boundary=b"
 
 func TestQueriesThatActAsAnotherOrRoundPlugins(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	for _, query := range []string{
 		"CallerObjectId=7", "callerobjectid=7", "MSCRMCallerID=7", "mscrm_callerid=7", "CallerAADObjectId=7", "$top=1&%43allerObjectId=7",
@@ -199,6 +203,7 @@ func TestQueriesThatActAsAnotherOrRoundPlugins(t *testing.T) {
 }
 
 func TestASearchAskedByPOSTIsARead(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, tenant("contoso", "READ_ONLY=true"))
 	for _, name := range []string{"searchquery", "searchsuggest", "searchautocomplete", "SearchQuery"} {
 		if a := c.call("POST", "/contoso/api/data/v9.2/"+name, `{"search":"a"}`, "Content-Type: application/json"); a.Header.Get("Dynproxy-Error") != "" {
@@ -216,6 +221,7 @@ func TestASearchAskedByPOSTIsARead(t *testing.T) {
 
 // However the bytes come, what they say is judged.
 func TestCompressedAndLargeMessagesAreJudged(t *testing.T) {
+	t.Parallel()
 	packed := func(text string) string {
 		var b bytes.Buffer
 		w := gzip.NewWriter(&b)
@@ -243,6 +249,7 @@ func TestCompressedAndLargeMessagesAreJudged(t *testing.T) {
 }
 
 func TestABatchHoldsNoSOAP(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	text := soapEnvelope("", soapCreate)
 	part := "POST /XRMServices/2011/Organization.svc/web HTTP/1.1\r\nContent-Type: text/xml\r\n\r\n" + text

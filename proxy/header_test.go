@@ -37,6 +37,7 @@ func (c *corridor) raw(text string) string {
 }
 
 func TestHeaderNamesHaveDataversesSpelling(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	got := c.raw("POST " + create + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nOData-Version: 4.0\r\nOData-MaxVersion: 4.0\r\n" +
 		"Content-Type: application/json\r\nContent-Length: 12\r\n\r\n{\"name\":\"x\"}")
@@ -53,6 +54,7 @@ func TestHeaderNamesHaveDataversesSpelling(t *testing.T) {
 }
 
 func TestCallerCannotForge(t *testing.T) {
+	t.Parallel()
 	always := []string{
 		"Authorization: Bearer forged", "Authorization: NTLM TlRMTVNTUAAB", "Cookie: ARRAffinity=1", "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Host: evil",
 		"X-Forwarded-Proto: http", "Forwarded: for=1.2.3.4", "X-Real-IP: 1.2.3.4", "Via: 1.1 x", "Proxy-Authorization: Basic eA==", "X-Api-Key: k",
@@ -103,6 +105,7 @@ func TestCallerCannotForge(t *testing.T) {
 }
 
 func TestRequestIDTravels(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	a := c.get("/contoso/api/data/v9.2/WhoAmI", "x-ms-client-request-id: my-own-id")
 	if a.Header.Get("Dynproxy-Request-Id") != "my-own-id" || c.last().Header.Get("x-ms-client-request-id") != "my-own-id" {
@@ -115,6 +118,7 @@ func TestRequestIDTravels(t *testing.T) {
 }
 
 func TestTheLogTellsNoSecrets(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	c.call("POST", create+"?$filter=name%20eq%20'query-canary'", `{"name":"body-canary"}`, "Content-Type: application/json",
 		"Authorization: Bearer header-canary", "Cookie: cookie-canary", "X-Api-Key: key-canary")

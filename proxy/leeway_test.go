@@ -18,6 +18,7 @@ import (
 
 // Callers that stall in their uploads hold no place in their tenant's budget.
 func TestStalledUploadsHoldNoPlace(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, tenant("contoso", "CONCURRENCY=4\nQUEUE_WAIT=2s"), spooled(&spool.Place{Dir: t.TempDir()}))
 	var conns []io.Closer
 	for range 12 {
@@ -38,6 +39,7 @@ func TestStalledUploadsHoldNoPlace(t *testing.T) {
 
 // A body that trickles gives signs of life, and is given up all the same.
 func TestATrickleIsGivenUp(t *testing.T) {
+	t.Parallel()
 	const idle = 400 * time.Millisecond
 	trickle := entrance(func(e *proxy.AccessPolicy) { e.BodyIdle, e.AnswerIdle, e.MinRate = idle, idle, 64<<10 })
 	t.Run("up", func(t *testing.T) {
@@ -144,6 +146,7 @@ func TestPausesOfTheOrganizationAreNotTheCallers(t *testing.T) {
 
 // 1xx answers, however late, do not use up what the caller has for the rest.
 func TestEarlyHintsAndPauses(t *testing.T) {
+	t.Parallel()
 	const idle = time.Second
 	const pause = idle + idle/4
 	c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.AnswerIdle = idle }), organization(t, func(w http.ResponseWriter, r *http.Request) {
@@ -169,6 +172,7 @@ func TestEarlyHintsAndPauses(t *testing.T) {
 // A request whose answer came back, or whose disk failed, is not told as the
 // caller's fault.
 func TestWhoseFaultItIs(t *testing.T) {
+	t.Parallel()
 	for name, f := range map[string]struct {
 		request, code, words string
 		status               int

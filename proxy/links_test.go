@@ -11,6 +11,7 @@ import (
 // Answers lead to where the caller came in, and what it sends back may carry
 // any base under which callers know the tenant.
 func TestLinksLeadToWhereTheCallerCameIn(t *testing.T) {
+	t.Parallel()
 	public := entrance(func(e *proxy.AccessPolicy) { e.PublicURL = "https://crm.example.com/dynamics" })
 	hosts := tenant("contoso", "HOSTS=contoso.crm.lan")
 	for name, c := range map[string]struct {
@@ -59,6 +60,7 @@ func TestLinksLeadToWhereTheCallerCameIn(t *testing.T) {
 // A Location that is only a path leads back below the tenant's prefix, and so
 // does one without a scheme.
 func TestALocationThatIsAPathStaysWithItsTenant(t *testing.T) {
+	t.Parallel()
 	proxied := newCorridor(t, tenant("contoso", "HOSTS=contoso.crm.lan"))
 	proxied.inject(emulator.Fault{Kind: emulator.RootedLocation})
 	for path, host := range map[string]string{"/contoso": "proxy:8080", "": "contoso.crm.lan"} {
@@ -72,6 +74,7 @@ func TestALocationThatIsAPathStaysWithItsTenant(t *testing.T) {
 
 // A Range on a collection changes nothing about its links.
 func TestARangeOnACollectionLeavesItsLinks(t *testing.T) {
+	t.Parallel()
 	proxied := newCorridor(t)
 	a := proxied.get("/contoso/api/data/v9.2/accounts?$select=name", "Host: proxy:8080", "Range: bytes=0-99", "Prefer: odata.maxpagesize=2")
 	if !strings.Contains(a.body, `"@odata.nextLink":"http://proxy:8080/contoso/api/`) || strings.Contains(a.body, "crm.dynamics.com") {
@@ -81,6 +84,7 @@ func TestARangeOnACollectionLeavesItsLinks(t *testing.T) {
 
 // HTTP/1.0 knows no Host: links lead to the address that the caller has reached.
 func TestLinksForACallerWithoutHost(t *testing.T) {
+	t.Parallel()
 	proxied := newCorridor(t)
 	text := proxied.raw("GET /contoso/api/data/v9.2/WhoAmI HTTP/1.0\r\n\r\n")
 	if !strings.Contains(text, `"@odata.context":"http://`+proxied.server.Listener.Addr().String()+"/contoso/api/") {

@@ -16,6 +16,7 @@ import (
 // What is for one hop alone ends there, in both directions, and so does what
 // Connection lists.
 func TestHopByHopHeadersGoNoFurther(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var seen http.Header
 	c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
@@ -55,6 +56,7 @@ func TestHopByHopHeadersGoNoFurther(t *testing.T) {
 // An organization that wants to speak another protocol, unasked or asked for,
 // does not get the caller's connection.
 func TestNobodySwitchesProtocols(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, organization(t, func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -73,6 +75,7 @@ func TestNobodySwitchesProtocols(t *testing.T) {
 
 // The figures of a tenant that is gone go, and those of its successor count.
 func TestForgottenFiguresBeginAnew(t *testing.T) {
+	t.Parallel()
 	registry := prometheus.NewRegistry()
 	metrics := proxy.NewMetrics(registry)
 	c := newCorridor(t, func(_ map[string]string, p *proxy.Parts) { p.Metrics = metrics })

@@ -13,6 +13,7 @@ import (
 // Whatever name of the proxy a caller writes, and wherever, it means the
 // organization; and another tenant's name is refused wherever it stands.
 func TestLinksByEveryNameOfTheProxyReachTheOrganization(t *testing.T) {
+	t.Parallel()
 	proxied := newCorridor(t, tenant("contoso", "HOSTS=contoso.crm.lan"), tenant("fabrikam", "HOSTS=fabrikam.crm.lan"), entrance(func(e *proxy.AccessPolicy) {
 		e.PublicURL, e.Names, e.Ports = "https://crm.example.com/dynamics", []string{"localhost", "127.0.0.1", "::1", "srv1"}, []string{"8080"}
 	}))
@@ -55,6 +56,7 @@ func TestLinksByEveryNameOfTheProxyReachTheOrganization(t *testing.T) {
 }
 
 func TestSlashesBehindTheTenantAreJoined(t *testing.T) {
+	t.Parallel()
 	proxied := newCorridor(t, tenant("contoso", "HOSTS=contoso.crm.lan"))
 	for _, x := range []struct{ target, host string }{
 		{"/contoso//api/data/v9.2/accounts?$top=1", "proxy:8080"}, {"/contoso///api/data/v9.2/accounts?$top=1", "proxy:8080"}, {"//api/data/v9.2/accounts?$top=1", "contoso.crm.lan"},

@@ -26,6 +26,7 @@ import (
 	"dynproxy/internal/egress"
 	"dynproxy/internal/emulator"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/needs"
 	"dynproxy/internal/problem"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
@@ -37,6 +38,11 @@ const (
 	contosoID    = "11111111-1111-4111-8111-111111111111"
 	fabrikamID   = "22222222-2222-4222-8222-222222222222"
 )
+
+func TestMain(m *testing.M) {
+	needs.Waiting()
+	os.Exit(m.Run())
+}
 
 // corridor is a Handler on a socket, with the emulator behind it.
 type corridor struct {
@@ -287,6 +293,7 @@ func (c *corridor) last() emulator.Request {
 // ReverseProxy alone would drop a query like these from the first parameter
 // that net/url cannot parse.
 func TestTargetsReachTheOrganizationAsSent(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	for _, target := range []string{
 		"/api/data/v9.2/accounts?$select=name&$expand=Account_Tasks($select=subject;$orderby=subject;$top=1)&$top=5",
@@ -311,6 +318,7 @@ func TestTargetsReachTheOrganizationAsSent(t *testing.T) {
 }
 
 func TestTenantsAreFoundInAnyCaseAndByHost(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, tenant("contoso", "HOSTS=crm.contoso.lan"))
 	for _, target := range []string{"/contoso/", "/CONTOSO/", "/Contoso/"} {
 		if a := c.get(target + "api/data/v9.2/WhoAmI"); a.StatusCode != 200 {
@@ -328,6 +336,7 @@ func TestTenantsAreFoundInAnyCaseAndByHost(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, tenant("broken", "ORG_URL=http://x"), tenant("readonly", "ORG_URL=https://contoso.crm.dynamics.com\nREAD_ONLY=true"),
 		tenant("down", "ORG_URL=https://down.example.com"),
 		entrance(func(e *proxy.AccessPolicy) { e.HostAllowed = func(host string) bool { return host != "evil.example" } }))
@@ -377,11 +386,13 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestAddressesOutsideAreForbidden(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.Addresses = prefixes("10.0.0.0/8") }))
 	c.get("/contoso/api/data/v9.2/WhoAmI").refused(t, problem.Forbidden, 403)
 }
 
 func TestDraining(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	c.handler.Drain()
 	a := c.get("/contoso/api/data/v9.2/WhoAmI")
@@ -392,6 +403,7 @@ func TestDraining(t *testing.T) {
 }
 
 func TestErrorsOfTheTokenSourceReachTheCaller(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	c.tokens.fail = &problem.Error{Code: problem.ConsentRequired, Message: "Open https://login.example/.", Err: io.EOF}
 	a := c.get("/contoso/api/data/v9.2/WhoAmI")
@@ -406,6 +418,7 @@ func TestErrorsOfTheTokenSourceReachTheCaller(t *testing.T) {
 }
 
 func TestApplicationUserMissing(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	for _, coding := range []string{"Accept-Encoding: identity", "Accept-Encoding: gzip"} {
 		a := c.get("/fabrikam/api/data/v9.2/WhoAmI", coding)

@@ -80,6 +80,7 @@ func (a *answer) faulted(t *testing.T, code problem.Code, status, number int, wa
 }
 
 func TestRefusalsOfSOAPAreFaults(t *testing.T) {
+	t.Parallel()
 	const privilege, argument, unexpected = -2147220960, -2147220989, -2147220970
 	who := soapEnvelope("", soapExecute("", "WhoAmI"))
 	c := newCorridor(t, tenant("contoso", "QUEUE_WAIT=1s"), tenant("reader", "ORG_URL=https://contoso.crm.dynamics.com\nREAD_ONLY=true\nPATHS=/api/data/"),
@@ -115,6 +116,7 @@ func TestRefusalsOfSOAPAreFaults(t *testing.T) {
 // A throttle that is not waited out is the organization's own, byte for byte,
 // with what is known of it beside it.
 func TestAnOrganizationsOwnFaultPasses(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, tenant("contoso", "LIMITS=off"))
 	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072326", RetryAfter: 7 * time.Second, Times: 1})
 	a := c.soap(soapEnvelope("", soapExecute("", "WhoAmI")))
@@ -127,6 +129,7 @@ func TestAnOrganizationsOwnFaultPasses(t *testing.T) {
 }
 
 func TestKnownRefusalsCarryTheirNextStep(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		fault emulator.Fault
 		hint  string
@@ -153,6 +156,7 @@ func TestKnownRefusalsCarryTheirNextStep(t *testing.T) {
 }
 
 func TestTheServicesDescriptionIsServedByDefault(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	for _, query := range []string{"wsdl", "WSDL", "singleWsdl", "wsdl&sdkversion=9.2"} {
 		a := c.get("/contoso/XRMServices/2011/Organization.svc?" + query)

@@ -79,6 +79,7 @@ func packed(text string) []byte {
 const row = `{"@odata.etag":"W/\"1\"","x@odata.nextLink":"https://contoso.crm.dynamics.com/api/data/v9.2/x","name":"some name"}`
 
 func TestCodings(t *testing.T) {
+	t.Parallel()
 	large := `{"value":[` + row + strings.Repeat(","+row, 99) + `]}`
 	want := strings.ReplaceAll(large, orgBase, proxyBase)
 	for name, c := range map[string]struct {
@@ -144,6 +145,7 @@ func TestCodings(t *testing.T) {
 // What breaks off at the organization is broken for every caller, whatever
 // coding and version of HTTP.
 func TestAnswersThatBreakOff(t *testing.T) {
+	t.Parallel()
 	text := `{"value":[` + row + strings.Repeat(","+row, 3000) + `]}`
 	for name, serve := range map[string]http.HandlerFunc{
 		"torn": func(w http.ResponseWriter, _ *http.Request) {
@@ -306,6 +308,7 @@ func TestABombNeedsNoMemory(t *testing.T) {
 // A caller that leaves, or takes nothing more, ends what the organization
 // sends.
 func TestACallerThatLeavesOrStallsStopsTheOrganization(t *testing.T) {
+	t.Parallel()
 	for name, leave := range map[string]bool{"leaves": true, "stalls": false} {
 		t.Run(name, func(t *testing.T) {
 			stopped := make(chan struct{})
@@ -336,6 +339,7 @@ func TestACallerThatLeavesOrStallsStopsTheOrganization(t *testing.T) {
 
 // A slow answer arrives as it is written, not when it is whole.
 func TestSlowAnswersAreNotHeldBack(t *testing.T) {
+	t.Parallel()
 	next := make(chan struct{})
 	defer close(next)
 	c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {

@@ -22,6 +22,7 @@ func (faulty) Token(context.Context, *tenants.Tenant) (string, error) { panic("a
 // A fault of the proxy itself is told in the log with its stack, and answered in
 // the shape that the client reads; the next call is served.
 func TestAFaultOfOurOwnIsToldAndAnswered(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, func(_ map[string]string, parts *proxy.Parts) { parts.Tokens = faulty{parts.Tokens} })
 	for _, kind := range []string{"/contoso/api/data/v9.2/WhoAmI", "/contoso/XRMServices/2011/Organization.svc/web"} {
 		method, body := http.MethodGet, ""
@@ -71,6 +72,7 @@ func (*rotten) Close() error { return nil }
 // A fault while a goroutine of net/http reads the request's body does not end
 // the process: it is told, and answered.
 func TestAFaultInABodyIsToldAndAnswered(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, func(_ map[string]string, parts *proxy.Parts) {
 		parts.Spool = &spool.Place{Dir: filepath.Join(t.TempDir(), "missing")} // beyond 1 MiB bodies go by once
 	})

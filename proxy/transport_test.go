@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +38,7 @@ func (c *corridor) received(method string) (n int, bodies []string) {
 const jsonType = "Content-Type: application/json"
 
 func TestARefusedTokenIsRenewedAndTheCallSentAgainOnce(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	c.get("/contoso/api/data/v9.2/WhoAmI")
 	c.contoso.RevokeTokens()
@@ -58,6 +58,7 @@ func TestARefusedTokenIsRenewedAndTheCallSentAgainOnce(t *testing.T) {
 }
 
 func TestA401NeverReachesACaller(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]emulator.Fault{
 		"401":              {Kind: emulator.Status, Status: 401},
 		"sign-in redirect": {Kind: emulator.SignInRedirect},
@@ -74,6 +75,7 @@ func TestA401NeverReachesACaller(t *testing.T) {
 }
 
 func TestASignInPageForSOAPCountsAs401(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	c.inject(emulator.Fault{Kind: emulator.SignInPage, Times: 1})
 	const soap = `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><Execute xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Services"><request xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts"><a:RequestName>WhoAmI</a:RequestName></request></Execute></s:Body></s:Envelope>`
@@ -149,6 +151,7 @@ func TestAnOrganizationThatStaysDownIsToldAsSuch(t *testing.T) {
 }
 
 func TestAnAnswerThatBreaksOffIsNoShorterAnswer(t *testing.T) {
+	t.Parallel()
 	for _, coding := range []string{"Accept-Encoding: identity", "Accept-Encoding: gzip"} {
 		c := newCorridor(t)
 		c.inject(emulator.Fault{Kind: emulator.ResetMiddle})
@@ -172,6 +175,7 @@ func TestAnAnswerThatBreaksOffIsNoShorterAnswer(t *testing.T) {
 }
 
 func TestABodyThatBreaksOffChangesNothing(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	conn, err := net.Dial("tcp", c.server.Listener.Addr().String())
 	if err != nil {
@@ -192,6 +196,7 @@ func TestABodyThatBreaksOffChangesNothing(t *testing.T) {
 }
 
 func TestACallerThatStallsIsGivenUp(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.BodyIdle = 100 * time.Millisecond }))
 	got := c.raw("POST " + create + " HTTP/1.1\r\nHost: localhost\r\n" + jsonType + "\r\nContent-Length: 100\r\n\r\n{\"name\":")
 	if !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, "Dynproxy-Error: bad_request") {
@@ -202,6 +207,7 @@ func TestACallerThatStallsIsGivenUp(t *testing.T) {
 // A large body streams, in no more memory than a small one, and can still be
 // sent again.
 func TestLargeBodiesStreamAndAreKept(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	c.get("/contoso/api/data/v9.2/WhoAmI")
 	body := strings.Repeat("0123456789abcdef", 3<<20/16)
@@ -231,29 +237,33 @@ func firstID(t *testing.T, c *corridor) string {
 }
 
 func TestRateAndBurst(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t, tenant("contoso", "RATE=2\nBURST=2\nQUEUE_WAIT=700ms"))
 	statuses := make(chan *answer, 8)
 	began := time.Now()
 	for range 8 {
 		go func() { statuses <- c.get("/contoso/api/data/v9.2/WhoAmI") }()
 	}
-	var got []int
+	served := 0
 	for range 8 {
 		a := <-statuses
-		got = append(got, a.StatusCode)
-		if a.StatusCode == 429 {
-			a.refused(t, problem.LimitWaitExceeded, 429)
-			if !strings.Contains(a.body, `"code":"0x80072322"`) || a.Header.Get("Retry-After") == "" {
-				t.Errorf("%v %s", a.Header, a.body)
-			}
+		if a.StatusCode == 200 {
+			served++
+			continue
+		}
+		a.refused(t, problem.LimitWaitExceeded, 429)
+		if !strings.Contains(a.body, `"code":"0x80072322"`) || a.Header.Get("Retry-After") == "" {
+			t.Errorf("%v %s", a.Header, a.body)
 		}
 	}
-	slices.Sort(got)
-	if took := time.Since(began); took < 400*time.Millisecond {
+	took := time.Since(began)
+	if took < 400*time.Millisecond {
 		t.Errorf("nobody waited: %v", took)
 	}
-	if want := []int{200, 200, 200, 429, 429, 429, 429, 429}; !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
+	// Two at once, a third within its patience, and no more than the rate gives
+	// while the callers come.
+	if most := 2 + int(2*took.Seconds()); served < 3 || served > most {
+		t.Errorf("%d were served within %v, want 3 to %d", served, took, most)
 	}
 	if c.contoso.Answered(429) != 0 {
 		t.Error("the organization had to refuse")
@@ -261,6 +271,7 @@ func TestRateAndBurst(t *testing.T) {
 }
 
 func TestGzipIsAskedForAndHiddenFromWhoDidNot(t *testing.T) {
+	t.Parallel()
 	c := newCorridor(t)
 	plain := c.get("/contoso/api/data/v9.2/accounts", "Accept-Encoding: identity")
 	if got := c.last().Header.Get("Accept-Encoding"); got != "gzip" {

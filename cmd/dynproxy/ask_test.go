@@ -21,6 +21,7 @@ func (r *running) command(settings map[string]string, args ...string) (stdout, s
 }
 
 func TestAQuestionToARunningProxySaysWhyItGetsNoAnswer(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	settings[prefix+"OPS_PASSWORD"] = "let me in"

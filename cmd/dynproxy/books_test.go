@@ -15,6 +15,7 @@ import (
 // A caller that may only read does not write while its file is being saved
 // piece by piece, however often that happens.
 func TestAHalfSavedCallerDoesNotWrite(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	dir := t.TempDir()
 	key, err := callers.Add(dir, "webform", map[string]string{"READ_ONLY": "true"})
@@ -72,6 +73,7 @@ func TestAHalfSavedCallerDoesNotWrite(t *testing.T) {
 // A directory that goes for a while is a fault of the directory, of no tenant,
 // and forgotten when it is back.
 func TestADirectorysFaultIsNobodysAndPasses(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	dir := filepath.Join(t.TempDir(), "tenants")
 	os.Mkdir(dir, 0o700)

@@ -43,6 +43,7 @@ func TestNothingThatIsSecretShows(t *testing.T) {
 	settings[prefix+"CALLERS_DIR"], settings[prefix+"LOG_LEVEL"] = dir, "trace"
 	settings[prefix+"OPS_PASSWORD"] = "0ps-canary-word"
 	settings[prefix+"TENANT_QUEUE_WAIT"] = "1s"
+	settings[prefix+"BODY_IDLE_TIMEOUT"] = "2s"
 	r := start(t, settings)
 
 	secrets := map[string]string{

@@ -12,6 +12,7 @@ import (
 // TestRealClient drives the proxy with a client library as it comes from its
 // registry.
 func TestRealClient(t *testing.T) {
+	t.Parallel()
 	needs.Tool(t, "node")
 	dir := t.TempDir()
 	for _, name := range []string{"package.json", "package-lock.json", "client.mjs"} {

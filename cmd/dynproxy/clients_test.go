@@ -15,6 +15,7 @@ import (
 // own addresses, writes on condition, sends a batch, a file and messages of
 // SOAP, and reads refusals as what they are.
 func TestOldClients(t *testing.T) {
+	t.Parallel()
 	for name, command := range map[string][]string{
 		"PHP":    {"php", "php/client.php"},
 		"Java":   {"java", "java/Client.java"},

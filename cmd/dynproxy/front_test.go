@@ -148,6 +148,7 @@ func (f front) start(t *testing.T, address string) (listens string, log func() [
 // server took for one, whatever a stranger sends; else the second half of one
 // caller's request would become the first half of another's.
 func TestHostileRequestsBehindAnotherServer(t *testing.T) {
+	t.Parallel()
 	for _, f := range fronts {
 		t.Run(f.name, func(t *testing.T) {
 			needs.Tool(t, f.name)

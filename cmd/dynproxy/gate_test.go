@@ -24,7 +24,7 @@ func (r *running) raw(text string) string {
 		r.t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
 	io.WriteString(conn, text)
 	got, _ := io.ReadAll(conn)
 	return string(got)
@@ -33,6 +33,7 @@ func (r *running) raw(text string) string {
 // Each hostile request gets the answer of the contract, and nothing of it
 // reaches an organization.
 func TestHostileRequests(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	r.get(whoAmIPath)
@@ -73,6 +74,7 @@ func TestHostileRequests(t *testing.T) {
 }
 
 func TestCallersAreKnownByTheirKeys(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso", "northwind")
 	dir := t.TempDir()
@@ -168,6 +170,7 @@ func TestCallersAreKnownByTheirKeys(t *testing.T) {
 
 // A body may be cut off on its way; nothing of it is sent on.
 func TestAChunkThatLies(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	r.get("/contoso/api/data/v9.2/WhoAmI")

@@ -53,6 +53,7 @@ type answer struct {
 // For each fault the caller, the log, check and the portal say the same: one
 // code, one cause, and what to do.
 func TestGoldenTable(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	list := faults()
 	if len(list) < 45 {

@@ -19,6 +19,7 @@ import (
 // A web page that points its own name at the operators' port must not read
 // what is there.
 func TestOpsAnswersToItsOwnNamesOnly(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	settings[prefix+"OPS_PUBLIC_URL"] = "https://ops.example.com/x"
@@ -45,6 +46,7 @@ func TestOpsAnswersToItsOwnNamesOnly(t *testing.T) {
 }
 
 func TestOpsSpeaksTLSAndKeepsTheOldPair(t *testing.T) {
+	t.Parallel()
 	p, ca := startEmulator(t, demoSeed()), newTestCA(t)
 	settings := p.settings("contoso")
 	certFile, keyFile := overTLS(t, ca, settings)
@@ -84,6 +86,7 @@ func TestOpsSpeaksTLSAndKeepsTheOldPair(t *testing.T) {
 }
 
 func TestSilentOperatorsDoNotHoldUpOthers(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	for range 300 {
@@ -107,6 +110,7 @@ func TestSilentOperatorsDoNotHoldUpOthers(t *testing.T) {
 // With few descriptors and more idle connections than there are, a call is
 // answered all the same, and the start says what is short.
 func TestIdleConnectionsLeaveDescriptorsForCalls(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		needs.Missing(t, "no such limit")
 	}
@@ -167,6 +171,7 @@ func TestIdleConnectionsLeaveDescriptorsForCalls(t *testing.T) {
 }
 
 func TestBrokenChunksAreTheCallersBadRequest(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	for _, kind := range []string{"application/json", "application/octet-stream"} {
@@ -180,6 +185,7 @@ func TestBrokenChunksAreTheCallersBadRequest(t *testing.T) {
 
 // HTTP/1.0 needs no Host: links lead to where the caller came in.
 func TestWithoutHostLinksLeadToTheConnectionsAddress(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	got := r.raw("GET /contoso/api/data/v9.2/accounts?$top=1 HTTP/1.0\r\n\r\n")
@@ -190,6 +196,7 @@ func TestWithoutHostLinksLeadToTheConnectionsAddress(t *testing.T) {
 
 // A CA that replaces another lets its own callers in, and the other's no more.
 func TestCallersCAIsReadAgain(t *testing.T) {
+	t.Parallel()
 	p, ca, next := startEmulator(t, demoSeed()), newTestCA(t), newTestCA(t)
 	settings := p.settings("contoso")
 	overTLS(t, ca, settings)
@@ -240,6 +247,7 @@ func TestCallersCAIsReadAgain(t *testing.T) {
 
 // An operator's body must be small.
 func TestOperatorsBodiesAreBounded(t *testing.T) {
+	t.Parallel()
 	r := start(t, startEmulator(t, demoSeed()).settings("contoso"))
 	for path, want := range map[string]int{"/tenants/contoso/check": 413, "/api/tenants": 413, "/consent/callback": 413} {
 		q, _ := http.NewRequest("POST", r.ops+path, io.LimitReader(zeros{}, opsBody+1))
@@ -263,6 +271,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // A file of roots that is spoilt is told of at once, not when the next
 // connection needs it; what was trusted stays so.
 func TestSpoiltRootsAreToldWithoutACall(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	good, err := os.ReadFile(settings[prefix+"TRUSTED_CA_FILE"])

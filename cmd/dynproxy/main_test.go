@@ -17,15 +17,18 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"dynproxy/internal/emulator"
+	"dynproxy/internal/needs"
 )
 
 func TestMain(m *testing.M) {
+	needs.Waiting()
 	testscript.Main(m, map[string]func(){"dynproxy": main})
 }
 
 // TestStories runs the files in testdata, each a story told with the real
 // program, against one emulator.
 func TestStories(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -182,6 +185,7 @@ func fetch(t *testing.T, url string) (*http.Response, string) {
 }
 
 func TestAThousandFirstCallersCostOneToken(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso", "fabrikam"))
 	for _, tenant := range []string{"contoso", "fabrikam"} {
@@ -218,6 +222,7 @@ func TestAThousandFirstCallersCostOneToken(t *testing.T) {
 }
 
 func TestTenantsComeChangeAndGoWhileServing(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso", "northwind")
 	delete(settings, prefix+"TENANTS")
@@ -285,6 +290,7 @@ func TestTenantsComeChangeAndGoWhileServing(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	settings[prefix+"DRAIN_DELAY"] = "500ms"
@@ -322,6 +328,7 @@ func TestDrain(t *testing.T) {
 }
 
 func TestAnAddressInUseIsAnErrorOfTheStart(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	settings := p.settings("contoso")
@@ -337,6 +344,7 @@ func TestAnAddressInUseIsAnErrorOfTheStart(t *testing.T) {
 }
 
 func TestWhatOperatorsGet(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso", "fabrikam")
 	settings[prefix+"OPS_PASSWORD"] = "an-ops-password"
@@ -379,6 +387,7 @@ func TestWhatOperatorsGet(t *testing.T) {
 // A place for large bodies that cannot be written is told at the start, and to
 // whoever asks whether the proxy is ready; calls go on.
 func TestASpoolThatCannotBeWrittenIsTold(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	settings[prefix+"SPOOL_DIR"] = t.TempDir() + "/missing"

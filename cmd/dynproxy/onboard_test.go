@@ -66,6 +66,7 @@ func alone(t *testing.T, p *localEmulator) (settings map[string]string, dir stri
 // The whole way, with people who do their part when they are asked; beside a
 // running proxy, which answers in the end by the line that is printed.
 func TestOnboard(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, newcomers())
 	settings, dir := alone(t, p)
 	r := start(t, settings)
@@ -113,6 +114,7 @@ func TestOnboard(t *testing.T) {
 // An administrator signs in by device code, and the rest is done for him; a
 // second time there is nothing left to do.
 func TestOnboardCreatesTheApplicationUser(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, newcomers())
 	settings, _ := alone(t, p)
 	fabrikam := p.Organization("fabrikam")
@@ -149,6 +151,7 @@ func setting(settings map[string]string, name, value string) map[string]string {
 // What waiting does not cure ends the command at once, and a person who does
 // not come ends it at the time given; neither loses anything.
 func TestOnboardEnds(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, newcomers())
 	settings, dir := alone(t, p)
 	settings[prefix+"CLIENT_SECRET"] = "wrong"
@@ -158,7 +161,7 @@ func TestOnboardEnds(t *testing.T) {
 		t.Errorf("a wrong secret: %v %v", err, steps)
 	}
 	settings[prefix+"CLIENT_SECRET"] = demoSecret
-	steps, err = onboarded(t, settings, nil, "fabrikam", p.OrgURL("fabrikam"), "--timeout", "300ms")
+	steps, err = onboarded(t, settings, nil, "fabrikam", p.OrgURL("fabrikam"), "--timeout", "5s")
 	if exitStatus(err, io.Discard) != 1 || steps[len(steps)-1].State != "waiting" {
 		t.Errorf("nobody comes: %v %v", err, steps)
 	}

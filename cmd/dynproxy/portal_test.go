@@ -37,6 +37,7 @@ func (r *running) facts(t *testing.T, name string) (status.Tenant, int) {
 // The portal knows what calls have shown, asks nothing of an organization
 // until somebody looks, and forgets a tenant that is removed.
 func TestThePortalKnowsWhatCallsHaveShown(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings, dir := p.settings("contoso"), t.TempDir()
 	settings[prefix+"TENANTS"], settings[prefix+"TENANTS_DIR"] = "", dir
@@ -99,6 +100,7 @@ func TestThePortalKnowsWhatCallsHaveShown(t *testing.T) {
 }
 
 func TestThePortalIsBehindThePassword(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	settings[prefix+"OPS_PASSWORD"] = "let me in"
@@ -118,6 +120,7 @@ func TestThePortalIsBehindThePassword(t *testing.T) {
 // A hundred tenants are checked side by side; one whose organization never
 // answers does not hold up what is said of the others.
 func TestAHundredTenantsAreCheckedSideBySide(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	deaf, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
@@ -131,6 +134,7 @@ func TestAHundredTenantsAreCheckedSideBySide(t *testing.T) {
 	}
 	settings[prefix+"TENANTS"] = strings.Join(list, ",")
 	settings[prefix+"ALLOWED_ORG_HOSTS"] += "," + deaf.Addr().String()
+	settings[prefix+"UPSTREAM_TIMEOUT"] = "10s"
 	cfg, err := loadConfig(settings)
 	if err != nil {
 		t.Fatal(err)
@@ -172,6 +176,7 @@ func signedLink(t *testing.T, page string) string {
 // no password; and the open page leads an administrator of whichever tenant to
 // Entra ID and back, and the operators see who came.
 func TestConsentBehindAPassword(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso", "fabrikam")
 	settings[prefix+"OPS_PASSWORD"], settings[prefix+"OPS_LISTEN"] = "let me in", unused(t)
@@ -228,6 +233,7 @@ func TestConsentBehindAPassword(t *testing.T) {
 // A link outlives a change of the secret where its key is kept, and works with
 // a credential that is no secret.
 func TestALinkOutlivesTheSecret(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	dir := t.TempDir()
 	keyFile, federated := filepath.Join(dir, "key"), filepath.Join(dir, "federated")
@@ -280,6 +286,7 @@ func environOf(settings map[string]string) []string {
 // What is wrong with the settings as a whole is on the portal: a directory that
 // is gone, and two tenants whose numbers cannot both hold.
 func TestThePortalAndCheckTellOfSettingsThatDoNotHold(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings, dir := p.settings("contoso"), filepath.Join(t.TempDir(), "tenants")
 	settings[prefix+"TENANTS"], settings[prefix+"TENANTS_DIR"] = "", dir

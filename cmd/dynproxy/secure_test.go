@@ -131,6 +131,7 @@ func secureClient(p *testCA, certs ...tls.Certificate) *http.Client {
 }
 
 func TestCallersByCertificate(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	own, strange := newTestCA(t), newTestCA(t)
@@ -164,6 +165,7 @@ func TestCallersByCertificate(t *testing.T) {
 // The certificate is replaced under load: no call fails, and new connections
 // get the new one.
 func TestCertificateIsReplacedUnderLoad(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	own := newTestCA(t)
@@ -218,6 +220,7 @@ func TestCertificateIsReplacedUnderLoad(t *testing.T) {
 // An application that uses its Windows identity is let in by its ticket, goes
 // by the name of its file, and acts for the person that the file names.
 func TestCallersByKerberos(t *testing.T) {
+	t.Parallel()
 	k := kdctest.Start(t)
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
@@ -307,6 +310,7 @@ func (s *switchboard) names() map[string]bool {
 // login host are reached by it, and NO_PROXY is heeded. The certificate of
 // the far end is verified all the same.
 func TestTheWayOutThroughAProxy(t *testing.T) {
+	t.Parallel()
 	seed := demoSeed()
 	seed.Organizations = []emulator.OrganizationSeed{{
 		Name: "contoso", TenantID: "11111111-1111-4111-8111-111111111111", Hosts: []string{"contoso.crm.dynamics.com"},
@@ -346,6 +350,7 @@ func TestTheWayOutThroughAProxy(t *testing.T) {
 
 // h2spec's strict cases. Those that fail are net/http's own, by name.
 func TestH2Spec(t *testing.T) {
+	t.Parallel()
 	needs.Long(t)
 	needs.Tool(t, "h2spec")
 	p := startEmulator(t, demoSeed())

@@ -18,6 +18,7 @@ import (
 
 // What Entra ID says, and what callers are told.
 func TestWhatCallersAreToldOfEntraID(t *testing.T) {
+	t.Parallel()
 	fault := func(f emulator.Fault) func(*localEmulator) {
 		return func(p *localEmulator) { p.Entra().Inject(f) }
 	}
@@ -64,6 +65,7 @@ func TestWhatCallersAreToldOfEntraID(t *testing.T) {
 }
 
 func TestALoginHostThatIsDownIsNotNoticedWhileATokenIsGood(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
 	r.get("/contoso/api/data/v9.2/WhoAmI")
@@ -78,6 +80,7 @@ func TestALoginHostThatIsDownIsNotNoticedWhileATokenIsGood(t *testing.T) {
 // A secret is replaced while callers call: nobody notices, the new one is
 // used, and the log says so.
 func TestTheSecretFileIsReplacedUnderLoad(t *testing.T) {
+	t.Parallel()
 	seed := demoSeed()
 	seed.TokenLife = 3 * time.Second // so that renewals come while we look
 	p := startEmulator(t, seed)
@@ -138,6 +141,7 @@ func TestTheSecretFileIsReplacedUnderLoad(t *testing.T) {
 }
 
 func TestBothSecretsOfARotationWork(t *testing.T) {
+	t.Parallel()
 	for _, right := range []string{"CLIENT_SECRET", "CLIENT_SECRET_NEXT"} {
 		p := startEmulator(t, demoSeed())
 		settings := p.settings("contoso")
@@ -153,6 +157,7 @@ func TestBothSecretsOfARotationWork(t *testing.T) {
 // Two tenants may name one organization and call it as two apps: their tokens
 // are apart, and so are their budgets.
 func TestATenantMayHaveARegistrationOfItsOwn(t *testing.T) {
+	t.Parallel()
 	const other, otherSecret = "7a2b5d4f-6d2c-4c1f-8e7a-1d2e3f4a5b6c", "the-other-secret"
 	seed := demoSeed()
 	seed.Apps = append(seed.Apps, emulator.App{ClientID: other, Secrets: []string{otherSecret}})
@@ -189,6 +194,7 @@ func TestATenantMayHaveARegistrationOfItsOwn(t *testing.T) {
 // An organization that is down when its tenant is not known yet is told as
 // unreachable, politely asked again, and served when it is back.
 func TestAnOrganizationThatIsDownAtFirst(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	contoso := p.Organization("contoso")
 	contoso.Inject(emulator.Fault{Kind: emulator.Down})

@@ -4,6 +4,7 @@
 package needs
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,6 +68,11 @@ func Long(t testing.TB) {
 		t.Skip("takes long: DYNPROXY_TEST_REQUIRE=all runs it")
 	}
 }
+
+// Waiting says for all tests of a package, from its TestMain, that they wait
+// more than they work: more of them run at once than there are processors, if
+// -parallel does not say otherwise.
+func Waiting() { flag.Set("test.parallel", "8") }
 
 // absent are the tools that are missing, each with how to have it.
 func absent() []string {
