@@ -35,7 +35,7 @@ func TestAWebPageIsNoAnswer(t *testing.T) {
 		for variant, kind := range map[string]string{"text/html": "text/html; charset=utf-8", "odd case": "TEXT/HTML", "xhtml": "application/xhtml+xml", "no type": ""} {
 			t.Run(name+", "+variant, func(t *testing.T) {
 				seen := 0
-				c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+				c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
 					seen++
 					io.Copy(io.Discard, r.Body)
 					w.Header()["Content-Type"] = nil
@@ -54,13 +54,13 @@ func TestAWebPageIsNoAnswer(t *testing.T) {
 			})
 		}
 	}
-	c := newCorridor(t, organization(t, func(w http.ResponseWriter, _ *http.Request) {
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", "/portal")
 		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(302)
 	}))
 	c.call("POST", create, `{"name":"portal"}`, jsonType).refused(t, problem.NotAnAnswer, 502)
-	c = newCorridor(t)
+	c = newTestProxy(t)
 	c.inject(emulator.Fault{Kind: emulator.SignInPage, Times: 1})
 	if a := c.call("POST", create, `{"name":"page"}`, jsonType); a.StatusCode != 204 {
 		t.Errorf("a page that another token drives away: %d %s", a.StatusCode, a.body)
@@ -70,7 +70,7 @@ func TestAWebPageIsNoAnswer(t *testing.T) {
 // Files may be pages.
 func TestAPageThatWasAskedForPasses(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, tenant("contoso", "PATHS=/"), organization(t, func(w http.ResponseWriter, r *http.Request) {
+	c := newTestProxy(t, tenant("contoso", "PATHS=/"), organization(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		if strings.Contains(r.URL.Path, "download") {
 			w.Header().Set("Content-Disposition", "attachment; filename=a.html")
@@ -92,7 +92,7 @@ func TestTheSecondTrysRefusalIsNotTheCallers(t *testing.T) {
 		for _, method := range []string{"PATCH", "PUT", "DELETE"} {
 			t.Run(fmt.Sprint(method, status), func(t *testing.T) {
 				seen := 0
-				c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+				c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
 					io.Copy(io.Discard, r.Body)
 					if seen++; seen == 1 {
 						panic(http.ErrAbortHandler) // carried out; the answer is lost
@@ -107,7 +107,7 @@ func TestTheSecondTrysRefusalIsNotTheCallers(t *testing.T) {
 			})
 		}
 	}
-	c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusPreconditionFailed) }))
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusPreconditionFailed) }))
 	if a := c.call("PATCH", "/contoso/api/data/v9.2/accounts(1)", "{}", jsonType, `If-Match: W/"1"`); a.StatusCode != 412 || a.Header.Get("Dynproxy-Error") != "" {
 		t.Errorf("a first try's own 412: %d %s", a.StatusCode, a.body)
 	}
@@ -116,7 +116,7 @@ func TestTheSecondTrysRefusalIsNotTheCallers(t *testing.T) {
 // A refusal after sending says whether the write may have been carried out.
 func TestA502SaysWhetherItMayHaveBeenCarriedOut(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		panic(http.ErrAbortHandler)
 	}))
@@ -126,7 +126,7 @@ func TestA502SaysWhetherItMayHaveBeenCarriedOut(t *testing.T) {
 	if a := c.get("/contoso/api/data/v9.2/accounts"); !strings.Contains(a.body, "changes nothing") {
 		t.Errorf("%s", a.body)
 	}
-	c = newCorridor(t, func(_ map[string]string, p *proxy.Parts) {
+	c = newTestProxy(t, func(_ map[string]string, p *proxy.Parts) {
 		p.Wire = egress.New(egress.Config{Patience: egress.Patience{AnswerWithin: 10 * time.Second}, Dial: func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 		}})
@@ -139,7 +139,7 @@ func TestA502SaysWhetherItMayHaveBeenCarriedOut(t *testing.T) {
 
 func TestInterimAnswersAreTheProxysToo(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	c.inject(emulator.Fault{Kind: emulator.Informational})
 	got := c.raw("GET /contoso/api/data/v9.2/WhoAmI HTTP/1.1\r\nHost: proxy:8080\r\nConnection: close\r\n\r\n")
 	if !strings.HasPrefix(got, "HTTP/1.1 103") {
@@ -157,7 +157,7 @@ func TestInterimAnswersAreTheProxysToo(t *testing.T) {
 
 func TestARootedLocationStaysWithTheTenant(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	c.inject(emulator.Fault{Kind: emulator.RootedLocation})
 	a := c.call("POST", create, `{"name":"x"}`, jsonType)
 	if got := a.Header.Get("Location"); !strings.Contains(got, "/contoso/api/data/") {
@@ -169,7 +169,7 @@ func TestARootedLocationStaysWithTheTenant(t *testing.T) {
 func TestAPartOfACollectionHasTheProxysLinks(t *testing.T) {
 	t.Parallel()
 	const all = `{"@odata.context":"https://contoso.crm.dynamics.com/api/data/v9.2/$metadata#accounts","value":[{"name":"a"}]}`
-	c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(all))
 	}))
@@ -185,7 +185,7 @@ func TestAPartOfACollectionHasTheProxysLinks(t *testing.T) {
 // An answer that leaves HTTP ends the call at once.
 func TestAnUnaskedSwitchOfProtocolIsNoAnswer(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err == nil {
@@ -203,7 +203,7 @@ func TestAnUnaskedSwitchOfProtocolIsNoAnswer(t *testing.T) {
 // A collection has no ranges, and its links are the proxy's all the same.
 func TestARangeSwitchesNoRewritingOff(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	a := c.get("/contoso/api/data/v9.2/accounts?$top=2", "Range: bytes=0-100000")
 	if strings.Contains(a.body, "contoso.crm.dynamics.com/api/data/v9.2/$metadata") || !strings.Contains(a.body, "/contoso/api/data/v9.2/$metadata") {
 		t.Errorf("%d %.300s", a.StatusCode, a.body)

@@ -15,7 +15,7 @@ func TestNoPartOfABatchGoesUnjudged(t *testing.T) {
 	const hidden = part + "DELETE /api/data/v9.2/accounts(1) HTTP/1.1\r\n\r\n\r\n"
 	const read = "--b\r\n" + part + "GET accounts?$top=1 HTTP/1.1\r\n\r\n\r\n"
 	const post = "--b\r\n" + part + "GET accounts?$top=1 HTTP/1.1\r\nContent-Type: application/json\r\n\r\n"
-	c := newCorridor(t, tenant("contoso", "READ_ONLY=true"))
+	c := newTestProxy(t, tenant("contoso", "READ_ONLY=true"))
 	batch := func(body string, headers ...string) *answer {
 		return c.call("POST", "/contoso/api/data/v9.2/$batch", body, append(headers, "Content-Type: multipart/mixed; boundary=b")...)
 	}

@@ -107,7 +107,7 @@ func TestWhatArrivesIsWhatWasSent(t *testing.T) {
 	var refuse atomic.Int64 // so many attempts are refused with 401
 	var unread atomic.Bool  // before their body was read
 	place := &spool.Place{Memory: memory, Each: each, Max: 200 << 10, Open: d.create}
-	c := newCorridor(t, spooled(place), organization(t, func(w http.ResponseWriter, r *http.Request) {
+	c := newTestProxy(t, spooled(place), organization(t, func(w http.ResponseWriter, r *http.Request) {
 		if refuse.Add(-1) >= 0 {
 			if !unread.Load() {
 				io.Copy(io.Discard, r.Body)
@@ -212,7 +212,7 @@ func TestAPlaceThatCannotBeWritten(t *testing.T) {
 		"used up": {Dir: dir, Max: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCorridor(t, spooled(place), organization(t, digests))
+			c := newTestProxy(t, spooled(place), organization(t, digests))
 			for _, size := range []int{1 << 20, 1<<20 + 1, 1_200_000, 3 << 20} {
 				body := jsonOf(size)
 				for _, kind := range []string{"application/json", "application/octet-stream"} {
@@ -243,7 +243,7 @@ func batchOf(body string) string {
 // as no room.
 func TestABatchThatIsTooLarge(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, spooled(&spool.Place{Dir: t.TempDir(), Each: 2 << 20}), organization(t, digests))
+	c := newTestProxy(t, spooled(&spool.Place{Dir: t.TempDir(), Each: 2 << 20}), organization(t, digests))
 	batch := batchOf(string(jsonOf(2 << 20)))
 	for name, headers := range map[string][]string{
 		"plain": nil, "gzip": {"Content-Encoding: gzip"},

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 // settings say: it never has to refuse, and all are answered.
 func TestFiveHundredCallersWithinTheLimits(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, tenant("contoso", "REQUESTS=200\nWINDOW=1s\nCONCURRENCY=8\nQUEUE_WAIT=30s"))
+	c := newTestProxy(t, tenant("contoso", "REQUESTS=200\nWINDOW=1s\nCONCURRENCY=8\nQUEUE_WAIT=30s"))
 	c.contoso.SetLimits(emulator.Limits{Requests: 200, Window: time.Second, Concurrency: 8})
 	var callers sync.WaitGroup
 	statuses := make(chan *answer, 500)
@@ -44,7 +45,7 @@ func TestARefusalIsWaitedOut(t *testing.T) {
 	for _, code := range []string{"0x80072322", "0x80072321", "0x80072326"} {
 		t.Run(code, func(t *testing.T) {
 			t.Parallel()
-			c := newCorridor(t)
+			c := newTestProxy(t)
 			c.inject(emulator.Fault{Kind: emulator.Throttle, Code: code, RetryAfter: time.Second, Times: 1})
 			began := time.Now()
 			a := c.call("POST", create, `{"name":"waited out"}`, jsonType)
@@ -65,7 +66,7 @@ func TestARefusalIsWaitedOut(t *testing.T) {
 // time that is left of it; and only its tenant's callers are.
 func TestARefusalThatIsTooLong(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, tenant("contoso", "QUEUE_WAIT=2s"), tenant("other", "ORG_URL=https://fabrikam.crm4.dynamics.com\nTENANT_ID="+fabrikamID))
+	c := newTestProxy(t, tenant("contoso", "QUEUE_WAIT=2s"), tenant("other", "ORG_URL=https://fabrikam.crm4.dynamics.com\nTENANT_ID="+fabrikamID))
 	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Minute, Times: 1})
 	for range 3 {
 		a := c.get("/contoso/api/data/v9.2/WhoAmI")
@@ -85,7 +86,7 @@ func TestARefusalThatIsTooLong(t *testing.T) {
 // SOAP says by a fault what the Web API says by 429.
 func TestASOAPThrottleIsWaitedOut(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Second, Times: 1})
 	const soap = `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><Execute xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Services"><request xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts"><a:RequestName>WhoAmI</a:RequestName></request></Execute></s:Body></s:Envelope>`
 	a := c.call("POST", "/contoso/XRMServices/2011/Organization.svc/web", soap, "Content-Type: text/xml; charset=utf-8", "SOAPAction: http://schemas.microsoft.com/xrm/2011/Contracts/Services/IOrganizationService/Execute")
@@ -98,7 +99,7 @@ func TestASOAPThrottleIsWaitedOut(t *testing.T) {
 func TestModesThatDoNotEnforce(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"report", "off"} {
-		c := newCorridor(t, tenant("contoso", "LIMITS="+mode+"\nREQUESTS=1\nWINDOW=1h"))
+		c := newTestProxy(t, tenant("contoso", "LIMITS="+mode+"\nREQUESTS=1\nWINDOW=1h"))
 		c.get("/contoso/api/data/v9.2/WhoAmI")
 		c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: 7 * time.Second, Times: 1})
 		a := c.get("/contoso/api/data/v9.2/WhoAmI")
@@ -113,23 +114,32 @@ func TestModesThatDoNotEnforce(t *testing.T) {
 func TestACallerThatLeavesFreesItsPlace(t *testing.T) {
 	t.Parallel()
 	gate := new(limits.Gate)
-	c := newCorridor(t, tenant("contoso", "CONCURRENCY=1"), func(_ map[string]string, p *proxy.Parts) { p.Gate = gate })
-	c.get("/contoso/api/data/v9.2/WhoAmI")
-	c.inject(emulator.Fault{Kind: emulator.Slow, Delay: time.Second, Times: 1})
+	var deleted atomic.Bool
+	holds, released := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
+	defer release()
+	c := newTestProxy(t, tenant("contoso", "CONCURRENCY=1"), func(_ map[string]string, p *proxy.Parts) { p.Gate = gate },
+		organization(t, func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Method == http.MethodDelete:
+				deleted.Store(true)
+			case r.URL.RawQuery == "hold":
+				close(holds)
+				<-released
+			}
+		}))
 	waiting := func(n int) {
 		t.Helper()
 		for began := time.Now(); gate.Snapshot(limits.Key{Organization: "contoso.crm.dynamics.com", ClientID: clientID}).Waiting != n; time.Sleep(time.Millisecond) {
-			if time.Since(began) > 5*time.Second {
+			if time.Since(began) > 20*time.Second {
 				t.Fatalf("never were %d waiting", n)
 			}
 		}
 	}
 	var first, last *answer
 	var callers sync.WaitGroup
-	callers.Go(func() { first = c.get("/contoso/api/data/v9.2/accounts?$top=1") })
-	for c.contoso.Received() < 2 { // the call that asks who it is, and the slow one
-		time.Sleep(time.Millisecond)
-	}
+	callers.Go(func() { first = c.get("/contoso/api/data/v9.2/accounts?hold") })
+	<-holds
 	ctx, leave := context.WithCancel(t.Context())
 	callers.Go(func() {
 		r, _ := http.NewRequestWithContext(ctx, "DELETE", c.server.URL+"/contoso/api/data/v9.2/accounts(00000000-0000-0000-0000-000000000001)", nil)
@@ -143,11 +153,12 @@ func TestACallerThatLeavesFreesItsPlace(t *testing.T) {
 	waiting(2)
 	leave()
 	waiting(1)
+	release()
 	callers.Wait()
 	if first.StatusCode != 200 || last.StatusCode != 200 {
 		t.Errorf("the others got %d and %d", first.StatusCode, last.StatusCode)
 	}
-	if n, _ := c.received("DELETE"); n != 0 {
+	if deleted.Load() {
 		t.Error("the request of who had left was sent")
 	}
 }
@@ -156,7 +167,7 @@ func TestACallerThatLeavesFreesItsPlace(t *testing.T) {
 // is well again: nobody is refused for what is over.
 func TestRefusalsThatAreOverLockNobodyOut(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, tenant("contoso", "WINDOW=20s\nQUEUE_WAIT=60s"))
+	c := newTestProxy(t, tenant("contoso", "WINDOW=20s\nQUEUE_WAIT=60s"))
 	c.contoso.SetLimits(emulator.Limits{Silent: true})
 	c.get("/contoso/api/data/v9.2/WhoAmI")
 	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Second, Times: 12})
@@ -183,7 +194,7 @@ func TestRefusalsThatAreOverLockNobodyOut(t *testing.T) {
 func TestTwoTenantsOnOneOrganization(t *testing.T) {
 	t.Parallel()
 	gate := new(limits.Gate)
-	c := newCorridor(t,
+	c := newTestProxy(t,
 		tenant("contoso", "REQUESTS=50\nWINDOW=1h\nQUEUE_WAIT=0s"),
 		tenant("other", "ORG_URL=https://contoso.crm.dynamics.com\nTENANT_ID="+contosoID+"\nREQUESTS=20\nWINDOW=1h\nQUEUE_WAIT=0s"),
 		func(_ map[string]string, p *proxy.Parts) { p.Gate = gate })
@@ -212,7 +223,7 @@ func TestTwoTenantsOnOneOrganization(t *testing.T) {
 // operator's own number is kept to, and no call is refused.
 func TestAnOperatorsNumberOutranksWhatHeadersPromise(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, tenant("contoso", "REQUESTS=60\nWINDOW=2s\nCONCURRENCY=8\nQUEUE_WAIT=60s"))
+	c := newTestProxy(t, tenant("contoso", "REQUESTS=60\nWINDOW=2s\nCONCURRENCY=8\nQUEUE_WAIT=60s"))
 	c.contoso.SetLimits(emulator.Limits{Requests: 60, Window: 2 * time.Second, Concurrency: 8, Promised: 8000})
 	var callers sync.WaitGroup
 	for range 16 {
@@ -233,7 +244,7 @@ func TestAnOperatorsNumberOutranksWhatHeadersPromise(t *testing.T) {
 // A closed gate is not told as a used-up budget.
 func TestARefusalTellsWhatKeepsTheCallOut(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, tenant("contoso", "QUEUE_WAIT=0s"))
+	c := newTestProxy(t, tenant("contoso", "QUEUE_WAIT=0s"))
 	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Minute, Times: 1})
 	c.get("/contoso/api/data/v9.2/WhoAmI")
 	a := c.get("/contoso/api/data/v9.2/WhoAmI")

@@ -31,7 +31,7 @@ const (
 // byte.
 func TestAnswersAreTheOrganizationsOwn(t *testing.T) {
 	t.Parallel()
-	direct, proxied := newCorridor(t), newCorridor(t)
+	direct, proxied := newTestProxy(t), newTestProxy(t)
 	token := bearer(t, direct)
 	for i, x := range exchanges(direct) {
 		want := direct.ask(x, token)
@@ -56,15 +56,15 @@ func TestAnswersAreTheOrganizationsOwn(t *testing.T) {
 	}
 }
 
-// bearer returns a token for contoso, got like the corridor's own.
-func bearer(t *testing.T, c *corridor) string {
+// bearer returns a token for contoso, got like the proxy's own.
+func bearer(t *testing.T, c *testProxy) string {
 	t.Helper()
 	c.get("/contoso/api/data/v9.2/WhoAmI")
 	return c.tokens.held["contoso"]
 }
 
 // ask sends x to the organization itself.
-func (c *corridor) ask(x exchange, token string) *answer {
+func (c *testProxy) ask(x exchange, token string) *answer {
 	c.t.Helper()
 	way := c.emu.Transport()
 	defer way.CloseIdleConnections()
@@ -166,7 +166,7 @@ func compareHeaders(t *testing.T, name string, got, want http.Header) {
 }
 
 // exchanges are some hundred requests of every kind.
-func exchanges(c *corridor) []exchange {
+func exchanges(c *testProxy) []exchange {
 	const data = "/api/data/v9.2/"
 	account := strings.Trim(firstID(c.t, c), `"`)
 	other := strings.Trim(nthID(c.t, c, 3), `"`)
@@ -250,7 +250,7 @@ func batches(end, account string) []exchange {
 	}
 }
 
-func nthID(t *testing.T, c *corridor, n int) string {
+func nthID(t *testing.T, c *testProxy, n int) string {
 	t.Helper()
 	parts := strings.Split(c.get(create+"?$select=name&$orderby=name").body, `"accountid":`)
 	if len(parts) < n+1 {
@@ -259,7 +259,7 @@ func nthID(t *testing.T, c *corridor, n int) string {
 	return parts[n][:38]
 }
 
-func firstContact(t *testing.T, c *corridor) string {
+func firstContact(t *testing.T, c *testProxy) string {
 	t.Helper()
 	_, rest, ok := strings.Cut(c.get("/contoso/api/data/v9.2/contacts?$select=fullname&$top=1").body, `"contactid":`)
 	if !ok {
@@ -271,7 +271,7 @@ func firstContact(t *testing.T, c *corridor) string {
 // A part that may not be in a batch keeps the whole batch back.
 func TestBatchesAreJudgedWhole(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, tenant("readonly", "ORG_URL=https://contoso.crm.dynamics.com\nTENANT_ID="+contosoID+"\nREAD_ONLY=true"))
+	c := newTestProxy(t, tenant("readonly", "ORG_URL=https://contoso.crm.dynamics.com\nTENANT_ID="+contosoID+"\nREAD_ONLY=true"))
 	c.get("/contoso/api/data/v9.2/WhoAmI")
 	c.get("/readonly/api/data/v9.2/WhoAmI")
 	batch := func(tenant string, requests ...string) *answer {

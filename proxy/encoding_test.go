@@ -36,7 +36,7 @@ func codedAs(coding, text string) string {
 // What is compressed is judged and rewritten like what is not, or refused.
 func TestCompressedBodies(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	const link = `{"name":"x","primarycontactid@odata.bind":"http://proxy:8080/contoso/api/data/v9.2/contacts(22222222-2222-2222-2222-222222222222)"}`
 	home := strings.ReplaceAll(link, proxyBase, orgBase)
 	for _, coding := range []string{"gzip", "x-gzip", "GZIP", "deflate", "bare deflate", "identity"} {
@@ -111,7 +111,7 @@ func TestAnswersByWhatTheyAre(t *testing.T) {
 		for _, accept := range []string{"gzip", "identity"} {
 			for _, coding := range []string{"", "gzip"} {
 				t.Run(name+" "+accept+" "+coding, func(t *testing.T) {
-					c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+					c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
 						w.Header()["Content-Type"] = nil
 						if a.kind != "" {
 							w.Header().Set("Content-Type", a.kind)
@@ -151,7 +151,7 @@ func TestAnswersByWhatTheyAre(t *testing.T) {
 // A few bytes that become very many are refused before anything is sent, and
 // cost no memory.
 func TestABombInARequest(t *testing.T) {
-	c := newCorridor(t, spooled(&spool.Place{Dir: t.TempDir()}), organization(t, digests))
+	c := newTestProxy(t, spooled(&spool.Place{Dir: t.TempDir()}), organization(t, digests))
 	bomb := packed(string(bytes.Repeat([]byte(" "), 200<<20)))
 	most := heap(func() {
 		a := c.call("POST", create, string(bomb), jsonType, "Content-Encoding: gzip")
@@ -181,7 +181,7 @@ func TestNoHeaderIsInvented(t *testing.T) {
 	} {
 		for _, accept := range []string{"gzip", "identity"} {
 			t.Run(name+" "+accept, func(t *testing.T) {
-				c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+				c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
 					h := w.Header()
 					h["Date"] = nil
 					h["Content-Type"] = nil

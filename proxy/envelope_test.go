@@ -57,11 +57,11 @@ func onlyCaller(t *testing.T, lines string) setting {
 func TestSOAPWhereOnlyReadingIs(t *testing.T) {
 	t.Parallel()
 	for about, c := range map[string]struct {
-		corridor *corridor
-		code     problem.Code
+		proxied *testProxy
+		code    problem.Code
 	}{
-		"a read-only tenant": {newCorridor(t, tenant("contoso", "READ_ONLY=true")), problem.ReadOnly},
-		"a read-only caller": {newCorridor(t, onlyCaller(t, "CIDRS=127.0.0.0/8\nREAD_ONLY=true")), problem.Forbidden},
+		"a read-only tenant": {newTestProxy(t, tenant("contoso", "READ_ONLY=true")), problem.ReadOnly},
+		"a read-only caller": {newTestProxy(t, onlyCaller(t, "CIDRS=127.0.0.0/8\nREAD_ONLY=true")), problem.Forbidden},
 	} {
 		for name, body := range map[string]string{
 			"WhoAmI":                  soapExecute("", "WhoAmI"),
@@ -69,11 +69,11 @@ func TestSOAPWhereOnlyReadingIs(t *testing.T) {
 			"RetrieveMultiple":        `<RetrieveMultiple xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Services"><query ` + soapSpaces + ` ` + soapQuery + `</query></RetrieveMultiple>`,
 			"RetrieveMultiple inside": soapMultiple("ExecuteMultiple", soapInner("RetrieveMultiple", soapPair("Query", soapQuery)), soapInner("WhoAmI", "")),
 		} {
-			if a := c.corridor.soap(soapEnvelope("", body)); a.StatusCode != 200 {
+			if a := c.proxied.soap(soapEnvelope("", body)); a.StatusCode != 200 {
 				t.Errorf("%s, %s: %d %.400s", about, name, a.StatusCode, a.body)
 			}
 		}
-		before := len(c.corridor.contoso.Requests())
+		before := len(c.proxied.contoso.Requests())
 		for name, body := range map[string]string{
 			"Create":                       soapCreate,
 			"Delete as a message":          soapExecute(soapPair("Target", soapTarget), "Delete"),
@@ -84,7 +84,7 @@ func TestSOAPWhereOnlyReadingIs(t *testing.T) {
 		} {
 			for _, path := range []string{soapPath, strings.TrimSuffix(soapPath, "/web"), strings.ToUpper(soapPath)} {
 				path = strings.Replace(path, "/CONTOSO", "/contoso", 1)
-				a := c.corridor.call("POST", path, soapEnvelope("", body), "Content-Type: text/xml; charset=utf-8")
+				a := c.proxied.call("POST", path, soapEnvelope("", body), "Content-Type: text/xml; charset=utf-8")
 				if d := a.faulted(t, c.code, 403, -2147220960, false); !strings.Contains(d.Message, "READ_ONLY") {
 					t.Errorf("%s, %s: %q", about, name, d.Message)
 				}
@@ -94,12 +94,12 @@ func TestSOAPWhereOnlyReadingIs(t *testing.T) {
 			"no envelope": "hello", "JSON": `{}`, "a document type": `<!DOCTYPE x>` + soapEnvelope("", soapExecute("", "WhoAmI")),
 			"two names": soapEnvelope("", strings.Replace(soapExecute("", "WhoAmI"), "<a:RequestName>", "<a:RequestName>Delete</a:RequestName><a:RequestName>", 1)),
 		} {
-			if d := c.corridor.soap(text).faulted(t, problem.BadRequest, 500, -2147220989, false); !strings.Contains(d.Message, "cannot be judged") {
+			if d := c.proxied.soap(text).faulted(t, problem.BadRequest, 500, -2147220989, false); !strings.Contains(d.Message, "cannot be judged") {
 				t.Errorf("%s, %s: %q", about, name, d.Message)
 			}
 		}
-		c.corridor.call("POST", soapPath, "--b\r\n\r\n"+soapEnvelope("", soapCreate)+"\r\n--b--", "Content-Type: multipart/related; boundary=b").faulted(t, problem.BadRequest, 500, -2147220989, false)
-		if n := len(c.corridor.contoso.Requests()); n != before {
+		c.proxied.call("POST", soapPath, "--b\r\n\r\n"+soapEnvelope("", soapCreate)+"\r\n--b--", "Content-Type: multipart/related; boundary=b").faulted(t, problem.BadRequest, 500, -2147220989, false)
+		if n := len(c.proxied.contoso.Requests()); n != before {
 			t.Errorf("%s: %d refused messages reached the organization", about, n-before)
 		}
 	}
@@ -112,7 +112,7 @@ func TestSOAPIsHeldToMETHODS(t *testing.T) {
 		return soapMultiple("ExecuteMultiple", soapInner("WhoAmI", ""), soapInner(name, soapPair("Target", soapTarget)))
 	}
 	for _, rights := range []string{"", "IMPERSONATION=true"} {
-		c := newCorridor(t, onlyCaller(t, "CIDRS=127.0.0.0/8\nMETHODS=GET,POST\n"+rights))
+		c := newTestProxy(t, onlyCaller(t, "CIDRS=127.0.0.0/8\nMETHODS=GET,POST\n"+rights))
 		for _, body := range []string{soapExecute("", "WhoAmI"), soapCreate} {
 			if a := c.soap(soapEnvelope("", body)); a.StatusCode != 200 {
 				t.Errorf("%d %.400s", a.StatusCode, a.body)
@@ -128,7 +128,7 @@ func TestSOAPIsHeldToMETHODS(t *testing.T) {
 			t.Errorf("%d refused messages reached the organization", n-before)
 		}
 	}
-	c := newCorridor(t, onlyCaller(t, "CIDRS=127.0.0.0/8\nMETHODS=GET,POST,DELETE"))
+	c := newTestProxy(t, onlyCaller(t, "CIDRS=127.0.0.0/8\nMETHODS=GET,POST,DELETE"))
 	c.soap(soapEnvelope("", inner("Update"))).faulted(t, problem.Forbidden, 403, -2147220960, false)
 	if a := c.soap(soapEnvelope("", inner("Delete"))); a.StatusCode != 200 {
 		t.Errorf("%d %.400s", a.StatusCode, a.body)
@@ -141,7 +141,7 @@ func TestSOAPThatActsAsAnotherOrRoundPlugins(t *testing.T) {
 	key := func(name string) string {
 		return soapPair(name, `i:type="x:boolean" xmlns:x="http://www.w3.org/2001/XMLSchema">true`)
 	}
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	for name, text := range map[string]string{
 		"CallerId":                                soapEnvelope(other, soapExecute("", "WhoAmI")),
 		"CallerObjectId":                          soapEnvelope(strings.ReplaceAll(other, "CallerId", "CallerObjectId"), soapCreate),
@@ -164,7 +164,7 @@ func TestSOAPThatActsAsAnotherOrRoundPlugins(t *testing.T) {
 			t.Errorf("%d %.300s", a.StatusCode, a.body)
 		}
 	}
-	allowed := newCorridor(t, tenant("contoso", "IMPERSONATION=true"))
+	allowed := newTestProxy(t, tenant("contoso", "IMPERSONATION=true"))
 	text := soapEnvelope(other, soapExecute(key("BypassCustomPluginExecution"), "WhoAmI"))
 	if allowed.soap(text); string(allowed.last().Body) != text {
 		t.Error("what is allowed did not pass as it was")
@@ -179,7 +179,7 @@ const batchKind = "Content-Type: multipart/mixed; boundary=b"
 
 func TestQueriesThatActAsAnotherOrRoundPlugins(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	for _, query := range []string{
 		"CallerObjectId=7", "callerobjectid=7", "MSCRMCallerID=7", "mscrm_callerid=7", "CallerAADObjectId=7", "$top=1&%43allerObjectId=7",
 		"BypassCustomPluginExecution=true", "MSCRM.BypassCustomPluginExecution=true", "$select=name&bypass-business-logic-execution=CustomSync", "MSCRM.BypassBusinessLogicExecutionStepIds=7",
@@ -196,7 +196,7 @@ func TestQueriesThatActAsAnotherOrRoundPlugins(t *testing.T) {
 			t.Errorf("%s: %.300s", query, a.body)
 		}
 	}
-	allowed := newCorridor(t, tenant("contoso", "IMPERSONATION=true"))
+	allowed := newTestProxy(t, tenant("contoso", "IMPERSONATION=true"))
 	if a := allowed.get("/contoso/api/data/v9.2/WhoAmI?CallerObjectId=7"); a.Header.Get("Dynproxy-Error") != "" {
 		t.Errorf("what is allowed was refused: %.300s", a.body)
 	}
@@ -204,7 +204,7 @@ func TestQueriesThatActAsAnotherOrRoundPlugins(t *testing.T) {
 
 func TestASearchAskedByPOSTIsARead(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, tenant("contoso", "READ_ONLY=true"))
+	c := newTestProxy(t, tenant("contoso", "READ_ONLY=true"))
 	for _, name := range []string{"searchquery", "searchsuggest", "searchautocomplete", "SearchQuery"} {
 		if a := c.call("POST", "/contoso/api/data/v9.2/"+name, `{"search":"a"}`, "Content-Type: application/json"); a.Header.Get("Dynproxy-Error") != "" {
 			t.Errorf("%s: %.300s", name, a.body)
@@ -229,7 +229,7 @@ func TestCompressedAndLargeMessagesAreJudged(t *testing.T) {
 		w.Close()
 		return b.String()
 	}
-	c := newCorridor(t, tenant("contoso", "READ_ONLY=true"))
+	c := newTestProxy(t, tenant("contoso", "READ_ONLY=true"))
 	read, write := soapEnvelope("", soapExecute("", "WhoAmI")), soapEnvelope("", soapCreate)
 	if a := c.soap(packed(read), "Content-Encoding: gzip"); a.StatusCode != 200 {
 		t.Errorf("%d %.300s", a.StatusCode, a.body)
@@ -242,7 +242,7 @@ func TestCompressedAndLargeMessagesAreJudged(t *testing.T) {
 	if c.soap("\ufeff" + write); len(c.contoso.Requests()) != 1 {
 		t.Errorf("%d messages reached the organization", len(c.contoso.Requests()))
 	}
-	free := newCorridor(t)
+	free := newTestProxy(t)
 	if free.soap(large); free.last().Size != int64(len(large)) {
 		t.Errorf("%d of %d bytes arrived", free.last().Size, len(large))
 	}
@@ -250,7 +250,7 @@ func TestCompressedAndLargeMessagesAreJudged(t *testing.T) {
 
 func TestABatchHoldsNoSOAP(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	text := soapEnvelope("", soapCreate)
 	part := "POST /XRMServices/2011/Organization.svc/web HTTP/1.1\r\nContent-Type: text/xml\r\n\r\n" + text
 	c.call("POST", "/contoso/api/data/v9.2/$batch", batchWith(part), batchKind).refused(t, problem.BadRequest, 400)

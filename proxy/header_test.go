@@ -23,7 +23,7 @@ func prefixes(list ...string) []netip.Prefix {
 const create = "/contoso/api/data/v9.2/accounts"
 
 // raw sends text and returns all that comes back, byte for byte.
-func (c *corridor) raw(text string) string {
+func (c *testProxy) raw(text string) string {
 	c.t.Helper()
 	conn, err := net.Dial("tcp", c.server.Listener.Addr().String())
 	if err != nil {
@@ -38,7 +38,7 @@ func (c *corridor) raw(text string) string {
 
 func TestHeaderNamesHaveDataversesSpelling(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	got := c.raw("POST " + create + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nOData-Version: 4.0\r\nOData-MaxVersion: 4.0\r\n" +
 		"Content-Type: application/json\r\nContent-Length: 12\r\n\r\n{\"name\":\"x\"}")
 	for _, want := range []string{"\r\nOData-EntityId: ", "\r\nOData-Version: 4.0", "\r\nREQ_ID: ", "\r\nx-ms-service-request-id: "} {
@@ -69,7 +69,7 @@ func TestCallerCannotForge(t *testing.T) {
 		"Prefer: odata.maxpagesize=3", "If-None-Match: null", "OData-Version: 4.0", "Consistency: Strong", "MSCRM.SolutionUniqueName: s",
 		"MSCRM.SuppressDuplicateDetection: false", "x-ms-client-session-id: 7", "User-Agent: old/1", "Accept-Language: de", "X-Custom: yes",
 	}
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	check := func(header string, want bool) {
 		t.Helper()
 		c.get("/contoso/api/data/v9.2/WhoAmI", header)
@@ -95,7 +95,7 @@ func TestCallerCannotForge(t *testing.T) {
 	for _, header := range kept {
 		check(header, true)
 	}
-	c = newCorridor(t, tenant("contoso", "IMPERSONATION=true"))
+	c = newTestProxy(t, tenant("contoso", "IMPERSONATION=true"))
 	for _, header := range unlessAllowed {
 		check(header, true)
 	}
@@ -106,7 +106,7 @@ func TestCallerCannotForge(t *testing.T) {
 
 func TestRequestIDTravels(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	a := c.get("/contoso/api/data/v9.2/WhoAmI", "x-ms-client-request-id: my-own-id")
 	if a.Header.Get("Dynproxy-Request-Id") != "my-own-id" || c.last().Header.Get("x-ms-client-request-id") != "my-own-id" {
 		t.Errorf("the caller's id was not kept: %v", a.Header)
@@ -119,7 +119,7 @@ func TestRequestIDTravels(t *testing.T) {
 
 func TestTheLogTellsNoSecrets(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	c.call("POST", create+"?$filter=name%20eq%20'query-canary'", `{"name":"body-canary"}`, "Content-Type: application/json",
 		"Authorization: Bearer header-canary", "Cookie: cookie-canary", "X-Api-Key: key-canary")
 	c.get("http://user-canary:pass@127.0.0.1/contoso/api/data/v9.2/WhoAmI?query-canary")

@@ -11,7 +11,7 @@ import (
 // is left alone whatever is in it.
 func TestBodiesAreReadByWhatTheyAre(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	const link = `{"name":"x","primarycontactid@odata.bind":"http://proxy:8080/contoso/api/data/v9.2/contacts(22222222-2222-2222-2222-222222222222)"}`
 	home := strings.ReplaceAll(link, proxyBase, orgBase)
 	for _, kind := range []string{

@@ -19,7 +19,7 @@ import (
 // Callers that stall in their uploads hold no place in their tenant's budget.
 func TestStalledUploadsHoldNoPlace(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, tenant("contoso", "CONCURRENCY=4\nQUEUE_WAIT=2s"), spooled(&spool.Place{Dir: t.TempDir()}))
+	c := newTestProxy(t, tenant("contoso", "CONCURRENCY=4\nQUEUE_WAIT=2s"), spooled(&spool.Place{Dir: t.TempDir()}))
 	var conns []io.Closer
 	for range 12 {
 		conn := c.dial()
@@ -43,7 +43,7 @@ func TestATrickleIsGivenUp(t *testing.T) {
 	const idle = 400 * time.Millisecond
 	trickle := entrance(func(e *proxy.AccessPolicy) { e.BodyIdle, e.AnswerIdle, e.MinRate = idle, idle, 64<<10 })
 	t.Run("up", func(t *testing.T) {
-		c := newCorridor(t, trickle)
+		c := newTestProxy(t, trickle)
 		conn := c.dial()
 		defer conn.Close()
 		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\n%s\r\nContent-Length: 1000000\r\n\r\n", create, jsonType)
@@ -70,7 +70,7 @@ func TestATrickleIsGivenUp(t *testing.T) {
 	})
 	t.Run("down", func(t *testing.T) {
 		stopped := make(chan struct{})
-		c := newCorridor(t, trickle, organization(t, func(w http.ResponseWriter, r *http.Request) {
+		c := newTestProxy(t, trickle, organization(t, func(w http.ResponseWriter, r *http.Request) {
 			defer close(stopped)
 			w.Header().Set("Content-Type", "application/octet-stream")
 			io.Copy(w, zeros{})
@@ -107,7 +107,7 @@ func TestPausesOfTheOrganizationAreNotTheCallers(t *testing.T) {
 				}
 				t.Parallel()
 				var slow atomic.Bool
-				c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.BodyIdle, e.AnswerIdle, e.MinRate = idle, idle, 512 }),
+				c := newTestProxy(t, entrance(func(e *proxy.AccessPolicy) { e.BodyIdle, e.AnswerIdle, e.MinRate = idle, idle, 512 }),
 					spooled(&spool.Place{Dir: t.TempDir(), Each: 1 << 20}),
 					organization(t, func(w http.ResponseWriter, r *http.Request) {
 						wait := func() {
@@ -149,7 +149,7 @@ func TestEarlyHintsAndPauses(t *testing.T) {
 	t.Parallel()
 	const idle = time.Second
 	const pause = idle + idle/4
-	c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.AnswerIdle = idle }), organization(t, func(w http.ResponseWriter, r *http.Request) {
+	c := newTestProxy(t, entrance(func(e *proxy.AccessPolicy) { e.AnswerIdle = idle }), organization(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusEarlyHints)
 		time.Sleep(pause)
 		w.WriteHeader(http.StatusEarlyHints)
@@ -181,7 +181,7 @@ func TestWhoseFaultItIs(t *testing.T) {
 		"stall":        {"Content-Length: 10\r\n\r\n{", "bad_request", "DYNPROXY_BODY_IDLE_TIMEOUT", 400},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.BodyIdle = 200 * time.Millisecond }))
+			c := newTestProxy(t, entrance(func(e *proxy.AccessPolicy) { e.BodyIdle = 200 * time.Millisecond }))
 			got := c.raw("POST " + create + " HTTP/1.1\r\nHost: localhost\r\n" + jsonType + "\r\n" + f.request)
 			if !strings.HasPrefix(got, fmt.Sprintf("HTTP/1.1 %d ", f.status)) || !strings.Contains(got, f.words) {
 				t.Errorf("got %q", got)

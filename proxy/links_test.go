@@ -28,7 +28,7 @@ func TestLinksLeadToWhereTheCallerCameIn(t *testing.T) {
 		"host, public URL": {[]setting{public, hosts}, "", "contoso.crm.lan", "http://contoso.crm.lan"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			proxied := newCorridor(t, c.settings...)
+			proxied := newTestProxy(t, c.settings...)
 			host := "Host: " + c.host
 			created := proxied.call("POST", c.path+"/api/data/v9.2/accounts", `{"name":"x"}`, jsonType, host)
 			id := created.Header.Get("OData-EntityId")
@@ -61,7 +61,7 @@ func TestLinksLeadToWhereTheCallerCameIn(t *testing.T) {
 // does one without a scheme.
 func TestALocationThatIsAPathStaysWithItsTenant(t *testing.T) {
 	t.Parallel()
-	proxied := newCorridor(t, tenant("contoso", "HOSTS=contoso.crm.lan"))
+	proxied := newTestProxy(t, tenant("contoso", "HOSTS=contoso.crm.lan"))
 	proxied.inject(emulator.Fault{Kind: emulator.RootedLocation})
 	for path, host := range map[string]string{"/contoso": "proxy:8080", "": "contoso.crm.lan"} {
 		created := proxied.call("POST", path+"/api/data/v9.2/accounts", `{"name":"x"}`, jsonType, "Host: "+host)
@@ -75,7 +75,7 @@ func TestALocationThatIsAPathStaysWithItsTenant(t *testing.T) {
 // A Range on a collection changes nothing about its links.
 func TestARangeOnACollectionLeavesItsLinks(t *testing.T) {
 	t.Parallel()
-	proxied := newCorridor(t)
+	proxied := newTestProxy(t)
 	a := proxied.get("/contoso/api/data/v9.2/accounts?$select=name", "Host: proxy:8080", "Range: bytes=0-99", "Prefer: odata.maxpagesize=2")
 	if !strings.Contains(a.body, `"@odata.nextLink":"http://proxy:8080/contoso/api/`) || strings.Contains(a.body, "crm.dynamics.com") {
 		t.Errorf("%d %.600s", a.StatusCode, a.body)
@@ -85,12 +85,12 @@ func TestARangeOnACollectionLeavesItsLinks(t *testing.T) {
 // HTTP/1.0 knows no Host: links lead to the address that the caller has reached.
 func TestLinksForACallerWithoutHost(t *testing.T) {
 	t.Parallel()
-	proxied := newCorridor(t)
+	proxied := newTestProxy(t)
 	text := proxied.raw("GET /contoso/api/data/v9.2/WhoAmI HTTP/1.0\r\n\r\n")
 	if !strings.Contains(text, `"@odata.context":"http://`+proxied.server.Listener.Addr().String()+"/contoso/api/") {
 		t.Error(text)
 	}
-	public := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.PublicURL = "https://crm.example.com" }))
+	public := newTestProxy(t, entrance(func(e *proxy.AccessPolicy) { e.PublicURL = "https://crm.example.com" }))
 	if text := public.raw("GET /contoso/api/data/v9.2/WhoAmI HTTP/1.0\r\n\r\n"); !strings.Contains(text, `"@odata.context":"https://crm.example.com/contoso/api/`) {
 		t.Error(text)
 	}

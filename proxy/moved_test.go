@@ -19,7 +19,7 @@ func TestHopByHopHeadersGoNoFurther(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var seen http.Header
-	c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		seen = r.Header.Clone()
@@ -57,7 +57,7 @@ func TestHopByHopHeadersGoNoFurther(t *testing.T) {
 // does not get the caller's connection.
 func TestNobodySwitchesProtocols(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, organization(t, func(w http.ResponseWriter, _ *http.Request) {
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
@@ -78,7 +78,7 @@ func TestForgottenFiguresBeginAnew(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	metrics := proxy.NewMetrics(registry)
-	c := newCorridor(t, func(_ map[string]string, p *proxy.Parts) { p.Metrics = metrics })
+	c := newTestProxy(t, func(_ map[string]string, p *proxy.Parts) { p.Metrics = metrics })
 	counted := func() (n float64) {
 		families, err := registry.Gather()
 		if err != nil {

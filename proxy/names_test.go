@@ -14,7 +14,7 @@ import (
 // organization; and another tenant's name is refused wherever it stands.
 func TestLinksByEveryNameOfTheProxyReachTheOrganization(t *testing.T) {
 	t.Parallel()
-	proxied := newCorridor(t, tenant("contoso", "HOSTS=contoso.crm.lan"), tenant("fabrikam", "HOSTS=fabrikam.crm.lan"), entrance(func(e *proxy.AccessPolicy) {
+	proxied := newTestProxy(t, tenant("contoso", "HOSTS=contoso.crm.lan"), tenant("fabrikam", "HOSTS=fabrikam.crm.lan"), entrance(func(e *proxy.AccessPolicy) {
 		e.PublicURL, e.Names, e.Ports = "https://crm.example.com/dynamics", []string{"localhost", "127.0.0.1", "::1", "srv1"}, []string{"8080"}
 	}))
 	const host = "Host: srv1.corp.lan:9000"
@@ -57,7 +57,7 @@ func TestLinksByEveryNameOfTheProxyReachTheOrganization(t *testing.T) {
 
 func TestSlashesBehindTheTenantAreJoined(t *testing.T) {
 	t.Parallel()
-	proxied := newCorridor(t, tenant("contoso", "HOSTS=contoso.crm.lan"))
+	proxied := newTestProxy(t, tenant("contoso", "HOSTS=contoso.crm.lan"))
 	for _, x := range []struct{ target, host string }{
 		{"/contoso//api/data/v9.2/accounts?$top=1", "proxy:8080"}, {"/contoso///api/data/v9.2/accounts?$top=1", "proxy:8080"}, {"//api/data/v9.2/accounts?$top=1", "contoso.crm.lan"},
 	} {

@@ -1,5 +1,5 @@
-// Package proxy is the corridor: one call, from the caller to its tenant's
-// organization and back, so that the organization seems to stand at the proxy.
+// Package proxy carries one call, from the caller to its tenant's organization
+// and back, so that the organization seems to stand at the proxy.
 package proxy
 
 import (

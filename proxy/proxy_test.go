@@ -44,8 +44,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// corridor is a Handler on a socket, with the emulator behind it.
-type corridor struct {
+// testProxy is a Handler on a socket, with the emulator behind it.
+type testProxy struct {
 	t       *testing.T
 	emu     *emulator.Emulator
 	contoso *emulator.Organization
@@ -55,7 +55,7 @@ type corridor struct {
 	tokens  *tokens
 }
 
-// setting changes what a corridor is built of.
+// setting changes what a testProxy is built of.
 type setting func(files map[string]string, p *proxy.Parts)
 
 // tenant adds lines to a tenant's file.
@@ -67,7 +67,7 @@ func entrance(change func(*proxy.AccessPolicy)) setting {
 	return func(_ map[string]string, p *proxy.Parts) { change(&p.Access) }
 }
 
-func newCorridor(t *testing.T, settings ...setting) *corridor {
+func newTestProxy(t *testing.T, settings ...setting) *testProxy {
 	t.Helper()
 	emu, err := emulator.New(emulator.Seed{
 		Apps: []emulator.App{{ClientID: clientID, Secrets: []string{clientSecret}}},
@@ -79,7 +79,7 @@ func newCorridor(t *testing.T, settings ...setting) *corridor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &corridor{t: t, emu: emu, contoso: emu.Organization("contoso"), log: new(lockedBuffer)}
+	c := &testProxy{t: t, emu: emu, contoso: emu.Organization("contoso"), log: new(lockedBuffer)}
 	way := emu.Transport()
 	next := egress.New(egress.Config{
 		Patience: egress.Patience{AnswerWithin: 10 * time.Second, IdleWithin: 10 * time.Second},
@@ -210,7 +210,7 @@ type answer struct {
 }
 
 // call sends a request whose target goes on the wire as it is written here.
-func (c *corridor) call(method, target, body string, headers ...string) *answer {
+func (c *testProxy) call(method, target, body string, headers ...string) *answer {
 	c.t.Helper()
 	conn, err := net.Dial("tcp", c.server.Listener.Addr().String())
 	if err != nil {
@@ -238,13 +238,13 @@ func (c *corridor) call(method, target, body string, headers ...string) *answer 
 	return &answer{resp, string(text), err}
 }
 
-func (c *corridor) get(target string, headers ...string) *answer {
+func (c *testProxy) get(target string, headers ...string) *answer {
 	c.t.Helper()
 	return c.call("GET", target, "", headers...)
 }
 
 // dial opens a connection to the proxy, which the caller closes.
-func (c *corridor) dial() net.Conn {
+func (c *testProxy) dial() net.Conn {
 	c.t.Helper()
 	conn, err := net.Dial("tcp", c.server.Listener.Addr().String())
 	if err != nil {
@@ -254,7 +254,7 @@ func (c *corridor) dial() net.Conn {
 }
 
 // client returns a client that speaks HTTP/1.1 or HTTP/2 alone.
-func (c *corridor) client(protocol string) *http.Client {
+func (c *testProxy) client(protocol string) *http.Client {
 	way := &http.Transport{Protocols: new(http.Protocols), DisableCompression: true}
 	way.Protocols.SetHTTP1(protocol == "HTTP/1.1")
 	way.Protocols.SetUnencryptedHTTP2(protocol == "HTTP/2")
@@ -281,7 +281,7 @@ func (a *answer) refused(t *testing.T, code problem.Code, status int) {
 }
 
 // last returns the newest request that contoso received.
-func (c *corridor) last() emulator.Request {
+func (c *testProxy) last() emulator.Request {
 	c.t.Helper()
 	all := c.contoso.Requests()
 	if len(all) == 0 {
@@ -294,7 +294,7 @@ func (c *corridor) last() emulator.Request {
 // that net/url cannot parse.
 func TestTargetsReachTheOrganizationAsSent(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	for _, target := range []string{
 		"/api/data/v9.2/accounts?$select=name&$expand=Account_Tasks($select=subject;$orderby=subject;$top=1)&$top=5",
 		"/api/data/v9.2/accounts?$filter=name%20eq%20'50%'",
@@ -319,7 +319,7 @@ func TestTargetsReachTheOrganizationAsSent(t *testing.T) {
 
 func TestTenantsAreFoundInAnyCaseAndByHost(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, tenant("contoso", "HOSTS=crm.contoso.lan"))
+	c := newTestProxy(t, tenant("contoso", "HOSTS=crm.contoso.lan"))
 	for _, target := range []string{"/contoso/", "/CONTOSO/", "/Contoso/"} {
 		if a := c.get(target + "api/data/v9.2/WhoAmI"); a.StatusCode != 200 {
 			t.Errorf("%s: %d %s", target, a.StatusCode, a.body)
@@ -337,7 +337,7 @@ func TestTenantsAreFoundInAnyCaseAndByHost(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, tenant("broken", "ORG_URL=http://x"), tenant("readonly", "ORG_URL=https://contoso.crm.dynamics.com\nREAD_ONLY=true"),
+	c := newTestProxy(t, tenant("broken", "ORG_URL=http://x"), tenant("readonly", "ORG_URL=https://contoso.crm.dynamics.com\nREAD_ONLY=true"),
 		tenant("down", "ORG_URL=https://down.example.com"),
 		entrance(func(e *proxy.AccessPolicy) { e.HostAllowed = func(host string) bool { return host != "evil.example" } }))
 	const whoAmI = "/contoso/api/data/v9.2/WhoAmI"
@@ -387,13 +387,13 @@ func TestRefusals(t *testing.T) {
 
 func TestAddressesOutsideAreForbidden(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.Addresses = prefixes("10.0.0.0/8") }))
+	c := newTestProxy(t, entrance(func(e *proxy.AccessPolicy) { e.Addresses = prefixes("10.0.0.0/8") }))
 	c.get("/contoso/api/data/v9.2/WhoAmI").refused(t, problem.Forbidden, 403)
 }
 
 func TestDraining(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	c.handler.Drain()
 	a := c.get("/contoso/api/data/v9.2/WhoAmI")
 	a.refused(t, problem.Draining, 503)
@@ -404,7 +404,7 @@ func TestDraining(t *testing.T) {
 
 func TestErrorsOfTheTokenSourceReachTheCaller(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	c.tokens.fail = &problem.Error{Code: problem.ConsentRequired, Message: "Open https://login.example/.", Err: io.EOF}
 	a := c.get("/contoso/api/data/v9.2/WhoAmI")
 	a.refused(t, problem.ConsentRequired, 502)
@@ -419,7 +419,7 @@ func TestErrorsOfTheTokenSourceReachTheCaller(t *testing.T) {
 
 func TestApplicationUserMissing(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	for _, coding := range []string{"Accept-Encoding: identity", "Accept-Encoding: gzip"} {
 		a := c.get("/fabrikam/api/data/v9.2/WhoAmI", coding)
 		if a.StatusCode != 403 || a.Header.Get("Dynproxy-Hint") != "application_user_missing" || a.Header.Get("Dynproxy-Error") != "" {

@@ -27,7 +27,7 @@ func soapExecute(parameters, name string) string {
 }
 
 // soap sends a message as text/xml.
-func (c *corridor) soap(envelope string, headers ...string) *answer {
+func (c *testProxy) soap(envelope string, headers ...string) *answer {
 	c.t.Helper()
 	return c.call("POST", soapPath, envelope, append([]string{"Content-Type: text/xml; charset=utf-8"}, headers...)...)
 }
@@ -83,7 +83,7 @@ func TestRefusalsOfSOAPAreFaults(t *testing.T) {
 	t.Parallel()
 	const privilege, argument, unexpected = -2147220960, -2147220989, -2147220970
 	who := soapEnvelope("", soapExecute("", "WhoAmI"))
-	c := newCorridor(t, tenant("contoso", "QUEUE_WAIT=1s"), tenant("reader", "ORG_URL=https://contoso.crm.dynamics.com\nREAD_ONLY=true\nPATHS=/api/data/"),
+	c := newTestProxy(t, tenant("contoso", "QUEUE_WAIT=1s"), tenant("reader", "ORG_URL=https://contoso.crm.dynamics.com\nREAD_ONLY=true\nPATHS=/api/data/"),
 		tenant("down", "ORG_URL=https://down.example.com\nTENANT_ID="+contosoID),
 		entrance(func(e *proxy.AccessPolicy) {
 			e.HostAllowed = func(host string) bool { return host != "evil.example.com" }
@@ -100,7 +100,7 @@ func TestRefusalsOfSOAPAreFaults(t *testing.T) {
 	c.get("/nobody/XRMServices/2011/Organization.svc?wsdl").refused(t, problem.TenantUnknown, 404)
 
 	for code, number := range map[string]int{"0x80072322": -2147015902, "0x80072321": -2147015903, "0x80072326": -2147015898} {
-		c := newCorridor(t, tenant("contoso", "QUEUE_WAIT=1s"))
+		c := newTestProxy(t, tenant("contoso", "QUEUE_WAIT=1s"))
 		c.inject(emulator.Fault{Kind: emulator.Throttle, Code: code, RetryAfter: 65 * time.Second, Times: 1})
 		for range 2 {
 			c.soap(who).faulted(t, problem.LimitWaitExceeded, 500, number, true)
@@ -117,7 +117,7 @@ func TestRefusalsOfSOAPAreFaults(t *testing.T) {
 // with what is known of it beside it.
 func TestAnOrganizationsOwnFaultPasses(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, tenant("contoso", "LIMITS=off"))
+	c := newTestProxy(t, tenant("contoso", "LIMITS=off"))
 	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072326", RetryAfter: 7 * time.Second, Times: 1})
 	a := c.soap(soapEnvelope("", soapExecute("", "WhoAmI")))
 	if a.StatusCode != 500 || !strings.Contains(a.body, "<ErrorCode>-2147015898</ErrorCode>") || !strings.Contains(a.body, "PT7S") || a.Header.Get("Dynproxy-Error") != "" {
@@ -138,14 +138,14 @@ func TestKnownRefusalsCarryTheirNextStep(t *testing.T) {
 		{emulator.Fault{Kind: emulator.Firewall, Times: 1}, "ip_firewall", "firewall"},
 		{emulator.Fault{Kind: emulator.AccessControl, Times: 1}, "app_access_denied", "access control"},
 	} {
-		corridor := newCorridor(t)
-		corridor.inject(c.fault)
-		a := corridor.get("/contoso/api/data/v9.2/WhoAmI")
+		proxied := newTestProxy(t)
+		proxied.inject(c.fault)
+		a := proxied.get("/contoso/api/data/v9.2/WhoAmI")
 		if a.StatusCode != 403 || a.Header.Get("Dynproxy-Hint") != c.hint || !strings.Contains(a.Header.Get("Dynproxy-Next"), c.next) {
 			t.Errorf("%s: %d %v", c.hint, a.StatusCode, a.Header)
 		}
 	}
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	a := c.get("/fabrikam/api/data/v9.2/WhoAmI")
 	if a.Header.Get("Dynproxy-Hint") != "application_user_missing" || !strings.Contains(a.Header.Get("Dynproxy-Next"), "--environment https://fabrikam.crm4.dynamics.com --user "+clientID) {
 		t.Errorf("%d %v", a.StatusCode, a.Header)
@@ -157,7 +157,7 @@ func TestKnownRefusalsCarryTheirNextStep(t *testing.T) {
 
 func TestTheServicesDescriptionIsServedByDefault(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	for _, query := range []string{"wsdl", "WSDL", "singleWsdl", "wsdl&sdkversion=9.2"} {
 		a := c.get("/contoso/XRMServices/2011/Organization.svc?" + query)
 		if a.StatusCode != http.StatusOK || !strings.Contains(a.body, c.server.URL+"/contoso/XRMServices/2011/Organization.svc") || strings.Contains(a.body, "contoso.crm.dynamics.com") {

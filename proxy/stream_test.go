@@ -100,7 +100,7 @@ func TestCodings(t *testing.T) {
 		"no JSON, plain, for all": {"", "text/plain", large, "gzip", large, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			proxied := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+			proxied := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Content-Type", c.kind)
 				w.Header().Set("ETag", `W/"7"`)
 				body := []byte(c.text)
@@ -174,7 +174,7 @@ func TestAnswersThatBreakOff(t *testing.T) {
 		for _, version := range []string{"HTTP/1.0", "HTTP/1.1"} {
 			for _, accept := range []string{"identity", "gzip"} {
 				t.Run(name+" "+version+" "+accept, func(t *testing.T) {
-					c := newCorridor(t, organization(t, serve))
+					c := newTestProxy(t, organization(t, serve))
 					conn, err := net.Dial("tcp", c.server.Listener.Addr().String())
 					if err != nil {
 						t.Fatal(err)
@@ -229,7 +229,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 func TestLargeBodiesNeedNoMemory(t *testing.T) {
 	const size = 128 << 20
 	var arrived atomic.Int64
-	c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		arrived.Store(n)
 		if strings.HasSuffix(r.URL.Path, "/$value") {
@@ -283,7 +283,7 @@ func TestABombNeedsNoMemory(t *testing.T) {
 	io.Copy(w, io.LimitReader(zeros{}, 256<<20))
 	io.WriteString(w, `"}`)
 	w.Close()
-	c := newCorridor(t, organization(t, func(w http.ResponseWriter, _ *http.Request) {
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Encoding", "gzip")
 		w.Write(bomb.Bytes())
@@ -312,7 +312,7 @@ func TestACallerThatLeavesOrStallsStopsTheOrganization(t *testing.T) {
 	for name, leave := range map[string]bool{"leaves": true, "stalls": false} {
 		t.Run(name, func(t *testing.T) {
 			stopped := make(chan struct{})
-			c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.AnswerIdle = 300 * time.Millisecond }),
+			c := newTestProxy(t, entrance(func(e *proxy.AccessPolicy) { e.AnswerIdle = 300 * time.Millisecond }),
 				organization(t, func(w http.ResponseWriter, r *http.Request) {
 					defer close(stopped)
 					w.Header().Set("Content-Type", "application/octet-stream")
@@ -342,7 +342,7 @@ func TestSlowAnswersAreNotHeldBack(t *testing.T) {
 	t.Parallel()
 	next := make(chan struct{})
 	defer close(next)
-	c := newCorridor(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		io.WriteString(w, `{"value":[`+strings.Repeat(" ", 4096))
 		w.(http.Flusher).Flush()

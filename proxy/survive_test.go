@@ -23,7 +23,7 @@ func (faulty) Token(context.Context, *tenants.Tenant) (string, error) { panic("a
 // the shape that the client reads; the next call is served.
 func TestAFaultOfOurOwnIsToldAndAnswered(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, func(_ map[string]string, parts *proxy.Parts) { parts.Tokens = faulty{parts.Tokens} })
+	c := newTestProxy(t, func(_ map[string]string, parts *proxy.Parts) { parts.Tokens = faulty{parts.Tokens} })
 	for _, kind := range []string{"/contoso/api/data/v9.2/WhoAmI", "/contoso/XRMServices/2011/Organization.svc/web"} {
 		method, body := http.MethodGet, ""
 		if strings.Contains(kind, "svc") {
@@ -73,7 +73,7 @@ func (*rotten) Close() error { return nil }
 // the process: it is told, and answered.
 func TestAFaultInABodyIsToldAndAnswered(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, func(_ map[string]string, parts *proxy.Parts) {
+	c := newTestProxy(t, func(_ map[string]string, parts *proxy.Parts) {
 		parts.Spool = &spool.Place{Dir: filepath.Join(t.TempDir(), "missing")} // beyond 1 MiB bodies go by once
 	})
 	var after int

@@ -16,7 +16,7 @@ import (
 	"dynproxy/proxy"
 )
 
-func (c *corridor) inject(f emulator.Fault) {
+func (c *testProxy) inject(f emulator.Fault) {
 	c.t.Helper()
 	if err := c.contoso.Inject(f); err != nil {
 		c.t.Fatal(err)
@@ -25,7 +25,7 @@ func (c *corridor) inject(f emulator.Fault) {
 
 // received returns how many requests of that method reached contoso, and the
 // bodies that arrived whole.
-func (c *corridor) received(method string) (n int, bodies []string) {
+func (c *testProxy) received(method string) (n int, bodies []string) {
 	for _, r := range c.contoso.Requests() {
 		if r.Method == method {
 			n++
@@ -39,7 +39,7 @@ const jsonType = "Content-Type: application/json"
 
 func TestARefusedTokenIsRenewedAndTheCallSentAgainOnce(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	c.get("/contoso/api/data/v9.2/WhoAmI")
 	c.contoso.RevokeTokens()
 	a := c.call("POST", create, `{"name":"once"}`, jsonType)
@@ -64,7 +64,7 @@ func TestA401NeverReachesACaller(t *testing.T) {
 		"sign-in redirect": {Kind: emulator.SignInRedirect},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCorridor(t)
+			c := newTestProxy(t)
 			c.inject(fault)
 			c.get("/contoso/api/data/v9.2/WhoAmI").refused(t, problem.TokenRefused, 502)
 			if n, _ := c.received("GET"); n != 2 {
@@ -76,7 +76,7 @@ func TestA401NeverReachesACaller(t *testing.T) {
 
 func TestASignInPageForSOAPCountsAs401(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	c.inject(emulator.Fault{Kind: emulator.SignInPage, Times: 1})
 	const soap = `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><Execute xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Services"><request xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts"><a:RequestName>WhoAmI</a:RequestName></request></Execute></s:Body></s:Envelope>`
 	a := c.call("POST", "/contoso/XRMServices/2011/Organization.svc/web", soap, "Content-Type: text/xml; charset=utf-8", "SOAPAction: http://schemas.microsoft.com/xrm/2011/Contracts/Services/IOrganizationService/Execute")
@@ -114,7 +114,7 @@ func TestWhatIsSentAgain(t *testing.T) {
 		for _, r := range f.rows {
 			t.Run(name+" "+r.method+" "+r.header, func(t *testing.T) {
 				t.Parallel()
-				c := newCorridor(t)
+				c := newTestProxy(t)
 				c.inject(f.fault)
 				headers := []string{jsonType}
 				if r.header != "" {
@@ -139,7 +139,7 @@ func TestWhatIsSentAgain(t *testing.T) {
 
 func TestAnOrganizationThatStaysDownIsToldAsSuch(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	c.inject(emulator.Fault{Kind: emulator.Status, Status: 503})
 	a := c.get("/contoso/api/data/v9.2/WhoAmI")
 	if a.StatusCode != 503 || a.Header.Get("Dynproxy-Error") != "" {
@@ -153,7 +153,7 @@ func TestAnOrganizationThatStaysDownIsToldAsSuch(t *testing.T) {
 func TestAnAnswerThatBreaksOffIsNoShorterAnswer(t *testing.T) {
 	t.Parallel()
 	for _, coding := range []string{"Accept-Encoding: identity", "Accept-Encoding: gzip"} {
-		c := newCorridor(t)
+		c := newTestProxy(t)
 		c.inject(emulator.Fault{Kind: emulator.ResetMiddle})
 		conn, err := net.Dial("tcp", c.server.Listener.Addr().String())
 		if err != nil {
@@ -176,7 +176,7 @@ func TestAnAnswerThatBreaksOffIsNoShorterAnswer(t *testing.T) {
 
 func TestABodyThatBreaksOffChangesNothing(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	conn, err := net.Dial("tcp", c.server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +197,7 @@ func TestABodyThatBreaksOffChangesNothing(t *testing.T) {
 
 func TestACallerThatStallsIsGivenUp(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, entrance(func(e *proxy.AccessPolicy) { e.BodyIdle = 100 * time.Millisecond }))
+	c := newTestProxy(t, entrance(func(e *proxy.AccessPolicy) { e.BodyIdle = 100 * time.Millisecond }))
 	got := c.raw("POST " + create + " HTTP/1.1\r\nHost: localhost\r\n" + jsonType + "\r\nContent-Length: 100\r\n\r\n{\"name\":")
 	if !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, "Dynproxy-Error: bad_request") {
 		t.Errorf("got %q", got)
@@ -208,7 +208,7 @@ func TestACallerThatStallsIsGivenUp(t *testing.T) {
 // sent again.
 func TestLargeBodiesStreamAndAreKept(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	c.get("/contoso/api/data/v9.2/WhoAmI")
 	body := strings.Repeat("0123456789abcdef", 3<<20/16)
 	id := strings.Trim(firstID(t, c), `"`)
@@ -227,7 +227,7 @@ func TestLargeBodiesStreamAndAreKept(t *testing.T) {
 	}
 }
 
-func firstID(t *testing.T, c *corridor) string {
+func firstID(t *testing.T, c *testProxy) string {
 	t.Helper()
 	_, rest, ok := strings.Cut(c.get(create+"?$select=name&$top=1").body, `"accountid":`)
 	if !ok || len(rest) < 38 {
@@ -238,7 +238,7 @@ func firstID(t *testing.T, c *corridor) string {
 
 func TestRateAndBurst(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t, tenant("contoso", "RATE=2\nBURST=2\nQUEUE_WAIT=700ms"))
+	c := newTestProxy(t, tenant("contoso", "RATE=2\nBURST=2\nQUEUE_WAIT=700ms"))
 	statuses := make(chan *answer, 8)
 	began := time.Now()
 	for range 8 {
@@ -272,7 +272,7 @@ func TestRateAndBurst(t *testing.T) {
 
 func TestGzipIsAskedForAndHiddenFromWhoDidNot(t *testing.T) {
 	t.Parallel()
-	c := newCorridor(t)
+	c := newTestProxy(t)
 	plain := c.get("/contoso/api/data/v9.2/accounts", "Accept-Encoding: identity")
 	if got := c.last().Header.Get("Accept-Encoding"); got != "gzip" {
 		t.Errorf("asked for %q", got)

@@ -28,7 +28,7 @@ type consentQuestion struct {
 	nonce    string
 }
 
-// serveConsent shows the consent page, and acts on what the pretend
+// serveConsent shows the consent page, and acts on what the emulated
 // administrator decides on it.
 func (e *Entra) serveConsent(w http.ResponseWriter, r *http.Request, tenantName, path string) {
 	q, refused := e.readConsent(r, tenantName, path)
@@ -209,7 +209,7 @@ func (e *Entra) postBack(w http.ResponseWriter, q *consentQuestion, t *tenant, a
 	writePage(w, http.StatusOK, postBackPage, map[string]any{"To": q.redirect.String(), "Values": values})
 }
 
-// administrator is the name with which the tenant's pretend administrator
+// administrator is the name with which the tenant's emulated administrator
 // signs in.
 func (t *tenant) administrator() string {
 	return "admin@" + strings.ToLower(t.name()) + ".onmicrosoft.com"

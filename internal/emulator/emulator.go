@@ -1,6 +1,6 @@
-// Package emulator is a pretend Entra ID and a few pretend Dataverse
-// organizations, served over TLS with certificates of an authority made in
-// memory. It serves the demo, the user's own tests and ours.
+// Package emulator emulates Entra ID and a few Dataverse organizations, over
+// TLS with certificates of an authority made in memory. It serves the demo, the
+// user's own tests and ours.
 //
 // It is faithful where a server-to-server client can tell: discovery, tokens
 // signed with RS256, admin consent, device code, the anonymous challenge, each

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Class says what kind of thing is wrong, and so who can mend it.
+// Class says what kind of thing is wrong, and so who can fix it.
 type Class int
 
 const (

@@ -29,7 +29,7 @@ type registered struct {
 }
 
 // Register makes r known and returns its identity for Target. The error says
-// that its credential cannot be read now, which a later mint may find mended.
+// that its credential cannot be read now, which a later mint may find repaired.
 func (m *TokenClient) Register(r Registration) (string, error) {
 	id := r.Identity()
 	digest := r.look()
