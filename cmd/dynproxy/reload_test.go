@@ -279,7 +279,7 @@ func TestAHundredReloadsLoseNoCall(t *testing.T) {
 			}
 		})
 	}
-	for i := range 100 {
+	for i := 0; i < 100 || sent.Load() < 100; i++ {
 		switch i % 4 {
 		case 0:
 			f.change(fmt.Sprintf("TENANT_QUEUE_WAIT=%ds", 20+i), "TENANT_REQUESTS=5900", fmt.Sprintf("UPSTREAM_TIMEOUT=%dm", 1+i))
@@ -294,9 +294,6 @@ func TestAHundredReloadsLoseNoCall(t *testing.T) {
 	close(stop)
 	calling.Wait()
 	told := f.log.String()
-	t.Logf("100 reloads (%d in force, %d refused), %d calls, %d lost, %d mints", strings.Count(told, "the settings were read again"),
+	t.Logf("reloads (%d in force, %d refused), %d calls, %d lost, %d mints", strings.Count(told, "the settings were read again"),
 		strings.Count(told, "cannot be read again"), sent.Load(), lost.Load(), p.Entra().TokenRequests(emulator.TokenRequest{}))
-	if sent.Load() < 100 {
-		t.Errorf("only %d calls", sent.Load())
-	}
 }
