@@ -14,6 +14,7 @@ import (
 
 	"dynproxy/internal/callers"
 	"dynproxy/internal/changes"
+	"dynproxy/internal/opsclient"
 )
 
 func (w *cli) caller() *cobra.Command {
@@ -99,10 +100,10 @@ func (w *cli) knownCallers(ctx context.Context) ([]callers.Entry, map[string]tim
 	}
 	asker, err := w.asker()
 	if err == nil {
-		err = asker.ask(ctx, http.MethodGet, "/api/callers", nil, &running)
+		err = asker.Ask(ctx, http.MethodGet, "/api/callers", nil, &running)
 	}
 	switch {
-	case errors.Is(err, errNotRunning):
+	case errors.Is(err, opsclient.ErrNotRunning):
 		return book.Entries(), nil, nil
 	case err != nil:
 		fmt.Fprintf(w.stderr, "dynproxy: when callers came last is not known: %v\n", err)

@@ -47,7 +47,7 @@ func (w *cli) runCheck(ctx context.Context, names []string, asJSON bool) error {
 		return err
 	}
 	if asJSON {
-		if err := printJSON(w.stdout, reports); err != nil {
+		if err := w.printJSON(reports); err != nil {
 			return err
 		}
 	} else {

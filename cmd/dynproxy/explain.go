@@ -223,14 +223,11 @@ func (w *cli) runExplain(ctx context.Context, q *question, asJSON bool) error {
 		return err
 	}
 	var x proxy.Explanation
-	if err := a.ask(ctx, http.MethodPost, "/api/explain", q, &x); err != nil {
+	if err := a.Ask(ctx, http.MethodPost, "/api/explain", q, &x); err != nil {
 		return err
 	}
 	if asJSON {
-		e := json.NewEncoder(w.stdout)
-		e.SetIndent("", "  ")
-		e.SetEscapeHTML(false)
-		err = e.Encode(x)
+		err = w.printJSON(x)
 	} else {
 		_, err = io.WriteString(w.stdout, inWords(&x))
 	}

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"net/http"
-	"time"
-
 	"github.com/spf13/cobra"
+
+	"dynproxy/internal/opsclient"
+	"dynproxy/internal/secret"
 )
 
 func (w *cli) health() *cobra.Command {
@@ -18,26 +16,23 @@ func (w *cli) health() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.ready(c.Context())
+			return a.Ready(c.Context())
 		},
 	}
 }
 
-// ready returns nil if the running proxy is. It needs no password.
-func (a *asker) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base+"/readyz", nil)
+// asker asks the proxy that runs with the same settings.
+func (w *cli) asker() (*opsclient.Client, error) {
+	environ, err := w.environment()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	resp, err := a.client.Do(r)
+	a, err := opsclient.New(opsclient.Settings{
+		Listen: environ[prefix+"OPS_LISTEN"], CertFile: environ[prefix+"OPS_TLS_CERT_FILE"],
+		Password: secret.New(environ[prefix+"OPS_PASSWORD"]), PasswordFile: environ[prefix+"OPS_PASSWORD_FILE"],
+	})
 	if err != nil {
-		return a.unanswered(ctx, err)
+		return nil, &usageError{err}
 	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the proxy at %s is not ready (%s)", a.base, resp.Status)
-	}
-	return nil
+	return a, nil
 }

@@ -45,6 +45,7 @@ var plan = map[string][]string{
 	"internal/needs":              nil,
 	"internal/notify":             {"internal/retryafter", "internal/secret", "internal/statedir"},
 	"internal/odata":              nil,
+	"internal/opsclient":          {"internal/secret", "internal/textfile"},
 	"internal/panics":             nil,
 	"internal/onboard":            {"internal/check", "internal/entra", "internal/problem", "internal/tokens", "tenants"},
 	"internal/problem":            nil,

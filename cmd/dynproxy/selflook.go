@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+
+	"dynproxy/internal/opsclient"
 )
 
 // selfHeader marks what the proxy asks itself. Its value is known to this
@@ -23,7 +25,7 @@ type selfLook struct {
 func newSelfLook(h *server) *selfLook {
 	transport := &http.Transport{DisableKeepAlives: true} // each time the whole way
 	if h.config().TLSCertFile != "" {
-		transport.TLSClientConfig = onlyCertificate(h.config().TLSCertFile)
+		transport.TLSClientConfig = opsclient.OnlyCertificate(h.config().TLSCertFile)
 	}
 	return &selfLook{server: h, word: rand.Text(), client: &http.Client{Transport: transport}}
 }
@@ -79,7 +81,7 @@ func (s *selfLook) ask(ctx context.Context) error {
 	if s.server.config().TLSCertFile != "" {
 		scheme = "https"
 	}
-	address, err := opsAddress(s.server.config().Listen)
+	address, err := opsclient.Address(s.server.config().Listen)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,11 +15,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"dynproxy/internal/calls"
+	"dynproxy/internal/opsclient"
 )
 
 // tailer prints the calls of a running proxy as they happen.
 type tailer struct {
-	*asker
+	*opsclient.Client
 	path   string
 	asJSON bool
 	out    io.Writer
@@ -56,7 +58,7 @@ func (w *cli) tail() *cobra.Command {
 			if failed {
 				q.Set("failed", "1")
 			}
-			return (&tailer{asker: a, path: "/api/calls/stream?" + q.Encode(), asJSON: asJSON, out: w.stdout, errs: w.stderr}).run(c.Context())
+			return (&tailer{Client: a, path: "/api/calls/stream?" + q.Encode(), asJSON: asJSON, out: w.stdout, errs: w.stderr}).run(c.Context())
 		},
 	}
 	c.Flags().StringVar(&tenant, "tenant", "", "only calls to this `TENANT`")
@@ -75,7 +77,7 @@ func (t *tailer) run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case first && !began, err != nil && !isNotRunning(err):
+		case first && !began, err != nil && !errors.Is(err, opsclient.ErrNotRunning):
 			return err
 		case began:
 			pause = firstAgain
@@ -96,12 +98,12 @@ func (t *tailer) follow(ctx context.Context) (began bool, err error) {
 	defer cancel()
 	alive := time.AfterFunc(silence, cancel)
 	defer alive.Stop()
-	resp, err := t.open(ctx, http.MethodGet, t.path, nil)
+	resp, err := t.Open(ctx, http.MethodGet, t.path, nil)
 	if err != nil {
 		return false, err
 	}
 	defer resp.Body.Close()
-	if err := t.judge(resp); err != nil {
+	if err := t.Judge(resp); err != nil {
 		return false, err
 	}
 	event := ""
@@ -134,7 +136,7 @@ func (t *tailer) print(event, data string) error {
 		}
 		var c calls.Call
 		if err := json.Unmarshal([]byte(data), &c); err != nil {
-			return fmt.Errorf("what answers at %s is no proxy of this version: %w", t.base, err)
+			return fmt.Errorf("what answers at %s is no proxy of this version: %w", t.Base(), err)
 		}
 		_, err := fmt.Fprintln(t.out, callLine(&c))
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"dynproxy/internal/opsclient"
 	"dynproxy/internal/status"
 	"dynproxy/tenants"
 )
@@ -53,7 +53,7 @@ func (w *cli) runTenantList(ctx context.Context, state string, asJSON bool) erro
 	var states map[string]status.State
 	if state != "" || asJSON {
 		states, err = w.states(ctx)
-		if err != nil && (state != "" || !errors.Is(err, errNotRunning)) {
+		if err != nil && (state != "" || !errors.Is(err, opsclient.ErrNotRunning)) {
 			return err
 		}
 	}
@@ -103,13 +103,6 @@ func (w *cli) printList(all []listed, judged, asJSON bool) error {
 	return nil
 }
 
-func (w *cli) printJSON(value any) error {
-	e := json.NewEncoder(w.stdout)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(value)
-}
-
 // states asks the running proxy how each tenant is.
 func (w *cli) states(ctx context.Context) (map[string]status.State, error) {
 	asker, err := w.asker()
@@ -125,7 +118,7 @@ func (w *cli) states(ctx context.Context) (map[string]status.State, error) {
 			}
 			Pages int
 		}
-		if err := asker.ask(ctx, http.MethodGet, fmt.Sprintf("/api/tenants?limit=1000&page=%d", page), nil, &answer); err != nil {
+		if err := asker.Ask(ctx, http.MethodGet, fmt.Sprintf("/api/tenants?limit=1000&page=%d", page), nil, &answer); err != nil {
 			return nil, err
 		}
 		for _, t := range answer.Tenants {

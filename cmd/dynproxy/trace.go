@@ -32,13 +32,13 @@ func (w *cli) trace() *cobra.Command {
 			path := "/api/calls/" + url.PathEscape(args[0])
 			if asJSON {
 				var d any
-				if err := a.ask(c.Context(), http.MethodGet, path, nil, &d); err != nil {
+				if err := a.Ask(c.Context(), http.MethodGet, path, nil, &d); err != nil {
 					return err
 				}
-				return printJSON(w.stdout, d)
+				return w.printJSON(d)
 			}
 			var d calls.Detail
-			if err := a.ask(c.Context(), http.MethodGet, path, nil, &d); err != nil {
+			if err := a.Ask(c.Context(), http.MethodGet, path, nil, &d); err != nil {
 				return err
 			}
 			if d.Call == nil {
