@@ -115,6 +115,7 @@ type BudgetMetrics struct {
 	Tenants *tenants.Book
 	Gate    *limits.Gate
 	Tokens  TokenSource
+	Calls   *Metrics // which know who was called
 }
 
 var (
@@ -141,10 +142,14 @@ func (m *BudgetMetrics) Collect(metrics chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
+	called := m.Calls.tenants()
 	for t := range m.Tenants.All() {
+		if !called[t.Name] {
+			continue
+		}
 		s := m.Gate.Snapshot(BudgetKey(t, m.Tokens.ClientID(t)))
 		if s.Window == 0 {
-			continue // never called
+			continue // refused before it came to a budget
 		}
 		for facet, use := range map[limits.LimitKind]limits.Use{limits.Requests: s.Requests, limits.ExecutionTime: s.ExecutionTime, limits.Concurrency: s.Concurrency} {
 			gauge(budgetUsed, use.Used, t.Name, facet.String())

@@ -104,7 +104,12 @@ func TestForgottenFiguresBeginAnew(t *testing.T) {
 	if got := counted(); got != 4 {
 		t.Errorf("%v calls are counted, want 4", got)
 	}
-	metrics.Forget("contoso")
+	all := func(string) bool { return true }
+	metrics.Keep(all, all)
+	if got := counted(); got != 4 {
+		t.Errorf("%v calls are counted while all are there, want 4", got)
+	}
+	metrics.Keep(func(tenant string) bool { return tenant != "contoso" }, all)
 	if got := counted(); got != 1 {
 		t.Errorf("%v calls are counted, want the 1 of no tenant", got)
 	}

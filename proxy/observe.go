@@ -144,14 +144,7 @@ func (o *observer) done() {
 	c.body.close()
 	took := time.Since(c.started)
 	done := o.record(took)
-	m := o.h.Metrics
-	m.inFlight.Dec()
-	s := m.series(seriesKey{done.Tenant, done.Status / 100, done.Error})
-	s.requests.Inc()
-	s.duration.Observe(took.Seconds())
-	s.attempts.Add(float64(c.attempts))
-	m.in.Add(float64(done.In))
-	m.out.Add(float64(done.Out))
+	o.h.Metrics.count(c, done)
 	o.line(done)
 	c.trace.End(done)
 	if o.h.OnCallDone != nil {

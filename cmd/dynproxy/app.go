@@ -163,21 +163,3 @@ func credentialFault(r tenants.Registration, err error) error {
 	}
 	return envfile.Faults{{Variable: prefix + variable, Cure: fmt.Sprintf("cannot be used: %v", err)}}
 }
-
-// sweepEvery is how often what calls in flight have left behind of tenants that
-// are gone is dropped.
-const sweepEvery = time.Minute
-
-// sweep keeps what is known of tenants to those of the book, until ctx ends.
-func (a *app) sweep(ctx context.Context) {
-	every := time.NewTicker(sweepEvery)
-	defer every.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-every.C:
-			a.tokens.Sweep(a.book.All())
-		}
-	}
-}

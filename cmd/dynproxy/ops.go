@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"dynproxy/consent"
@@ -23,6 +24,7 @@ type ops struct {
 	server   *server
 	door     *door.Password
 	draining atomic.Bool
+	consents *prometheus.CounterVec
 }
 
 func newOps(h *server) *ops {
@@ -30,17 +32,24 @@ func newOps(h *server) *ops {
 	o := &ops{Handler: panics.Handler(h.log, "operators", portal.Guard(mux), http.HandlerFunc(internalError)), server: h}
 	operators := &door.Password{Want: o.password, Log: h.log}
 	o.door = operators
+	o.consents = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dynproxy_consents_total", Help: "Answers of Entra ID to administrators who were asked for consent, by outcome.",
+	}, []string{"outcome"})
+	for _, outcome := range consent.Outcomes() {
+		o.consents.WithLabelValues(string(outcome))
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
 	mux.HandleFunc("GET /readyz", o.ready)
-	mux.Handle("GET /metrics", operators.Before(promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{})))
+	mux.Handle("GET /metrics", operators.Before(promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})))
 	mux.Handle("POST /api/explain", operators.Before(http.HandlerFunc(h.explain)))
 	// Administrators of tenants come without the operators' password. What
 	// their pages show is for whoever has the signed link.
 	pages := consent.New(consent.Options{
 		Key: h.key, Backend: consentBackend{h.app, h.board, h.kept.notices}, Base: func() string { return h.config().opsURL() },
 		Strangers: func() bool { return !h.config().guarded() },
+		Told:      func(outcome consent.Outcome) { o.consents.WithLabelValues(string(outcome)).Inc() },
 	})
 	mux.Handle("/consent", pages)
 	mux.Handle("/consent/", pages)

@@ -68,6 +68,7 @@ func (h *server) reload(read func() (map[string]string, error)) {
 		h.notChanged(err)
 		return
 	}
+	h.badReload.Store(0)
 	changed := differing(now.environ, next.environ)
 	h.apply(next)
 	h.recordSettings(changed, now, next)
@@ -162,6 +163,7 @@ func (h *server) notChanged(err error) {
 	for _, f := range faults {
 		h.log.Error().Str("setting", f.Variable).Str("fault", f.Cure).Msg("this setting cannot be used")
 	}
+	h.badReload.Store(int64(len(faults)))
 	h.log.Error().Int("faults", len(faults)).Msg("the settings cannot be read again like this; all of them stay what they were")
 }
 

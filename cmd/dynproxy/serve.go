@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/mattn/go-isatty"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
@@ -104,9 +102,11 @@ type server struct {
 
 	remembered *calls.Ring
 
-	again    *reloader                              // nil where settings are read once
-	opsHosts atomic.Pointer[func(host string) bool] // names of the operators' side
-	telling  sync.Mutex                             // held while others are told of changed tenants
+	again     *reloader                              // nil where settings are read once
+	opsHosts  atomic.Pointer[func(host string) bool] // names of the operators' side
+	badReload atomic.Int64                           // faults of the settings when they were read again last
+
+	telling sync.Mutex // held while others are told of changed tenants
 }
 
 // newServer wires the proxy together. What it starts ends with close.
@@ -131,14 +131,6 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 	h := &server{app: a, guards: listeners, callers: known, keytab: acceptor, gate: &limits.Gate{Log: log}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry), remembered: calls.NewRing(), tracer: tracer}
 	h.kept = openKept(a)
 	h.board = h.newBoard()
-	a.registry.MustRegister(
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "dynproxy_log_lines_dropped_total", Help: "Log lines that were not written, since nobody read them.",
-		}, func() float64 { return float64(lines.Dropped()) }),
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		a.tokens, &proxy.BudgetMetrics{Tenants: a.book, Gate: h.gate, Tokens: a.tokens})
-	a.registry.MustRegister(h.spool.Metrics()...)
-	a.registry.MustRegister(sizeOf(h.remembered)...)
 	h.names = machine.Names()
 	h.calls = proxy.New(proxy.Parts{
 		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Spool: h.spool, Wire: a.out.organizations,
@@ -147,6 +139,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 	})
 	h.audit = &audit.Log{Dir: cfg.StateDir, Log: log}
 	h.ops = newOps(h)
+	h.registerMetrics(lines)
 	h.openDoors()
 	return h, nil
 }
@@ -262,12 +255,10 @@ func (h *server) tenantsChanged(changes []tenants.Change) {
 		if c.Old != nil {
 			h.tokens.Changed(c.Old, c.New)
 			h.board.Forget(c.Name)
-			if c.New == nil {
-				h.metrics.Forget(c.Name)
-			}
 		}
 		h.log.Info().Str("tenant", c.Name).Bool("added", c.Old == nil).Bool("removed", c.New == nil).Msg("tenant changed")
 	}
+	h.keepMetrics()
 	daemon.Status(h.summary())
 	h.retain()
 	h.tokens.Sweep(h.book.All())
@@ -282,6 +273,7 @@ func (h *server) callersChanged(changes []callers.Change) {
 		}
 		h.log.Info().Str("caller", c.Name).Bool("added", c.Old == nil).Bool("removed", c.New == nil).Msg("caller changed")
 	}
+	h.keepMetrics()
 }
 
 // directoryFault tells when the directory of a setting cannot be read, and when

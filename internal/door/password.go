@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -42,6 +43,8 @@ const (
 type Password struct {
 	Want func() (secret.Text, error) // an empty one asks nobody
 	Log  zerolog.Logger
+
+	wrong atomic.Int64
 
 	mu       sync.Mutex // guards what follows
 	guessers map[string]*guesser
@@ -107,6 +110,7 @@ func (d *Password) right(w http.ResponseWriter, r *http.Request, name, got strin
 	}
 	g := d.guesser(host, name)
 	if d.knownWrong(g, got, want) {
+		d.wrong.Add(1)
 		askForPassword(w)
 		return false
 	}
@@ -125,6 +129,7 @@ func (d *Password) right(w http.ResponseWriter, r *http.Request, name, got strin
 		return true
 	}
 	g.wrong++
+	d.wrong.Add(1)
 	d.Log.Warn().Str("remote", host).Int("wrong", g.wrong).Msg("a wrong password of operators")
 	time.Sleep(min(longestDelay, firstDelay<<min(g.wrong-1, 10))) // who leaves before gains nothing
 	d.rememberWrong(g, got, want)
@@ -189,6 +194,9 @@ func (d *Password) trace(got string, want secret.Text) [sha256.Size]byte {
 	sum.Write([]byte(got))
 	return [sha256.Size]byte(sum.Sum(nil))
 }
+
+// Wrong is how many wrong passwords have come.
+func (d *Password) Wrong() int64 { return d.wrong.Load() }
 
 // guesser is the queue in which a password from host under name waits.
 func (d *Password) guesser(host, name string) *guesser {

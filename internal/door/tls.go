@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"slices"
+	"time"
 
 	"dynproxy/internal/reload"
 	"dynproxy/internal/textfile"
@@ -82,6 +83,17 @@ func OpenAuthorities(file string, pair *Pair) (*Authorities, error) {
 
 // Watch is reload.Files.Watch.
 func (a *Authorities) Watch(ctx context.Context, told func(error)) { a.files.Watch(ctx, told) }
+
+// Ends is when the first of the authorities ends.
+func (a *Authorities) Ends() time.Time {
+	var first time.Time
+	for _, one := range a.files.Get().all {
+		if first.IsZero() || one.NotAfter.Before(first) {
+			first = one.NotAfter
+		}
+	}
+	return first
+}
 
 // Require makes over ask for a certificate of the authorities as they are at
 // each handshake.

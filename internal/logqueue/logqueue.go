@@ -67,6 +67,13 @@ func (q *Queue) tell() {
 // Dropped is how many lines have been dropped so far.
 func (q *Queue) Dropped() uint64 { return q.dropped.Load() }
 
+// Pending is how many bytes wait to be written.
+func (q *Queue) Pending() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.pending)
+}
+
 // Close writes out what is in the queue, for as long as within, and ends the
 // goroutine: at once, or when the write that hangs comes back.
 func (q *Queue) Close(within time.Duration) {
