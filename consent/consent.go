@@ -69,18 +69,18 @@ type Outcome string
 
 // The outcomes.
 const (
-	Granted  Outcome = "granted"  // and proven by a token
-	Unproven Outcome = "unproven" // granted, so it says, and there is no token yet
-	Declined Outcome = "declined"
-	Newcomer Outcome = "newcomer" // of a tenant that is not known yet
-	Repeated Outcome = "repeated" // the answer was given before
-	Late     Outcome = "late"
-	Foreign  Outcome = "foreign" // it belongs to no question of ours, or to another browser
+	granted  Outcome = "granted"  // and proven by a token
+	unproven Outcome = "unproven" // granted, so it says, and there is no token yet
+	declined Outcome = "declined"
+	newcomer Outcome = "newcomer" // of a tenant that is not known yet
+	repeated Outcome = "repeated" // the answer was given before
+	late     Outcome = "late"
+	foreign  Outcome = "foreign" // it belongs to no question of ours, or to another browser
 )
 
 // Outcomes are all of them.
 func Outcomes() []Outcome {
-	return []Outcome{Granted, Unproven, Declined, Newcomer, Repeated, Late, Foreign}
+	return []Outcome{granted, unproven, declined, newcomer, repeated, late, foreign}
 }
 
 //go:embed pages
@@ -225,21 +225,21 @@ func (p *Pages) callback(w http.ResponseWriter, r *http.Request) {
 	s, ok := p.Key.read(r.Form.Get("state"), forConsent, forNewcomer)
 	switch {
 	case !ok:
-		p.told(Foreign)
+		p.told(foreign)
 		p.nothing(w, r, http.StatusBadRequest, words{
 			Title: "This answer belongs to no question of ours",
 			Text:  "It was not looked at. If you have just granted access in Entra ID, that stands: the next call of the app shows it. If not, open the link that you were sent once more.",
 		})
 		return
 	case !sameBrowser(s, r):
-		p.told(Foreign)
+		p.told(foreign)
 		p.nothing(w, r, http.StatusBadRequest, words{
 			Title: "This answer belongs to another browser",
 			Text:  "It was not looked at. Open the link that you were sent in this browser, and allow it to keep a cookie of this page.",
 		})
 		return
 	case s.late(time.Now()):
-		p.told(Late)
+		p.told(late)
 		p.say(w, http.StatusBadRequest, words{Title: "This answer comes too late", Text: "The link that it belongs to has ended. Open it anew.", Again: p.again(s)})
 		return
 	}
@@ -254,7 +254,7 @@ func (p *Pages) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.purpose == forNewcomer {
-		p.told(Newcomer)
+		p.told(newcomer)
 		host, _, _ := net.SplitHostPort(r.RemoteAddr)
 		p.Backend.Welcome(r.Form.Get("tenant"), host)
 		p.say(w, http.StatusOK, words{
@@ -265,9 +265,9 @@ func (p *Pages) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	// What was granted counts from now, also for who closes the page.
 	if p.prove(r.Context(), s.tenant) == "" {
-		p.told(Granted)
+		p.told(granted)
 	} else {
-		p.told(Unproven)
+		p.told(unproven)
 	}
 	http.Redirect(w, r, "/consent/status?of="+p.Key.sign(signed{purpose: forStatus, tenant: s.tenant, nonce: rand.Text()}, statusLife), http.StatusSeeOther)
 }
@@ -280,7 +280,7 @@ func (p *Pages) told(o Outcome) {
 
 // declined tells of an answer that grants nothing.
 func (p *Pages) declined(w http.ResponseWriter, r *http.Request, s signed, wrong string) {
-	p.told(Declined)
+	p.told(declined)
 	if s.purpose == forConsent && p.prove(r.Context(), s.tenant) == "" {
 		p.say(w, http.StatusOK, words{Title: "Access stands", Text: "It was granted before, and what was answered now does not take it back."})
 		return
@@ -290,7 +290,7 @@ func (p *Pages) declined(w http.ResponseWriter, r *http.Request, s signed, wrong
 
 // repeated tells of an answer that has been given already.
 func (p *Pages) repeated(w http.ResponseWriter, r *http.Request, s signed) {
-	p.told(Repeated)
+	p.told(repeated)
 	text := "Each link is good for one answer, and this one has had it."
 	if s.purpose == forConsent && p.prove(r.Context(), s.tenant) == "" {
 		text += " Access stands: the app gets its tokens."
