@@ -88,7 +88,7 @@ func (w *cli) demo() *cobra.Command {
 	return &cobra.Command{
 		Use: "demo", Short: "Run the proxy against an embedded Entra ID and Dataverse, with no set-up",
 		Long: "Runs the proxy against an embedded Entra ID and three organizations on loopback, and prints curl lines to try.\n" +
-			"Nothing leaves this machine. LISTEN, OPS_LISTEN, the tenants' limits and the log's settings are heeded.",
+			"Nothing leaves this machine. LISTEN, OPS_LISTEN, the tenants' limits, the log's settings and OpenTelemetry's are heeded.",
 		RunE: func(c *cobra.Command, _ []string) error { return w.runDemo(c.Context()) },
 	}
 }
@@ -145,7 +145,7 @@ func heededByDemo(name string) bool {
 			return true
 		}
 	}
-	return strings.HasPrefix(name, prefix+"TENANT_")
+	return strings.HasPrefix(name, prefix+"TENANT_") || strings.HasPrefix(name, "OTEL_")
 }
 
 // listenOr opens the listener that settings name. Where they name none, the
