@@ -144,6 +144,7 @@ func (f *AuthorityResolver) challenge(ctx context.Context, org string) (Authorit
 	if err != nil {
 		return Authority{}, &Error{Class: Configuration, Reason: "the organization's address cannot be used"}
 	}
+	r.Close = true                        // nothing more is asked there for long, and of ten thousand tenants each kept connection counts
 	resp, err := f.Transport.RoundTrip(r) // which follows no redirect
 	if err != nil {
 		return Authority{}, &Error{Class: Transient, Reason: "the organization cannot be reached", Err: plain(err)}

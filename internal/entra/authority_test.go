@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -215,4 +217,29 @@ func FuzzChallenge(f *testing.F) {
 			t.Errorf("%+v of %q: %v", a, challenge, err)
 		}
 	})
+}
+
+// Each organization is asked once in a long time. Of ten thousand tenants the
+// connections would be most of the memory.
+func TestWhoIsAskedForItsTenantKeepsNoConnection(t *testing.T) {
+	states := make(chan http.ConnState, 16)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", "Bearer authorization_uri=https://"+login+"/"+tenant+"/oauth2/authorize")
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) { states <- s }
+	server.Start()
+	t.Cleanup(server.Close)
+	f := &entra.AuthorityResolver{Transport: &http.Transport{}, LoginAllowed: microsoft}
+	if a, err := f.Find(t.Context(), server.URL); err != nil || a.TenantID != tenant {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	for state := range states {
+		if state == http.StateIdle {
+			t.Fatal("the connection is kept")
+		}
+		if state == http.StateClosed {
+			return
+		}
+	}
 }
