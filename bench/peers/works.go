@@ -40,6 +40,7 @@ type contest struct {
 	asks [][]byte
 	crowd
 	costs []time.Duration // a call, by rounds
+	held  float64         // bytes, once its tenants had their tokens
 }
 
 // compare measures what w costs each peer.

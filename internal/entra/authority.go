@@ -194,7 +194,7 @@ func readChallenge(challenge string) (Authority, bool) {
 	if !hostAndPort.MatchString(host) || !isTenant(tenant) {
 		return Authority{}, false
 	}
-	return Authority{Login: host, TenantID: tenant}, true
+	return Authority{Login: strings.Clone(host), TenantID: strings.Clone(tenant)}, true // which keep no header alive
 }
 
 // isTenant reports whether s, in lower case, names one tenant by its id or a
