@@ -348,13 +348,13 @@ func TestOtherRulesReachEveryEntry(t *testing.T) {
 	if said := inChanges(r.Renew(withDefault("e"), map[string]*thing{"fresh": {name: "fresh", a: "new"}, "listed": {name: "listed", a: "fixed"}})); said != "listed~ listed! bare~" {
 		t.Errorf("changes %s", said)
 	}
+	close(stop)
+	missed.Wait()
 	// A file that goes after it was read anew is gone.
 	os.Remove(filepath.Join(path, "own.env"))
 	if said := inChanges(step(t, r)); said != "own-" {
 		t.Errorf("changes %s", said)
 	}
-	close(stop)
-	missed.Wait()
 }
 
 // inChanges is what changes say: + came, - went, ~ became another, ! a fault.
