@@ -21,6 +21,7 @@ import (
 	"dynproxy/internal/calls"
 	"dynproxy/internal/check"
 	"dynproxy/internal/status"
+	"dynproxy/internal/usage"
 )
 
 // Source is where facts come from. All of it must be quick but Check.
@@ -42,6 +43,9 @@ type Source interface {
 	// Newcomers are tenants whose administrators say to have granted access, and
 	// of which nothing is proven.
 	Newcomers() []status.Newcomer
+	// Usage is who called what, Forecasts what that comes to by the end of the day.
+	Usage(usage.Question) []usage.Row
+	Forecasts() []usage.Forecast
 }
 
 //go:embed pages
@@ -65,7 +69,7 @@ func New(s Source, remembered *calls.Ring) *Portal {
 	p := &Portal{ServeMux: http.NewServeMux(), source: s, calls: remembered}
 	p.pages = template.Must(template.New("").Funcs(template.FuncMap{
 		"ago": ago, "in": in, "spark": spark, "checks": check.Links, "short": short, "count": count, "link": linkOf, "percent": percent, "problem": firstProblem,
-		"ms": inMillis, "stage": stageName, "along": along, "wide": wide,
+		"ms": inMillis, "stage": stageName, "along": along, "wide": wide, "timelines": timelines, "changes": changes,
 	}).ParseFS(files, "pages/*.html"))
 	p.HandleFunc("GET /{$}", p.list)
 	p.HandleFunc("GET /wallboard", p.wallboard)
@@ -79,6 +83,9 @@ func New(s Source, remembered *calls.Ring) *Portal {
 	p.HandleFunc("GET /api/calls", p.apiCalls)
 	p.HandleFunc("GET /api/calls/{id}", p.apiCall)
 	p.HandleFunc("GET /api/calls/stream", p.apiStream)
+	p.HandleFunc("GET /usage", p.usagePage)
+	p.HandleFunc("GET /usage.csv", p.usageCSV)
+	p.HandleFunc("GET /api/usage", p.apiUsage)
 	p.Handle("GET /portal.css", Style())
 	return p
 }

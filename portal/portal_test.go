@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"dynproxy/internal/calls"
 	"dynproxy/internal/check"
 	"dynproxy/internal/status"
+	"dynproxy/internal/usage"
 )
 
 // crowd is a source of so many tenants, a tenth of which are broken.
@@ -45,6 +47,21 @@ func (crowd) DirectoryFaults() []string {
 }
 
 func (crowd) Refresh([]string) {}
+
+func (crowd) Usage(q usage.Question) []usage.Row {
+	rows := []usage.Row{
+		{Tenant: "tenant00001", Caller: "<webform>", Service: "webapi", Version: "v9.2", Requests: 12, Operations: 30, Last: time.Now()},
+		{Tenant: "tenant00001", Caller: "=report", Service: "odata2011", Requests: 3, Errors: 3, Last: time.Now(), Retired: true, Next: "move to the Web API"},
+	}
+	if q.Tenant == "many" {
+		return slices.Repeat(rows, usageShown)
+	}
+	return rows
+}
+
+func (crowd) Forecasts() []usage.Forecast {
+	return []usage.Forecast{{Tenant: "tenant00001", Today: 100, Forecast: 240, Entitlement: 200, Percent: 120}, {Tenant: "tenant00002", Today: 1, Forecast: 2}}
+}
 
 func (c crowd) Tenant(name string) (status.Tenant, bool) {
 	report := check.Faulty(name, fmt.Errorf("<b>not</b> \"safe\""))

@@ -36,6 +36,7 @@ type Tenant struct {
 	Concurrency   int
 	QueueWait     time.Duration // longest wait for a place in the budget
 	Limits        string        // "enforce", "report" or "off"
+	DailyRequests int           // that the tenant is entitled to in 24 hours; 0 when not set. Only a forecast goes by it
 
 	ReadOnly      bool
 	Impersonation bool
@@ -72,6 +73,7 @@ type settings struct {
 	Concurrency   int           `env:"CONCURRENCY" envDefault:"52"`
 	QueueWait     time.Duration `env:"QUEUE_WAIT" envDefault:"30s"`
 	Limits        string        `env:"LIMITS" envDefault:"enforce"`
+	DailyRequests int           `env:"DAILY_REQUESTS"`
 
 	ReadOnly      bool     `env:"READ_ONLY"`
 	Impersonation bool     `env:"IMPERSONATION"`
@@ -224,7 +226,7 @@ func (r *Rules) build(s settings, prefix string, faults *envfile.Faults) *Tenant
 		Registration: s.Credentials.Registration(prefix, faults),
 		Rate:         s.Rate, Burst: s.Burst,
 		Requests: s.Requests, Window: s.Window, ExecutionTime: s.ExecutionTime, Concurrency: s.Concurrency,
-		QueueWait: s.QueueWait, Limits: strings.ToLower(s.Limits),
+		QueueWait: s.QueueWait, Limits: strings.ToLower(s.Limits), DailyRequests: s.DailyRequests,
 		ReadOnly: s.ReadOnly, Impersonation: s.Impersonation, Paths: s.Paths,
 	}
 	if id := t.TenantID; id != "" && (!idPattern.MatchString(id) || slices.Contains(loginReserved, id)) {
@@ -276,6 +278,9 @@ func (t *Tenant) limits(fault func(name, cure string, args ...any)) {
 	}
 	if t.QueueWait < 0 {
 		fault("QUEUE_WAIT", "must not be negative")
+	}
+	if t.DailyRequests < 0 {
+		fault("DAILY_REQUESTS", "must be the requests that the tenant is entitled to in 24 hours, or 0 when that is not known")
 	}
 	if !slices.Contains(limitsModes, t.Limits) {
 		fault("LIMITS", "must be one of %s", strings.Join(limitsModes, ", "))

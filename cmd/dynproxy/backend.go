@@ -14,6 +14,7 @@ import (
 	"dynproxy/internal/problem"
 	"dynproxy/internal/status"
 	"dynproxy/internal/tokens"
+	"dynproxy/internal/usage"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
 )
@@ -40,6 +41,19 @@ func (p portalSource) DirectoryFaults() []string {
 		}
 	}
 	return all
+}
+
+// Usage is portal.Source's.
+func (p portalSource) Usage(q usage.Question) []usage.Row { return p.server.kept.usage.Rows(q) }
+
+// Forecasts is portal.Source's.
+func (p portalSource) Forecasts() []usage.Forecast {
+	return p.server.kept.usage.Forecasts(time.Now(), func(tenant string) int {
+		if t := p.server.book.Lookup(tenant); t != nil {
+			return t.DailyRequests
+		}
+		return 0
+	})
 }
 
 // ConsentLink is portal.Source's.
