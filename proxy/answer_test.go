@@ -13,6 +13,7 @@ import (
 
 	"dynproxy/internal/egress"
 	"dynproxy/internal/emulator"
+	"dynproxy/internal/needs"
 	"dynproxy/internal/problem"
 	"dynproxy/proxy"
 )
@@ -127,7 +128,7 @@ func TestA502SaysWhetherItMayHaveBeenCarriedOut(t *testing.T) {
 		t.Errorf("%s", a.body)
 	}
 	c = newTestProxy(t, func(_ map[string]string, p *proxy.Parts) {
-		p.Wire = egress.New(egress.Config{Patience: egress.Patience{AnswerWithin: 10 * time.Second}, Dial: func(context.Context, string, string) (net.Conn, error) {
+		p.Wire = egress.New(egress.Config{ByTransport: needs.ByTransport(), Patience: egress.Patience{AnswerWithin: 10 * time.Second}, Dial: func(context.Context, string, string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 		}})
 	})

@@ -82,8 +82,9 @@ func newTestProxy(t *testing.T, settings ...setting) *testProxy {
 	c := &testProxy{t: t, emu: emu, contoso: emu.Organization("contoso"), log: new(lockedBuffer)}
 	way := emu.Transport()
 	next := egress.New(egress.Config{
-		Patience: egress.Patience{AnswerWithin: 10 * time.Second, IdleWithin: 10 * time.Second},
-		Dial:     way.DialContext, Roots: func() *x509.CertPool { return way.TLSClientConfig.RootCAs },
+		ByTransport: needs.ByTransport(),
+		Patience:    egress.Patience{AnswerWithin: 10 * time.Second, IdleWithin: 10 * time.Second},
+		Dial:        way.DialContext, Roots: func() *x509.CertPool { return way.TLSClientConfig.RootCAs },
 	})
 	c.tokens = &tokens{client: &http.Client{Transport: emu.Transport()}, held: make(map[string]string)}
 	parts := proxy.Parts{

@@ -23,6 +23,7 @@ import (
 	"dynproxy/internal/egress"
 	"dynproxy/internal/httpguard"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/needs"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
 )
@@ -49,7 +50,8 @@ func newRig(tb testing.TB, body []byte, chunked bool) *rig {
 	tb.Helper()
 	organization, roots := answering(tb, cannedAnswer(body, chunked))
 	wire := egress.New(egress.Config{
-		Patience: egress.Patience{AnswerWithin: time.Minute, IdleWithin: time.Minute}, Roots: func() *x509.CertPool { return roots },
+		ByTransport: needs.ByTransport(),
+		Patience:    egress.Patience{AnswerWithin: time.Minute, IdleWithin: time.Minute}, Roots: func() *x509.CertPool { return roots },
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, organization)
 		},

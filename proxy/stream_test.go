@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"dynproxy/internal/egress"
+	"dynproxy/internal/needs"
 	"dynproxy/proxy"
 )
 
@@ -37,7 +38,8 @@ func organization(t *testing.T, handler http.HandlerFunc) setting {
 	t.Cleanup(server.Close)
 	return func(_ map[string]string, p *proxy.Parts) {
 		wire := egress.New(egress.Config{
-			Patience: egress.Patience{AnswerWithin: 10 * time.Second, IdleWithin: 10 * time.Second}, Roots: func() *x509.CertPool { return roots },
+			ByTransport: needs.ByTransport(),
+			Patience:    egress.Patience{AnswerWithin: 10 * time.Second, IdleWithin: 10 * time.Second}, Roots: func() *x509.CertPool { return roots },
 			Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
 			},

@@ -65,6 +65,7 @@ type settings struct {
 	DrainTimeout    time.Duration `env:"DRAIN_TIMEOUT" envDefault:"30s"`
 	UpstreamTimeout time.Duration `env:"UPSTREAM_TIMEOUT" envDefault:"6m"`
 	UpstreamIdle    time.Duration `env:"UPSTREAM_IDLE_TIMEOUT" envDefault:"2m"`
+	UpstreamClient  string        `env:"UPSTREAM_CLIENT" envDefault:"own"`
 	HeaderTimeout   time.Duration `env:"HEADER_TIMEOUT" envDefault:"20s"`
 	BodyIdle        time.Duration `env:"BODY_IDLE_TIMEOUT" envDefault:"1m"`
 	AnswerIdle      time.Duration `env:"ANSWER_IDLE_TIMEOUT" envDefault:"2m"`
@@ -313,6 +314,9 @@ func (c *config) readManners(faults *envfile.Faults) {
 	}
 	if c.SpoolMax < 1<<20 {
 		fault("SPOOL_MAX", "must be at least 1MB, such as 4GB")
+	}
+	if !slices.Contains([]string{"own", "go"}, c.UpstreamClient) {
+		fault("UPSTREAM_CLIENT", "must be own or go")
 	}
 	if c.GCHeadroom < 4<<20 || c.GCHeadroom > 64<<30 {
 		fault("GC_HEADROOM", "must lie between 4MB and 64GB, such as 24MB")

@@ -75,7 +75,7 @@ func networkFaults() []fault {
 		{name: "no TLS", apply: plainHTTP, status: 502, error: unreachable, check: check.TLS, next: "ORG_URL", cause: "what answers there does not speak TLS"},
 		{name: "resets in the handshake", org: &emulator.Fault{Kind: emulator.Down}, status: 502, error: unreachable, check: check.TLS, next: "firewall", cause: "the connection was reset by the other side"},
 		{name: "resets in the handshake, the tenant being known", org: &emulator.Fault{Kind: emulator.Down}, apply: known, status: 502, error: unreachable, says: []string{nothingSent}, check: check.TLS, next: "firewall", cause: "the connection was reset by the other side"},
-		{name: "a silent organization", org: &emulator.Fault{Kind: emulator.SlowHandshake}, apply: all(known, set("UPSTREAM_TIMEOUT", "1s")), status: 504, error: "upstream_timeout", check: check.TLS, next: "firewall", cause: "no answer came in time"},
+		{name: "a silent organization", org: &emulator.Fault{Kind: emulator.SlowHandshake}, apply: all(known, set("UPSTREAM_TIMEOUT", "1s")), status: 504, error: "upstream_timeout", says: []string{"TLS handshake"}, check: check.TLS, next: "firewall", cause: "no answer came in time"},
 		{name: "no organization", apply: func(t *testing.T, p *localEmulator, s map[string]string) { organizationAt(p.LoginHost())(t, p, s) }, status: 502, error: "tenant_misconfigured", check: check.Challenge, next: "ORG_URL"},
 		{name: "a clock that is wrong", org: &emulator.Fault{Kind: emulator.Skew, Delay: -20 * time.Minute}, status: 200, check: check.Clock, next: "clock", warning: true},
 	}

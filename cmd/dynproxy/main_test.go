@@ -101,6 +101,9 @@ func start(t *testing.T, settings map[string]string) *running {
 	for name, value := range settings {
 		environ = append(environ, name+"="+value)
 	}
+	if needs.ByTransport() {
+		environ = append(environ, prefix+"UPSTREAM_CLIENT=go")
+	}
 	return startArgs(t, []string{"serve"}, environ)
 }
 

@@ -39,6 +39,7 @@ func newTransports(cfg *config, inForce func() *config, log zerolog.Logger) (*tr
 	client := func(patience egress.Patience, named func(string) bool) *egress.Client {
 		return egress.New(egress.Config{
 			Proxy: cfg.proxy, Roots: roots, Log: log, Patience: patience,
+			ByTransport: cfg.UpstreamClient == "go",
 			MayBePrivate: func(hostport string) bool {
 				return slices.Contains(cfg.proxies, hostport) || named(hostport)
 			},

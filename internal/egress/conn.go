@@ -8,16 +8,12 @@ import (
 	"time"
 )
 
-// conn counts what is written, and sees before a request is written whether
-// the other side is still there.
+// conn is a connection of net/http's Transport. It counts what is written, and
+// sees before a request is written whether the other side is still there.
 type conn struct {
-	net.Conn
+	meter
 	host   string
 	limits *idleLimits
-	client *Client
-
-	written atomic.Int64 // bytes that the system took
-	acked   atomic.Int64 // bytes that the other side's system had when the connection failed; -1 for unknown
 
 	owner  atomic.Pointer[exchange] // nil while the connection is kept and not in use
 	served atomic.Bool              // an exchange has ended on it
@@ -31,7 +27,7 @@ type conn struct {
 var errStale = errors.New("the kept connection is closed")
 
 func (c *Client) wrap(inner net.Conn, host string) *conn {
-	w := &conn{Conn: inner, host: host, limits: &c.idle, client: c}
+	w := &conn{meter: meter{Conn: inner, patience: &c.patience}, host: host, limits: &c.idle}
 	w.acked.Store(-1)
 	return w
 }
@@ -88,37 +84,15 @@ func (c *conn) Write(p []byte) (int, error) {
 	if c.dead.Load() {
 		return 0, errStale
 	}
-	if writing := c.client.patience.Load().IdleWithin; writing > 0 {
-		c.SetWriteDeadline(time.Now().Add(writing))
-	}
-	n, err := c.Conn.Write(p)
-	c.written.Add(int64(n))
-	if err != nil {
-		c.acked.Store(ackedBytes(c.Conn))
-	}
-	return n, err
+	return c.meter.Write(p)
 }
 
 // Read notes what comes while the connection is not in use: that is the other
 // side's farewell.
 func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if err != nil {
-		c.acked.CompareAndSwap(-1, ackedBytes(c.Conn))
-	}
+	n, err := c.meter.Read(p)
 	if (n > 0 || err != nil) && c.owner.Load() == nil && c.served.Load() && !errors.Is(err, net.ErrClosed) && !c.dead.Swap(true) {
 		c.limits.closedAfter(c.host, time.Duration(c.idle()))
 	}
 	return n, err
-}
-
-// delivered returns how many bytes of what was written since base may have
-// arrived: those that the other side's system has acknowledged, where that is
-// known, and else all.
-func (c *conn) delivered(base int64) int64 {
-	written := c.written.Load() - base
-	if acked := c.acked.Load(); acked >= 0 {
-		return max(0, min(written, acked-base))
-	}
-	return written
 }

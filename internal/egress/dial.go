@@ -23,17 +23,21 @@ var ErrPrivate = errors.New("the name leads to a private address; if that is rig
 // errFault stands for a panic, which the log tells of.
 var errFault = errors.New("a fault of the proxy itself; its log says where")
 
+// dial makes a connection of the Transport's.
 func (c *Client) dial(ctx context.Context, network, address string) (made net.Conn, err error) {
 	defer panics.Recover(c.config.Log, "dial", func() { made, err = nil, errFault })
-	dial := c.config.Dial
-	if dial == nil {
-		dial = c.dialPublic
-	}
-	inner, err := dial(ctx, network, address)
+	inner, err := c.connect(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
 	return c.wrap(inner, address), nil
+}
+
+func (c *Client) connect(ctx context.Context, network, address string) (net.Conn, error) {
+	if c.config.Dial != nil {
+		return c.config.Dial(ctx, network, address)
+	}
+	return c.dialPublic(ctx, network, address)
 }
 
 // dialPublic refuses private addresses at the last moment: what a name leads

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dynproxy/internal/egress"
+	"dynproxy/internal/needs"
 )
 
 // Whatever a name leads to is judged when it is dialled: no private address
@@ -33,7 +34,7 @@ func TestPrivateAddressesAreRefused(t *testing.T) {
 	}()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	ask := func(host string, named func(string) bool) error {
-		way := egress.New(egress.Config{Patience: egress.Patience{AnswerWithin: time.Second}, MayBePrivate: named})
+		way := egress.New(egress.Config{ByTransport: needs.ByTransport(), Patience: egress.Patience{AnswerWithin: time.Second}, MayBePrivate: named})
 		defer way.CloseIdleConnections()
 		r, _ := http.NewRequestWithContext(t.Context(), "GET", "https://"+net.JoinHostPort(host, port)+"/", nil)
 		r.Header.Set("Authorization", "Bearer token")

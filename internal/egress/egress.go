@@ -33,6 +33,10 @@ type Config struct {
 	// private network, since the settings name it.
 	MayBePrivate func(hostport string) bool
 
+	// ByTransport has net/http's Transport send all requests, in place of the
+	// client of this package.
+	ByTransport bool
+
 	Log zerolog.Logger // of faults of the program
 
 	// Dial makes connections in place of the network's own; nil outside tests.
@@ -50,7 +54,8 @@ type Patience struct {
 // many as are needed, bodies as they come, redirects as they are.
 type Client struct {
 	config    Config
-	transport *http.Transport
+	direct    *direct         // nil with ByTransport
+	transport *http.Transport // for what direct does not send
 	idle      idleLimits
 	patience  atomic.Pointer[Patience]
 }
@@ -59,6 +64,9 @@ type Client struct {
 func New(config Config) *Client {
 	c := &Client{config: config}
 	c.SetPatience(config.Patience)
+	if !config.ByTransport {
+		c.direct = newDirect(c)
+	}
 	c.transport = &http.Transport{
 		DialContext:         c.dial,
 		TLSClientConfig:     trust(config),
@@ -124,12 +132,20 @@ func (c *Client) SetPatience(p Patience) { c.patience.Store(&p) }
 func (c *Client) Transport() *http.Transport { return c.transport }
 
 // CloseIdleConnections closes what is kept and not in use.
-func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
+func (c *Client) CloseIdleConnections() {
+	c.transport.CloseIdleConnections()
+	if c.direct != nil {
+		c.direct.pool.CloseIdleConnections()
+	}
+}
 
 // RoundTrip is http.RoundTripper's. Its errors are *Error, those of the
 // answer's body too, unless the request's own context has ended: then they
 // wrap that context's cause.
 func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
+	if c.direct != nil && suits(r) {
+		return c.direct.RoundTrip(r)
+	}
 	x := newExchange(c, r)
 	resp, err := c.transport.RoundTrip(r.WithContext(x.traced()))
 	switch {

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"dynproxy/internal/egress"
+	"dynproxy/internal/needs"
 )
 
 const host = "contoso.crm.dynamics.com"
@@ -59,7 +60,8 @@ func organization(t *testing.T, handler http.HandlerFunc, change ...func(*httpte
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	config := egress.Config{
-		Patience: egress.Patience{AnswerWithin: 5 * time.Second, IdleWithin: 5 * time.Second}, Roots: func() *x509.CertPool { return roots },
+		ByTransport: needs.ByTransport(),
+		Patience:    egress.Patience{AnswerWithin: 5 * time.Second, IdleWithin: 5 * time.Second}, Roots: func() *x509.CertPool { return roots },
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
 		},
@@ -91,7 +93,7 @@ func TestEveryWaitHasABound(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { silent.Close() })
-	const soon = 200 * time.Millisecond
+	const soon = time.Second
 	released := make(chan struct{})
 	t.Cleanup(func() { close(released) })
 	hang := func(w http.ResponseWriter, r *http.Request) {

@@ -21,6 +21,27 @@ const (
 	Body                 // the answer has begun
 )
 
+// late is a wait that took too long, by what was waited for.
+type late string
+
+const (
+	errNoConnection late = "no answer came in time to the attempt to connect"
+	errNoTunnel     late = "no answer came in time from the proxy of HTTPS_PROXY"
+	errNoHandshake  late = "no answer came in time in the middle of the TLS handshake"
+	errNotTaken     late = "it took up no more of the request in time"
+	errNoAnswer     late = "no answer came in time"
+	errStalled      late = "the answer was begun and then nothing more came"
+)
+
+func (l late) Error() string   { return string(l) }
+func (l late) Timeout() bool   { return true }
+func (l late) Temporary() bool { return true }
+
+// late is the error of a wait that took too long at that stage.
+func (s Stage) late() late {
+	return [...]late{errNoConnection, errNotTaken, errNoAnswer, errStalled}[s]
+}
+
 // Error is a request that failed on its way, or an answer that broke off.
 type Error struct {
 	Stage   Stage
@@ -46,8 +67,13 @@ func (e *Error) Transient() bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](e.Err); ok {
 		return false
 	}
-	_, op := errors.AsType[*net.OpError](e.Err)
-	return op || brokeOff(e.Err)
+	return ofNetwork(e.Err)
+}
+
+// ofNetwork reports whether err is a connection's.
+func ofNetwork(err error) bool {
+	_, op := errors.AsType[*net.OpError](err)
+	return op || brokeOff(err)
 }
 
 func brokeOff(err error) bool {
@@ -83,14 +109,18 @@ func Explain(err error) string {
 	if refused, ok := errors.AsType[notConnected](err); ok {
 		return refused.Error()
 	}
+	if waited, ok := errors.AsType[late](err); ok {
+		return waited.Error()
+	}
 	for _, known := range []struct {
 		is    error
 		words string
 	}{
 		{ErrPrivate, ErrPrivate.Error()},
 		{errFault, errFault.Error()},
-		{errNoAnswer, "no answer came in time"},
-		{errStalled, "the answer was begun and then nothing more came"},
+		{errHeadTooLarge, "the head of its answer is too large"},
+		{errTooManyInterim, "it sent too many interim answers"},
+		{errTrailer, "its answer is not framed as HTTP demands"},
 		{errSwitched, "it switched to another protocol without being asked"},
 		{errStale, "the connection had been closed by the other side"},
 		{syscall.ECONNREFUSED, "the connection was refused; nothing listens there"},

@@ -21,6 +21,7 @@ type exchange struct {
 
 	mu    sync.Mutex // guards what follows
 	stage Stage
+	phase phase         // of the connection that is being made
 	left  time.Duration // of AnswerWithin
 	since time.Time     // when timer was started for left
 	timer *time.Timer   // nil without bounds
@@ -28,12 +29,8 @@ type exchange struct {
 	base  int64         // bytes written on conn before the request
 }
 
-// The causes with which an exchange ends itself, and an answer that is none.
-var (
-	errNoAnswer = errors.New("no answer in time")
-	errStalled  = errors.New("silence in the middle of the answer")
-	errSwitched = errors.New("switched protocol")
-)
+// errSwitched is an answer that is none.
+var errSwitched = errors.New("switched protocol")
 
 func newExchange(c *Client, r *http.Request) *exchange {
 	parent := r.Context()
@@ -48,11 +45,16 @@ func newExchange(c *Client, r *http.Request) *exchange {
 func (x *exchange) expire() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.stage == Body {
-		x.cancel(errStalled)
-		return
+	x.cancel(x.late())
+}
+
+// late is why the exchange ends itself at the stage, or phase of the
+// connection, that it has come to.
+func (x *exchange) late() late {
+	if x.stage == Connect {
+		return x.phase.late()
 	}
-	x.cancel(errNoAnswer)
+	return x.stage.late()
 }
 
 // traced is the context that tells the exchange how far it has come. The wait
@@ -60,6 +62,8 @@ func (x *exchange) expire() {
 // is the caller's affair, and a connection that takes no more is noticed there.
 func (x *exchange) traced() context.Context {
 	return httptrace.WithClientTrace(x.ctx, &httptrace.ClientTrace{
+		ConnectDone:       func(string, string, error) { x.making(phaseConnect) },
+		TLSHandshakeStart: func() { x.making(phaseHandshake) },
 		GotConn: func(info httptrace.GotConnInfo) {
 			x.mu.Lock()
 			defer x.mu.Unlock()
@@ -87,11 +91,17 @@ func (x *exchange) traced() context.Context {
 	})
 }
 
+func (x *exchange) making(p phase) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.phase = p
+}
+
 // hungUp reports whether the exchange has ended itself. What still comes then,
 // a whole answer too, is what the other side made of being hung up on.
 func (x *exchange) hungUp() bool {
-	cause := context.Cause(x.ctx)
-	return cause == errNoAnswer || cause == errStalled
+	_, own := context.Cause(x.ctx).(late)
+	return own
 }
 
 // answered ends the wait for the answer's head, and reports whether that came
@@ -100,14 +110,14 @@ func (x *exchange) answered() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.timer != nil && !x.timer.Stop() && x.stage == Await {
-		x.cancel(errNoAnswer) // expire is about to
+		x.cancel(x.late()) // expire is about to
 	}
 	if x.hungUp() {
 		return false
 	}
 	x.stage = Body
 	if x.conn != nil {
-		x.client.idle.survived(x.conn)
+		x.client.idle.survived(x.conn.host, time.Duration(x.conn.idled.Load()))
 	}
 	return true
 }
@@ -139,8 +149,11 @@ func (x *exchange) end(e *Error) error {
 	}
 	hungUp := x.hungUp()
 	e.Timeout = hungUp || isTimeout(e.Err)
-	if hungUp {
+	switch {
+	case hungUp:
 		e.Err = context.Cause(x.ctx)
+	case e.Timeout && e.Stage != Connect:
+		e.Err = e.Stage.late()
 	}
 	x.cancel(nil)
 	if x.parent.Err() != nil && !e.Timeout {

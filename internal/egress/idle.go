@@ -53,16 +53,16 @@ func (l *idleLimits) near(host string, rest time.Duration) bool {
 	return ok && rest >= known.after*4/5 && time.Now().Before(known.until)
 }
 
-// survived notes that c answered a request after it was idle. A host that
-// closed others sooner did so for another reason than their idle time.
-func (l *idleLimits) survived(c *conn) {
-	rest := time.Duration(c.idled.Load())
+// survived notes that a connection to host answered a request after it was idle
+// for rest, 0 for not at all. A host that closed others sooner did so for
+// another reason than their idle time.
+func (l *idleLimits) survived(host string, rest time.Duration) {
 	if rest == 0 {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if known, ok := l.hosts[c.host]; ok && rest >= known.after {
-		delete(l.hosts, c.host)
+	if known, ok := l.hosts[host]; ok && rest >= known.after {
+		delete(l.hosts, host)
 	}
 }

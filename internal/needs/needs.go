@@ -33,6 +33,10 @@ var tools = []tool{
 	{name: "chromium", probes: [][]string{{"sh", "-c", "command -v chromium || command -v chromium-browser || command -v google-chrome"}}, from: "apt install chromium"},
 }
 
+// ByTransport reports whether tests shall send upstream by net/http's Transport:
+// with DYNPROXY_TEST_UPSTREAM_CLIENT=go.
+func ByTransport() bool { return os.Getenv("DYNPROXY_TEST_UPSTREAM_CLIENT") == "go" }
+
 // all reports whether nothing may be left out.
 func all() bool { return os.Getenv("DYNPROXY_TEST_REQUIRE") == "all" }
 
