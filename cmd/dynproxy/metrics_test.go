@@ -21,7 +21,7 @@ import (
 // described is one metric of ours, as the code declares it.
 type described struct{ name, labels, help string }
 
-var description = regexp.MustCompile(`fqName: "([^"]+)", help: "(.*)", constLabels: {([^}]*)}, variableLabels: {([^}]*)}`)
+var description = regexp.MustCompile(`fqName: "([^"]+)", help: "(.*?)"(?:, unit: "[^"]*")?, constLabels: {([^}]*)}, variableLabels: {([^}]*)}`)
 
 // describedMetrics are those of a proxy that serves, sorted by their names.
 func describedMetrics(t *testing.T) []described {
