@@ -190,7 +190,9 @@ func fetch(t *testing.T, url string) (*http.Response, string) {
 func TestAThousandFirstCallersCostOneToken(t *testing.T) {
 	t.Parallel()
 	p := startEmulator(t, demoSeed())
-	r := start(t, p.settings("contoso", "fabrikam"))
+	settings := p.settings("contoso", "fabrikam")
+	settings[prefix+"TENANT_QUEUE_WAIT"] = "5m" // on a busy machine too
+	r := start(t, settings)
 	for _, tenant := range []string{"contoso", "fabrikam"} {
 		var callers sync.WaitGroup
 		codes := make(chan string, 1000)
@@ -296,7 +298,7 @@ func TestDrain(t *testing.T) {
 	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
-	settings[prefix+"DRAIN_DELAY"] = "500ms"
+	settings[prefix+"DRAIN_DELAY"] = "3s"
 	r := start(t, settings)
 	r.get("/contoso/api/data/v9.2/WhoAmI")
 	p.Organization("contoso").Inject(emulator.Fault{Kind: emulator.Slow, Delay: time.Second, Path: "/api/data/v9.2/accounts"})
