@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"dynproxy/internal/check"
+	"dynproxy/internal/status"
 )
 
 const (
@@ -19,20 +21,47 @@ const (
 	checkPatience = 15 * time.Second // for one of its answers
 )
 
+// checkForm is what of the findings is printed, and how.
+type checkForm struct {
+	asJSON, all bool
+	only        string
+}
+
 func (w *cli) check() *cobra.Command {
-	var asJSON bool
+	var form checkForm
 	c := &cobra.Command{
 		Use: "check [TENANT...]", Short: "Check each tenant and say what is missing, and what to do next",
-		Long: "Checks each tenant named, or all: its settings, its organization, a token, an answer.\n" +
+		Long: "Checks each tenant named, or all: its settings, its organization, a token, an answer. It prints one line a tenant,\n" +
+			"below it what is not as it should be, and a sum at the end.\n" +
 			"Exits with 0 when all is well and 1 when something is not.",
 		Args: cobra.ArbitraryArgs,
-		RunE: func(c *cobra.Command, names []string) error { return w.runCheck(c.Context(), names, asJSON) },
+		RunE: func(c *cobra.Command, names []string) error {
+			if form.only != "" && !slices.Contains(onlyForms, form.only) {
+				return &usageError{fmt.Errorf("--only takes one of %s", strings.Join(onlyForms, ", "))}
+			}
+			return w.runCheck(c.Context(), names, form)
+		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
+	c.Flags().BoolVar(&form.asJSON, "json", false, "print the findings as JSON")
+	c.Flags().BoolVar(&form.all, "all", false, "print every link of each tenant, those that are well too")
+	c.Flags().StringVar(&form.only, "only", "", "print only tenants in `STATE`: broken, attention (something is to be looked at) or ready")
 	return c
 }
 
-func (w *cli) runCheck(ctx context.Context, names []string, asJSON bool) error {
+// onlyForms are the states that a report has, as status and portal call them.
+var onlyForms = []string{string(status.Broken), string(status.Attention), string(status.Ready)}
+
+func stateOf(r check.Report) string {
+	switch {
+	case !r.OK:
+		return string(status.Broken)
+	case r.FirstProblem().Name != "":
+		return string(status.Attention)
+	}
+	return string(status.Ready)
+}
+
+func (w *cli) runCheck(ctx context.Context, names []string, form checkForm) error {
 	cfg, err := w.config()
 	if err != nil {
 		return err
@@ -46,12 +75,17 @@ func (w *cli) runCheck(ctx context.Context, names []string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		if err := w.printJSON(reports); err != nil {
+	shown := reports
+	if form.only != "" {
+		shown = slices.DeleteFunc(slices.Clone(reports), func(r check.Report) bool { return stateOf(r) != form.only })
+	}
+	if form.asJSON {
+		if err := w.printJSON(shown); err != nil {
 			return err
 		}
 	} else {
-		w.printReports(reports)
+		w.printReports(shown, form.all)
+		w.printSum(reports)
 	}
 	if slices.ContainsFunc(reports, func(r check.Report) bool { return !r.OK }) {
 		return errNotWell
@@ -96,15 +130,42 @@ func (a *app) checkAll(ctx context.Context, names []string) ([]check.Report, err
 	return reports, nil
 }
 
-func (w *cli) printReports(reports []check.Report) {
+// printReports prints a line for each tenant, and the links that are not as
+// they should be, or all.
+func (w *cli) printReports(reports []check.Report, all bool) {
 	marks := map[check.State]string{check.OK: "ok  ", check.Warning: "WARN", check.Broken: "FAIL", check.Unknown: " -  "}
+	words := map[string]string{string(status.Ready): "ok", string(status.Attention): "ok, but look below", string(status.Broken): "BROKEN"}
+	width := 0
 	for _, r := range reports {
-		fmt.Fprintln(w.stdout, r.Tenant)
+		width = max(width, len(r.Tenant))
+	}
+	for _, r := range reports {
+		fmt.Fprintf(w.stdout, "%-*s  %s\n", width, r.Tenant, words[stateOf(r)])
 		for _, l := range r.Links {
+			if !all && (l.State == check.OK || l.State == check.Unknown) {
+				continue
+			}
 			fmt.Fprintf(w.stdout, "  %s %-16s %s (%d ms)\n", marks[l.State], l.Name, l.Finding, l.Millis)
 			if l.Next != "" {
 				fmt.Fprintf(w.stdout, "       next: %s\n", l.Next)
 			}
 		}
 	}
+}
+
+// printSum ends the print: how many tenants are how.
+func (w *cli) printSum(reports []check.Report) {
+	count := make(map[string]int)
+	for _, r := range reports {
+		count[stateOf(r)]++
+	}
+	tenants := "tenants"
+	if len(reports) == 1 {
+		tenants = "tenant"
+	}
+	fmt.Fprintf(w.stdout, "%d %s: %d ok", len(reports), tenants, count[string(status.Ready)])
+	if n := count[string(status.Attention)]; n > 0 {
+		fmt.Fprintf(w.stdout, ", %d to look at", n)
+	}
+	fmt.Fprintf(w.stdout, ", %d broken\n", count[string(status.Broken)])
 }

@@ -92,7 +92,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	root.PersistentFlags().StringArrayVar(&w.envFiles, "env-file", nil, "read settings from `FILE` (may be repeated; a real environment variable wins)")
-	root.AddCommand(w.serve(), w.demo(), w.emulator(), w.check(), w.consentURL(), w.onboard(), w.tenant(), w.caller(), w.tail(), w.trace(), w.usage(), w.explain(), w.health(), w.version(), w.settings())
+	root.AddCommand(w.serve(), w.demo(), w.emulator(), w.check(), w.consentURL(), w.onboard(), w.tenant(), w.caller(), w.tail(), w.trace(), w.usage(), w.explain(), w.health(), w.version(), w.settings(), w.init())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
