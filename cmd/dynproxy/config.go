@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -57,8 +56,7 @@ type settings struct {
 	AllowedLoginHosts []string `env:"ALLOWED_LOGIN_HOSTS"`
 	TrustedCAFile     string   `env:"TRUSTED_CA_FILE"`
 
-	LogLevel  string `env:"LOG_LEVEL" envDefault:"info"`
-	LogFormat string `env:"LOG_FORMAT"`
+	LogSettings
 
 	ReusePort       bool          `env:"REUSE_PORT"`
 	DrainDelay      time.Duration `env:"DRAIN_DELAY"`
@@ -275,14 +273,7 @@ func portOf(listen string) string {
 
 func (c *config) readManners(faults *envfile.Faults) {
 	fault := func(name, cure string, args ...any) { faults.Add(prefix+name, cure, args...) }
-	level, err := zerolog.ParseLevel(strings.ToLower(c.LogLevel))
-	if err != nil || level == zerolog.NoLevel {
-		fault("LOG_LEVEL", "must be one of debug, info, warn, error")
-	}
-	c.level, c.verbosity = level, newVerbosity(level)
-	if !slices.Contains([]string{"", "json", "console"}, c.LogFormat) {
-		fault("LOG_FORMAT", "must be json or console")
-	}
+	c.readLog(faults)
 	for _, d := range []struct {
 		name  string
 		value time.Duration
@@ -322,6 +313,7 @@ func (c *config) readManners(faults *envfile.Faults) {
 		fault("GC_HEADROOM", "must lie between 4MB and 64GB, such as 24MB")
 	}
 	if c.SecretExpires != "" {
+		var err error
 		if c.expires, err = readDate(c.SecretExpires); err != nil {
 			fault("SECRET_EXPIRES", "must be a date such as 2027-03-31")
 		}

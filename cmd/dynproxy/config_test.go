@@ -242,7 +242,7 @@ func TestTheExampleIsWhole(t *testing.T) {
 	}
 	// With every default spelled out the settings are the same.
 	explicit := maps.Clone(values)
-	for _, name := range []string{"LISTEN", "OPS_LISTEN", "DRAIN_DELAY", "DRAIN_TIMEOUT", "UPSTREAM_TIMEOUT", "HEADER_TIMEOUT", "BODY_IDLE_TIMEOUT", "ANSWER_IDLE_TIMEOUT", "KEEP_ALIVE", "MIN_RATE", "SPOOL_MAX", "MAX_HEADER_BYTES", "MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS", "LOG_LEVEL", "ALLOW_ANONYMOUS"} {
+	for _, name := range []string{"LISTEN", "OPS_LISTEN", "DRAIN_DELAY", "DRAIN_TIMEOUT", "UPSTREAM_TIMEOUT", "HEADER_TIMEOUT", "BODY_IDLE_TIMEOUT", "ANSWER_IDLE_TIMEOUT", "KEEP_ALIVE", "MIN_RATE", "SPOOL_MAX", "MAX_HEADER_BYTES", "MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS", "LOG_LEVEL", "LOG_FILE_SIZE", "LOG_FILE_KEEP", "ALLOW_ANONYMOUS"} {
 		explicit[prefix+name] = shown[prefix+name]
 	}
 	a, _ := loadConfig(values)
@@ -252,7 +252,7 @@ func TestTheExampleIsWhole(t *testing.T) {
 	}
 	if a.Listen != b.Listen || a.OpsListen != b.OpsListen || a.DrainDelay != b.DrainDelay || a.DrainTimeout != b.DrainTimeout || a.UpstreamTimeout != b.UpstreamTimeout ||
 		a.HeaderTimeout != b.HeaderTimeout || a.BodyIdle != b.BodyIdle || a.AnswerIdle != b.AnswerIdle || a.KeepAlive != b.KeepAlive || a.MinRate != b.MinRate || a.SpoolMax != b.SpoolMax ||
-		a.MaxHeaderBytes != b.MaxHeaderBytes || a.MaxConns != b.MaxConns || a.MaxConnsPerAddr != b.MaxConnsPerAddr || a.level != b.level {
+		a.MaxHeaderBytes != b.MaxHeaderBytes || a.MaxConns != b.MaxConns || a.MaxConnsPerAddr != b.MaxConnsPerAddr || a.level != b.level || a.LogFileSize != b.LogFileSize || a.LogFileKeep != b.LogFileKeep {
 		t.Errorf("the example shows other defaults than the program has:\n%+v\n%+v", a.settings, b.settings)
 	}
 	plain, _ := a.rules.Read("x", map[string]string{"ORG_URL": "https://x.crm.dynamics.com"})

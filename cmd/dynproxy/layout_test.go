@@ -40,6 +40,7 @@ var plan = map[string][]string{
 	"internal/kerberos":           {"internal/reload", "internal/textfile"},
 	"internal/kerberos/kdctest":   {"internal/needs"},
 	"internal/limits":             {"internal/panics", "internal/retryafter"},
+	"internal/logfile":            nil,
 	"internal/logqueue":           nil,
 	"internal/machine":            nil,
 	"internal/needs":              nil,
@@ -69,6 +70,7 @@ var soleImporters = map[string]string{
 	"github.com/AzureAD/microsoft-authentication-library-for-go": "internal/entra",
 	"github.com/coreos/go-systemd":                               "internal/daemon",
 	"github.com/jcmturner/gokrb5":                                "internal/kerberos",
+	"gopkg.in/natefinch/lumberjack.v2":                           "internal/logfile",
 	"github.com/spf13/cobra":                                     "cmd/dynproxy",
 	"go.opentelemetry.io":                                        "internal/tracing",
 }

@@ -29,7 +29,7 @@ func (h *server) registerMetrics(lines *logqueue.Queue) {
 			}
 			return 0
 		}),
-		counter("dynproxy_log_lines_dropped_total", "Log lines that were not written, since nobody read them.", func() float64 { return float64(lines.Dropped()) }),
+		counter("dynproxy_log_lines_dropped_total", "Log lines that were lost, since nobody read them or they could not be written.", func() float64 { return float64(lines.Dropped()) }),
 		gauge("dynproxy_log_queue_bytes", "Log lines that wait to be written.", func() float64 { return float64(lines.Pending()) }),
 		counter("dynproxy_wrong_passwords_total", "Wrong passwords of operators.", func() float64 { return float64(h.ops.door.Wrong()) }),
 		h.ops.consents, facts{h},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
@@ -51,11 +49,13 @@ func (w *cli) serve() *cobra.Command {
 			if os.Getenv("GOGC") == "" {
 				defer machine.CollectByHeadroom(uint64(cfg.GCHeadroom))()
 			}
-			lines := logqueue.New(w.stdout, logqueue.DefaultSize)
+			out, end := logOutput(cfg, w.stdout, w.stderr)
+			defer end()
+			lines := logqueue.New(out, logqueue.DefaultSize)
 			defer lines.Close(lastLines)
 			again, stop := newReloader(w.environment)
 			defer stop()
-			return serve(c.Context(), cfg, in, again, newLog(cfg, w.stdout, lines), lines)
+			return serve(c.Context(), cfg, in, again, newLog(cfg, out, lines), lines)
 		},
 	}
 }
@@ -66,19 +66,6 @@ const lastLines = 2 * time.Second
 // ignoreBrokenPipes lets a write to a pipe that nobody reads fail like any
 // other: who serves does not end because its log's reader has.
 func ignoreBrokenPipes() { signal.Ignore(syscall.SIGPIPE) }
-
-// newLog returns the one logger of the process, which writes to out. Whether
-// that is for people's eyes, shown says: out itself or what stands behind it.
-func newLog(cfg *config, shown, out io.Writer) zerolog.Logger {
-	console := cfg.LogFormat == "console"
-	if f, isFile := shown.(*os.File); cfg.LogFormat == "" && isFile {
-		console = isatty.IsTerminal(f.Fd())
-	}
-	if console {
-		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly}
-	}
-	return zerolog.New(out).Sample(cfg.verbosity).With().Timestamp().Logger()
-}
 
 // quietest is for commands that print what they find themselves.
 const quietest = zerolog.ErrorLevel
@@ -114,6 +101,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 	var faults envfile.Faults
 	known, acceptor := openCallers(cfg, &faults)
 	cfg.checkPassword(&faults)
+	cfg.checkLogFile(&faults)
 	listeners := &guards{}
 	listeners.openTLS(cfg, &faults)
 	a, err := newApp(cfg, log)

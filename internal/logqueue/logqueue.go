@@ -5,6 +5,7 @@
 package logqueue
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"sync"
@@ -53,14 +54,17 @@ func (q *Queue) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+// notice is what marks a line that tells of dropped ones. In a line of others
+// its quotes would be escaped.
+const notice = `"message":"log lines were lost: nobody read them, or they could not be written"`
+
 // tell puts the number of dropped lines into the queue, in the place where they
 // are missing. It is called with mu held.
 func (q *Queue) tell() {
 	if q.untold == 0 {
 		return
 	}
-	q.pending = fmt.Appendf(q.pending, `{"level":"warn","time":%q,"dropped":%d,"message":"log lines were dropped: nobody read them"}`+"\n",
-		time.Now().Format(time.RFC3339Nano), q.untold)
+	q.pending = fmt.Appendf(q.pending, `{"level":"warn","time":%q,"dropped":%d,%s}`+"\n", time.Now().Format(time.RFC3339Nano), q.untold, notice)
 	q.untold = 0
 }
 
@@ -92,13 +96,15 @@ func (q *Queue) Close(within time.Duration) {
 func (q *Queue) run() {
 	defer close(q.ended)
 	var lines []byte
+	last := false
 	for {
 		q.mu.Lock()
 		for len(q.pending) == 0 && !q.closed {
 			q.more.Wait()
 		}
-		if q.closed {
+		if q.closed && !last {
 			q.tell()
+			last = true // what then cannot be written is told to nobody
 		}
 		if len(q.pending) == 0 {
 			q.mu.Unlock()
@@ -113,16 +119,34 @@ func (q *Queue) run() {
 	}
 }
 
-// write writes lines out. What cannot be written, since nobody will ever read
-// it, counts as dropped.
+// write writes lines out. Those that cannot be written count as dropped, and are
+// told of when lines go out again.
 func (q *Queue) write(lines []byte) {
 	n, err := q.out.Write(lines)
 	if err == nil {
 		return
 	}
-	for _, c := range lines[min(n, len(lines)):] {
-		if c == '\n' {
-			q.dropped.Add(1)
+	var lost, told uint64
+	for line := range bytes.Lines(lines[min(n, len(lines)):]) {
+		if before, is := noticed(line); is {
+			told += before
+		} else {
+			lost++
 		}
 	}
+	q.dropped.Add(lost)
+	q.mu.Lock()
+	q.untold += lost + told
+	q.mu.Unlock()
+}
+
+// noticed is how many lines a notice tells of. It reports false for any other
+// line.
+func noticed(line []byte) (n uint64, is bool) {
+	if !bytes.Contains(line, []byte(notice)) {
+		return 0, false
+	}
+	_, rest, _ := bytes.Cut(line, []byte(`"dropped":`))
+	fmt.Sscanf(string(rest), "%d", &n)
+	return n, true
 }

@@ -115,3 +115,59 @@ func TestABrokenPipeLosesLinesOnly(t *testing.T) {
 		t.Errorf("%d of 100 are counted", n)
 	}
 }
+
+// failing is a disk that is full for a while.
+type failing struct {
+	mu   sync.Mutex
+	full bool
+	text bytes.Buffer
+}
+
+func (f *failing) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.full {
+		return f.text.Write(p)
+	}
+	n := bytes.IndexByte(p, '\n') + 1 // a first line finds room
+	f.text.Write(p[:n])
+	return n, errors.New("full")
+}
+
+func (f *failing) set(full bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.full = full
+}
+
+// What a full disk has lost is told when there is room again, and every line is
+// either there or told of.
+func TestWhatCouldNotBeWrittenIsToldLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &failing{}
+		q := New(out, DefaultSize)
+		sent := 0
+		for round := range 30 {
+			out.set(round%10 > 2)
+			for range 20 {
+				fmt.Fprintln(q, `{"line":1}`)
+				sent++
+			}
+			synctest.Wait() // until the queue is empty
+		}
+		out.set(false)
+		fmt.Fprintln(q, `{"line":1}`)
+		q.Close(time.Minute)
+		there, told := 0, 0
+		for line := range strings.Lines(out.text.String()) {
+			if n, is := noticed([]byte(line)); is {
+				told += int(n)
+			} else {
+				there++
+			}
+		}
+		if there+told != sent+1 || told != int(q.Dropped()) || told == 0 {
+			t.Errorf("%d lines are there, %d told of, %d counted, of %d", there, told, q.Dropped(), sent+1)
+		}
+	})
+}
