@@ -35,6 +35,9 @@ type Backend interface {
 	// Prove asks for a token as if nothing were known: "" means that access is
 	// granted. Otherwise it says, in words for the administrator, why not.
 	Prove(ctx context.Context, tenant string) (problem string)
+	// Granted says that the tenant's administrator has granted access just now, and
+	// that a token has proven it.
+	Granted(tenant string)
 	// Report is what a check of the tenant finds, not older than a few seconds.
 	Report(ctx context.Context, tenant string) (check.Report, bool)
 	// Facts are what the instructions are made of.
@@ -264,6 +267,7 @@ func (p *Pages) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// What was granted counts from now, also for who closes the page.
+	p.claim(s.tenant)
 	if p.prove(r.Context(), s.tenant) == "" {
 		p.told(granted)
 	} else {
@@ -306,34 +310,6 @@ func (p *Pages) again(s signed) string {
 		return "/consent"
 	}
 	return "/consent/" + url.PathEscape(s.tenant) + "?key=" + url.QueryEscape(p.Key.Link(s.tenant, clickLife))
-}
-
-// proof is what the last token request of a tenant showed. Whoever asks
-// meanwhile, and soon after, hears the same: pages that are opened a thousand
-// times cost one.
-type proof struct {
-	mu      sync.Mutex // guards what follows; held while a token is asked for
-	at      time.Time
-	problem string
-}
-
-const (
-	proofAge    = 2 * time.Second
-	proofWithin = 30 * time.Second
-)
-
-func (p *Pages) prove(ctx context.Context, tenant string) (problem string) {
-	v, _ := p.proofs.LoadOrStore(tenant, &proof{}) // of tenants that we have signed for
-	last := v.(*proof)
-	last.mu.Lock()
-	defer last.mu.Unlock()
-	if last.at.IsZero() || time.Since(last.at) >= proofAge {
-		// Whoever asked first may leave, and the rest still wait.
-		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), proofWithin)
-		defer cancel()
-		last.problem, last.at = p.Backend.Prove(within, tenant), time.Now()
-	}
-	return last.problem
 }
 
 // refusals puts Entra ID's errors into words of ours. Its own description is

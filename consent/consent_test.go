@@ -32,12 +32,15 @@ type backend struct {
 	problem string // why there is no token
 	ready   bool
 	proofs  int
+	granted int // how often it was told so
 	welcome []string
 }
 
 func (*backend) ConsentLink(_ context.Context, tenant, state string) (string, bool) {
 	return "https://login.example/?state=" + url.QueryEscape(state), tenant == "contoso"
 }
+
+func (b *backend) Granted(string) { b.granted++ }
 
 func (b *backend) Prove(context.Context, string) string { b.proofs++; return b.problem }
 
@@ -275,6 +278,28 @@ func TestWhatIsGrantedCountsBeforeThePageIsSeen(t *testing.T) {
 	p := New(Options{Key: k, Backend: known, Base: func() string { return "http://proxy.example" }})
 	if w := asked(p, "GET", "/consent/callback?admin_consent=True&state="+k.State("contoso", 0), nil); w.Code != http.StatusSeeOther || known.proofs != 1 {
 		t.Errorf("%d, proven %d times", w.Code, known.proofs)
+	}
+	// It is told once, however often the page is looked at and somebody answers no.
+	seen := "/consent/status?of=" + url.QueryEscape(k.sign(signed{purpose: forStatus, tenant: "contoso", nonce: "n"}, statusLife))
+	for range 3 {
+		asked(p, "GET", seen, nil)
+		asked(p, "GET", "/consent/callback?error=access_denied&state="+k.State("contoso", 0), nil)
+	}
+	if known.granted != 1 {
+		t.Errorf("told %d times", known.granted)
+	}
+	// What is proven only later is told then.
+	late := &backend{problem: "not yet"}
+	p = New(Options{Key: k, Backend: late, Base: func() string { return "http://proxy.example" }})
+	asked(p, "GET", "/consent/callback?admin_consent=True&state="+k.State("contoso", 0), nil)
+	if late.granted != 0 {
+		t.Error("told without a proof")
+	}
+	late.problem = ""
+	v, _ := p.proofs.Load("contoso")
+	v.(*proof).at = time.Time{} // some seconds later
+	if asked(p, "GET", seen, nil); late.granted != 1 {
+		t.Errorf("told %d times", late.granted)
 	}
 	if w := asked(p, "POST", "/consent/callback", url.Values{"state": {strings.Repeat("x", 100<<10)}}); w.Code != http.StatusRequestEntityTooLarge {
 		t.Errorf("100 KiB of an answer: %d", w.Code)

@@ -201,7 +201,12 @@ func open(t *testing.T) *house {
 // whoAmI calls as an application does, and returns the status.
 func (h *house) whoAmI(t *testing.T, tenant string) int {
 	t.Helper()
-	resp, err := http.Get(h.Calls + "/" + tenant + "/api/data/v9.2/WhoAmI")
+	return h.call(t, "/"+tenant+"/api/data/v9.2/WhoAmI")
+}
+
+func (h *house) call(t *testing.T, path string) int {
+	t.Helper()
+	resp, err := http.Get(h.Calls + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,6 +238,24 @@ func TestTheWayInWithABrowser(t *testing.T) {
 	pictures.shoot("portal")
 	step("a tenant's page", chromedp.Navigate(ops+"/tenants/fabrikam"), shows("Next: let its administrator open"))
 	pictures.shoot("tenant")
+	// Its past: well, down for a while, and well again.
+	if err := h.world.Organization("contoso").Inject(emulator.Fault{Kind: emulator.Down}); err != nil {
+		t.Fatal(err)
+	}
+	if status := h.whoAmI(t, "contoso"); status != http.StatusBadGateway {
+		t.Fatalf("contoso answers %d while it is down", status)
+	}
+	step("a tenant that is down", chromedp.Navigate(ops+"/tenants/contoso"), seen("h1 .state.broken"), seen(".timeline rect.broken"))
+	h.world.Organization("contoso").Heal()
+	for h.whoAmI(t, "contoso") != http.StatusOK { // what was refused a moment ago is not asked again at once
+		time.Sleep(100 * time.Millisecond)
+	}
+	step("a tenant's past", chromedp.Navigate(ops+"/tenants/contoso"), seen("h1 .state.ready"), seen(".timeline rect.ready"), shows("upstream_unreachable"))
+	pictures.shoot("past")
+	h.call(t, "/contoso/XRMServices/2011/OrganizationData.svc/AccountSet")
+	h.call(t, "/contoso/api/data/v8.2/accounts")
+	step("usage", chromedp.Navigate(ops+"/usage"), shows("requests go to what Microsoft has withdrawn"), shows("OData v2 is deprecated"), seen(`a[href^="/usage.csv"]`))
+	pictures.shoot("usage")
 	step("the wallboard", chromedp.Navigate(ops+"/wallboard"), shows("fabrikam"))
 	pictures.shoot("wallboard")
 

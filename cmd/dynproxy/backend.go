@@ -148,6 +148,9 @@ func (b consentBackend) Welcome(tenantID, from string) {
 	}
 }
 
+// Granted is consent.Backend's.
+func (b consentBackend) Granted(name string) { b.notices.ConsentGiven(name) }
+
 // Prove is consent.Backend's.
 func (b consentBackend) Prove(ctx context.Context, name string) string {
 	t := b.book.Lookup(name)
@@ -157,7 +160,6 @@ func (b consentBackend) Prove(ctx context.Context, name string) string {
 	b.tokens.Retry(t)
 	_, err := b.tokens.Token(ctx, t)
 	if err == nil {
-		b.notices.ConsentGiven(t.Name)
 		return ""
 	}
 	code, _, _ := tokens.Advice(err)

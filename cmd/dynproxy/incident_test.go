@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -228,5 +230,124 @@ func TestAWebhooksAddressIsASecret(t *testing.T) {
 		if (err == nil) != fine || err != nil && (!strings.Contains(err.Error(), "DYNPROXY_NOTIFY_URL") || strings.Contains(err.Error(), hookToken)) {
 			t.Errorf("%s: %v", address, err)
 		}
+	}
+}
+
+// Who comes to consent, and what ends soon, is told; a restart tells no end
+// again.
+func TestNoticesOfConsentAndOfEnds(t *testing.T) {
+	p := startEmulator(t, demoSeed())
+	settings := p.settings("contoso", "fabrikam")
+	settings[prefix+"STATE_DIR"] = filepath.Join(t.TempDir(), "state")
+	settings[prefix+"SECRET_EXPIRES"] = time.Now().AddDate(0, 0, 6).Format(time.DateOnly)
+	settings[prefix+"OPS_LISTEN"] = unused(t)
+	h := addHook(t, p, settings)
+	r := start(t, settings)
+	m := h.next(t, r)
+	if len(m.Events) != 1 || m.Events[0].Event != "ends" || m.Events[0].Subject != "the secret of app registration "+demoClientID || !strings.Contains(m.Text, " days (") {
+		t.Errorf("%+v", m)
+	}
+
+	// An administrator accepts, and comes back.
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	back := func(page, tenant string) {
+		t.Helper()
+		resp, err := client.Get(r.ops + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		to, err := resp.Location()
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err = client.Get(r.ops + "/consent/callback?" + url.Values{"admin_consent": {"True"}, "tenant": {tenant}, "state": {to.Query().Get("state")}}.Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	fabrikam := p.Organization("fabrikam").TenantID()
+	back("/consent/fabrikam", fabrikam) // who says so, and has not
+	if len(h.got) > 0 {
+		t.Errorf("told without a proof: %+v", h.next(t, r))
+	}
+	if !p.Entra().Consent(fabrikam, demoClientID) {
+		t.Fatal("there is no such tenant")
+	}
+	for began := time.Now(); len(h.got) == 0; time.Sleep(200 * time.Millisecond) { // proofs are two seconds apart
+		if time.Since(began) > 30*time.Second {
+			t.Fatal("nothing is told")
+		}
+		back("/consent/fabrikam", fabrikam)
+	}
+	told := func(event string) said {
+		t.Helper()
+		for {
+			m := h.next(t, r)
+			for _, e := range m.Events {
+				if e.Event == event {
+					return m
+				}
+			}
+		}
+	}
+	if m := told("consent_given"); !strings.Contains(m.Text, "The administrator of fabrikam has granted access") || strings.Contains(m.Text, "state=") {
+		t.Errorf("%+v", m)
+	}
+	back("/consent", "99999999-9999-4999-8999-999999999999")
+	if m := told("newcomer"); !strings.Contains(m.Text, "99999999-9999-4999-8999-999999999999") {
+		t.Errorf("%+v", m)
+	}
+	if err := r.end(); err != nil {
+		t.Fatal(err)
+	}
+	r = start(t, settings)
+	for deadline := time.After(remindAfter + 4*time.Second); ; {
+		select {
+		case m := <-h.got:
+			if strings.Contains(m.Text, "app registration") {
+				t.Errorf("told again: %s", m.Text)
+			}
+			continue
+		case <-deadline:
+		}
+		break
+	}
+}
+
+// A tenant that was removed is forgotten: one that comes by its name has no past.
+func TestARemovedTenantHasNoPast(t *testing.T) {
+	p := startEmulator(t, demoSeed())
+	settings, dir := p.settings("contoso"), t.TempDir()
+	settings[prefix+"TENANTS"], settings[prefix+"TENANTS_DIR"], settings[prefix+"STATE_DIR"] = "", filepath.Join(dir, "tenants"), filepath.Join(dir, "state")
+	if err := os.Mkdir(filepath.Join(dir, "tenants"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "tenants", "contoso.env")
+	write(t, file, []byte("ORG_URL="+p.OrgURL("contoso")+"\n"))
+	write(t, filepath.Join(dir, "tenants", "other.env"), []byte("ORG_URL="+p.OrgURL("contoso")+"\n"))
+	r := start(t, settings)
+	past := func() int { facts, _ := r.facts(t, "contoso"); return len(facts.History) }
+	r.get(whoAmIPath)
+	r.until("a past", func() bool { return past() == 1 })
+	os.Remove(file)
+	r.until("its end", func() bool { _, status := r.facts(t, "contoso"); return status == http.StatusNotFound })
+	kept := filepath.Join(dir, "state", "process-0", "states.jsonl")
+	r.until("the disk to forget it", func() bool {
+		text, err := os.ReadFile(kept)
+		return err == nil && !strings.Contains(string(text), "contoso")
+	})
+	if err := r.end(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, []byte("ORG_URL="+p.OrgURL("contoso")+"\n"))
+	r = start(t, settings)
+	if facts, _ := r.facts(t, "contoso"); len(facts.History) != 0 {
+		t.Errorf("%+v", facts.History)
 	}
 }

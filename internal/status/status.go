@@ -82,6 +82,7 @@ type Share struct {
 
 const (
 	reportAge   = 5 * time.Minute // after which a report is made anew when somebody looks
+	refutedAge  = 3 * time.Second // likewise, for one that a call has refuted
 	pollsAtOnce = 8
 	pollWithin  = time.Minute // one check
 )
@@ -169,10 +170,15 @@ func (b *Board) Report(ctx context.Context, t *tenants.Tenant, age time.Duration
 }
 
 // Refresh says that somebody looks at these tenants: those whose report is
-// missing or old are checked soon, in the background.
+// missing, old, or refuted by a call that has succeeded since are checked soon,
+// in the background.
 func (b *Board) Refresh(names []string) {
 	for _, name := range names {
-		b.poll(name, reportAge)
+		age := reportAge
+		if last := b.last(name); last != nil && !last.OK && b.traffic.success(name).After(last.At) {
+			age = refutedAge
+		}
+		b.poll(name, age)
 	}
 }
 
