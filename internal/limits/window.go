@@ -6,16 +6,20 @@ import (
 )
 
 // slidingWindow sums amounts over a sliding time span, in slices. An amount is never
-// forgotten before the span is over, and at most one slice later. The ring is
-// allocated by the first amount and given back by reset.
+// forgotten before the span is over, and at most one slice later. Memory is
+// taken for parts of the span in which something was added, and given back when
+// nothing is left: most of many tenants are called now and then.
 type slidingWindow struct {
 	slice time.Duration // width of a slice
 	last  int64         // number of the newest slice, counted from the epoch
 	sum   uint64
-	gone  uint64   // that was forgotten, ever
-	n     int      // slices in the span
-	ring  []uint32 // n+1 slices, by number modulo its length
+	gone  uint64  // that was forgotten, ever
+	n     int     // slices in the span
+	ring  []*part // of n+1 slices, by number modulo that; nil for nothing
 }
+
+// part holds slices that stand beside each other.
+type part [16]uint32
 
 func newSlidingWindow(span time.Duration, n int) slidingWindow {
 	slice := max((span+time.Duration(n)-1)/time.Duration(n), 1)
@@ -31,10 +35,32 @@ func (w *slidingWindow) number(at time.Duration) int64 { return int64(at / w.sli
 // nextTick is the next instant at which amounts may leave.
 func (w *slidingWindow) nextTick() time.Duration { return time.Duration(w.last+1) * w.slice }
 
-// slot holds a slice's amount; slices before the epoch have negative numbers.
+// place is where a slice stands; slices before the epoch have negative numbers.
+func (w *slidingWindow) place(number int64) (in, at int) {
+	n := int64(w.n + 1)
+	i := int((number%n + n) % n)
+	return i / len(part{}), i % len(part{})
+}
+
+// at is a slice's amount.
+func (w *slidingWindow) at(number int64) uint32 {
+	in, at := w.place(number)
+	if w.ring == nil || w.ring[in] == nil {
+		return 0
+	}
+	return w.ring[in][at]
+}
+
+// slot holds a slice's amount.
 func (w *slidingWindow) slot(number int64) *uint32 {
-	n := int64(len(w.ring))
-	return &w.ring[(number%n+n)%n]
+	in, at := w.place(number)
+	if w.ring == nil {
+		w.ring = make([]*part, w.n/len(part{})+1)
+	}
+	if w.ring[in] == nil {
+		w.ring[in] = new(part)
+	}
+	return &w.ring[in][at]
 }
 
 // advance forgets what lies further back than the span. It reports whether a
@@ -49,17 +75,20 @@ func (w *slidingWindow) advance(now time.Duration) bool {
 		return true
 	}
 	if number-w.last > int64(w.n) {
-		clear(w.ring)
-		w.gone += w.sum
-		w.sum, w.last = 0, number
+		w.reset()
+		w.last = number
 		return true
 	}
 	for w.last < number {
 		w.last++
-		s := w.slot(w.last)
-		w.sum -= uint64(*s)
-		w.gone += uint64(*s)
-		*s = 0
+		if left := w.at(w.last); left > 0 {
+			w.sum -= uint64(left)
+			w.gone += uint64(left)
+			*w.slot(w.last) = 0
+		}
+	}
+	if w.sum == 0 {
+		w.reset()
 	}
 	return true
 }
@@ -73,9 +102,6 @@ func (w *slidingWindow) add(now time.Duration, amount uint64) {
 func (w *slidingWindow) put(number int64, amount uint64) {
 	if amount == 0 {
 		return
-	}
-	if w.ring == nil {
-		w.ring = make([]uint32, w.n+1)
 	}
 	s := w.slot(number)
 	amount = min(amount, math.MaxUint32-uint64(*s))
@@ -95,7 +121,7 @@ func (w *slidingWindow) freed(amount, limit float64) time.Duration {
 	}
 	left := 0.0
 	for number := w.last - int64(w.n); number <= w.last; number++ {
-		if left += float64(*w.slot(number)); left >= amount {
+		if left += float64(w.at(number)); left >= amount {
 			return time.Duration(number+1)*w.slice + span
 		}
 	}
@@ -110,7 +136,7 @@ func (w *slidingWindow) oldest(d time.Duration) uint64 {
 	sum := uint64(0)
 	first := w.last - int64(w.n)
 	for number := first; number <= min(first+int64(d/w.slice)+1, w.last); number++ {
-		sum += uint64(*w.slot(number))
+		sum += uint64(w.at(number))
 	}
 	return sum
 }
@@ -132,7 +158,7 @@ func (w *slidingWindow) stretch(now, span time.Duration) {
 	for number := max(old.last-int64(old.n), 0); number <= old.last; number++ {
 		to := w.number(min(time.Duration(number+1)*old.slice, now))
 		if to >= w.last-int64(w.n) {
-			w.put(to, uint64(*old.slot(number)))
+			w.put(to, uint64(old.at(number)))
 		}
 	}
 	w.gone += old.sum - w.sum

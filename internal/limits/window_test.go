@@ -92,7 +92,13 @@ func TestWindowForgetsNothingTooSoon(t *testing.T) {
 		1257*time.Second + 100*time.Microsecond: 4,
 	} {
 		c := w
-		c.ring = append([]uint32(nil), w.ring...)
+		c.ring = make([]*part, len(w.ring))
+		for i, p := range w.ring {
+			if p != nil {
+				copied := *p
+				c.ring[i] = &copied
+			}
+		}
 		if c.advance(at); c.sum != want {
 			t.Errorf("at %v: %d, want %d", at, c.sum, want)
 		}
@@ -122,5 +128,40 @@ func TestWindowKeepsItsAmountsWhenStretched(t *testing.T) {
 	w.stretch(210*time.Second, 5*time.Second)
 	if w.sum < 5 || w.sum > 6 {
 		t.Errorf("%d after a cut to 5s, want the newest 5 or 6", w.sum)
+	}
+}
+
+// Whatever is added when, the window holds what a list of all amounts would
+// say, and what has left takes no memory.
+func TestWindowHoldsWhatAListWould(t *testing.T) {
+	for _, slices := range []int{1, 15, 16, 17, windowSlices} {
+		random := rand.New(rand.NewPCG(1, uint64(slices)))
+		w := newSlidingWindow(time.Duration(slices)*time.Second, slices)
+		now := 1000 * time.Second
+		w.advance(now)
+		list := make(map[int64]uint64) // by slice
+		for range 3000 {
+			now += time.Duration(random.Int64N(int64(time.Second) * int64(1+slices/8)))
+			amount := uint64(random.IntN(3))
+			w.add(now, amount)
+			list[w.number(now)] += amount
+			want := uint64(0)
+			for number, amount := range list {
+				if number < w.number(now)-int64(slices) {
+					delete(list, number)
+					continue
+				}
+				want += amount
+			}
+			if w.sum != want {
+				t.Fatalf("%d slices: %d, want %d", slices, w.sum, want)
+			}
+			if want == 0 && w.ring != nil {
+				t.Fatalf("%d slices: an empty window takes memory", slices)
+			}
+		}
+		if w.advance(now + 2*w.span()); w.sum != 0 || w.ring != nil {
+			t.Errorf("%d slices: %d are left", slices, w.sum)
+		}
 	}
 }
