@@ -1,11 +1,13 @@
 package egress
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -72,12 +74,10 @@ func plainHost(host string) bool {
 	return host != "" && host[0] != ':'
 }
 
-// addressOf is where r goes.
-func addressOf(r *http.Request) string {
-	if port := r.URL.Port(); port != "" {
-		return net.JoinHostPort(r.URL.Hostname(), port)
-	}
-	return net.JoinHostPort(r.URL.Hostname(), "443")
+// addressOf is where the host of a URL is found.
+func addressOf(host string) string {
+	u := url.URL{Host: host}
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443"))
 }
 
 // trip is one request on its way over a link, and its answer.
@@ -169,14 +169,14 @@ func (x *trip) try(fresh bool) error {
 	}
 	began := time.Now()
 	unsafe := x.r.Method != http.MethodGet && x.r.Method != http.MethodHead
-	l, err := x.direct.pool.host(addressOf(x.r)).take(x.ctx, x.left, fresh, unsafe)
+	l, err := x.direct.pool.host(x.r.URL.Host).take(x.ctx, x.left, fresh, unsafe)
 	x.spend(began)
 	if err != nil {
 		return err
 	}
 	x.stop = untouched
 	if x.ctx.Done() != nil {
-		x.stop = context.AfterFunc(x.ctx, l.meter.leave)
+		x.stop = context.AfterFunc(x.ctx, l.leave)
 	}
 	x.mu.Lock()
 	x.link, x.stage = l, Send

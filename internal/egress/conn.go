@@ -76,7 +76,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	if c.fresh.Swap(false) && c.served.Load() {
 		x := c.owner.Load()
 		about := x != nil && x.unsafe && c.limits.near(c.host, time.Duration(c.idled.Load()))
-		if about || c.dead.Load() || closed(c.Conn) {
+		if about || c.dead.Load() || newPeeker(c.Conn).closed() {
 			c.dead.Store(true)
 			return 0, errStale
 		}

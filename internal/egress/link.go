@@ -17,6 +17,8 @@ type link struct {
 	host   *host
 	tcp    net.Conn // as it was dialled
 	meter  *meter   // around tcp
+	peek   *peeker  // into tcp
+	leave  func()   // meter's
 	layers []*layer // of TLS, the host's own last: a proxy that speaks TLS itself makes one more
 	tls    *tls.Conn
 	state  *tls.ConnectionState

@@ -1,8 +1,6 @@
 package egress
 
 import (
-	"net"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -19,22 +17,13 @@ type pollFD struct {
 
 const pollIn = 0x0300 // POLLRDNORM | POLLRDBAND
 
-// closed reports whether the other side has closed c, or sent what nobody
-// asked for. It does not wait. Where connections cannot be looked into, false.
-func closed(c net.Conn) bool {
-	raw, ok := c.(syscall.Conn)
-	if !ok || wsaPoll.Find() != nil {
+// readable reports whether a Read of a socket would not wait: for bytes, the
+// end or an error.
+func readable(fd uintptr) bool {
+	if wsaPoll.Find() != nil {
 		return false
 	}
-	rc, err := raw.SyscallConn()
-	if err != nil {
-		return true
-	}
-	gone := false
-	err = rc.Control(func(fd uintptr) {
-		look := pollFD{socket: fd, events: pollIn}
-		found, _, _ := wsaPoll.Call(uintptr(unsafe.Pointer(&look)), 1, 0)
-		gone = int32(found) > 0
-	})
-	return gone || err != nil
+	look := pollFD{socket: fd, events: pollIn}
+	found, _, _ := wsaPoll.Call(uintptr(unsafe.Pointer(&look)), 1, 0)
+	return int32(found) > 0
 }

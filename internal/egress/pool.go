@@ -28,14 +28,14 @@ type pool struct {
 	sweeping bool
 }
 
-// host returns the host at address, host:port, locked.
-func (p *pool) host(address string) *host {
+// host returns the host of that name, with a port or without, locked.
+func (p *pool) host(name string) *host {
 	for {
 		p.mu.RLock()
-		h := p.hosts[address]
+		h := p.hosts[name]
 		p.mu.RUnlock()
 		if h == nil {
-			h = p.add(address)
+			h = p.add(name)
 		}
 		h.mu.Lock()
 		if !h.gone {
@@ -45,17 +45,17 @@ func (p *pool) host(address string) *host {
 	}
 }
 
-func (p *pool) add(address string) *host {
+func (p *pool) add(name string) *host {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if h := p.hosts[address]; h != nil {
+	if h := p.hosts[name]; h != nil {
 		return h
 	}
 	if p.hosts == nil {
 		p.hosts = make(map[string]*host)
 	}
-	h := &host{pool: p, address: address}
-	p.hosts[address] = h
+	h := &host{pool: p, name: name, address: addressOf(name)}
+	p.hosts[name] = h
 	return h
 }
 
@@ -80,11 +80,11 @@ func (p *pool) trusted() *x509.CertPool {
 // put takes a link whose trip has ended well: for whoever waits for one, or to
 // be kept.
 func (p *pool) put(l *link) {
-	h := l.host
 	if p.idle.Load() >= idleAll {
 		p.evict()
 	}
-	h.mu.Lock()
+	h := p.host(l.host.name) // the former may have been forgotten meanwhile
+	l.host = h
 	kept := l.roots == p.roots.Load() && h.give(l)
 	h.mu.Unlock()
 	if !kept {
@@ -140,9 +140,9 @@ func (p *pool) sweep() {
 	})
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for address, h := range p.hosts {
+	for name, h := range p.hosts {
 		if h.forget() {
-			delete(p.hosts, address)
+			delete(p.hosts, name)
 		}
 	}
 	if p.sweeping = p.idle.Load() > 0; p.sweeping {
@@ -186,7 +186,8 @@ type waiter struct {
 // host has the links to one address.
 type host struct {
 	pool    *pool
-	address string
+	name    string        // as requests say it
+	address string        // host:port
 	phase   atomic.Uint32 // how far the youngest link came that is being made
 
 	mu      sync.Mutex // guards what follows
@@ -314,7 +315,7 @@ func (h *host) serve(g grant) {
 // lost reports whether the other side has closed l, which has served, and learns
 // when it does.
 func (h *host) lost(l *link) bool {
-	if !l.served || !closed(l.tcp) {
+	if !l.served || !l.peek.closed() {
 		return false
 	}
 	h.pool.direct.idle.closedAfter(h.address, max(1, time.Since(l.rested)))

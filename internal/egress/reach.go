@@ -157,6 +157,7 @@ func (l *link) dial(ctx context.Context, address string) (net.Conn, error) {
 	l.tcp = tcp
 	l.meter = &meter{Conn: tcp, patience: &l.host.pool.direct.patience}
 	l.meter.acked.Store(-1)
+	l.peek, l.leave = newPeeker(tcp), l.meter.leave
 	return l.meter, nil
 }
 

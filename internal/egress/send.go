@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,17 +63,16 @@ func (x *trip) prepare() error {
 // head writes the request's line and header, as net/http does: sorted, and
 // spelled as in the map. What it does not hold of names and values is suits's.
 func (m *message) head(r *http.Request) error {
-	target := r.URL.RequestURI()
-	for i := range len(target) {
-		if target[i] <= ' ' && target[i] != ' ' || target[i] == 0x7f {
-			return errors.New("a control character in the request's target")
-		}
+	m.line(r.Method, " ")
+	m.target(r.URL)
+	if bytes.ContainsFunc(m.Bytes(), func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return errors.New("a control character in the request's target")
 	}
 	host := r.Host
 	if host == "" {
 		host = r.URL.Host
 	}
-	m.line(r.Method, " ", target, " HTTP/1.1\r\nHost: ", host, "\r\n")
+	m.line(" HTTP/1.1\r\nHost: ", host, "\r\n")
 	agent, told := r.Header["User-Agent"]
 	switch {
 	case !told:
@@ -108,6 +108,18 @@ func (m *message) head(r *http.Request) error {
 	}
 	m.line("\r\n")
 	return nil
+}
+
+// target writes what u asks a server for, as u.RequestURI returns it.
+func (m *message) target(u *url.URL) {
+	if u.Opaque == "" || strings.HasPrefix(u.Opaque, "//") {
+		m.line(u.RequestURI())
+		return
+	}
+	m.line(u.Opaque)
+	if u.ForceQuery || u.RawQuery != "" {
+		m.line("?", u.RawQuery)
+	}
 }
 
 func (m *message) line(parts ...string) {
