@@ -134,15 +134,21 @@ func answerHeader(header http.Header, links *odata.Rewriter) {
 	links.HeaderToPublic(header)
 }
 
-// move takes the header of resp to the caller's, except for the type:
-// ReverseProxy copies what it finds, and asks for the type itself.
+// move takes the header of resp to the caller's, except for a type that makes
+// ReverseProxy pass each piece on at once: it copies what it finds.
 func move(to http.Header, resp *http.Response) {
 	for name, values := range resp.Header {
-		if name != "Content-Type" {
-			to[name] = values
-			delete(resp.Header, name)
+		if name == "Content-Type" && len(values) > 0 && isEventStream(values[0]) {
+			continue
 		}
+		to[name] = values
+		delete(resp.Header, name)
 	}
+}
+
+func isEventStream(kind string) bool {
+	const events = "text/event-stream"
+	return len(kind) >= len(events) && strings.EqualFold(kind[:len(events)], events)
 }
 
 // spellings are the header names that Dataverse writes in its own way. Old

@@ -157,6 +157,9 @@ func Authority(r *http.Request) string {
 
 // HostName drops the port and the brackets of an authority.
 func HostName(authority string) string {
+	if !strings.Contains(authority, ":") {
+		return authority // most often; an error would be made for it
+	}
 	if name, _, err := net.SplitHostPort(authority); err == nil {
 		return name
 	}
