@@ -23,6 +23,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"dynproxy/internal/check"
+	"dynproxy/internal/page"
 )
 
 // Backend is what the pages need of the rest.
@@ -356,20 +357,9 @@ func (p *Pages) status(w http.ResponseWriter, r *http.Request) {
 	if !data.Done {
 		w.Header().Set("Refresh", "5")
 	}
-	p.render(w, http.StatusOK, "status.html", data)
+	page.Write(w, http.StatusOK, p.pages, "status.html", data)
 }
 
 func (p *Pages) say(w http.ResponseWriter, status int, text words) {
-	p.render(w, status, "words.html", text)
-}
-
-func (p *Pages) render(w http.ResponseWriter, status int, page string, data any) {
-	var text strings.Builder
-	if err := p.pages.ExecuteTemplate(&text, page, data); err != nil {
-		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	w.Write([]byte(text.String()))
+	page.Write(w, status, p.pages, "words.html", text)
 }

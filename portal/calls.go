@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dynproxy/internal/calls"
+	"dynproxy/internal/page"
 )
 
 const (
@@ -63,16 +64,16 @@ func (p *Portal) callsPage(w http.ResponseWriter, r *http.Request) {
 	if v.Follow {
 		w.Header().Set("Refresh", "3")
 	}
-	p.render(w, http.StatusOK, "calls.html", v)
+	page.Write(w, http.StatusOK, p.pages, "calls.html", v)
 }
 
 func (p *Portal) callPage(w http.ResponseWriter, r *http.Request) {
 	d, known := p.calls.Explain(r.PathValue("id"))
 	if !known {
-		p.render(w, http.StatusNotFound, "nocall.html", r.PathValue("id"))
+		page.Write(w, http.StatusNotFound, p.pages, "nocall.html", r.PathValue("id"))
 		return
 	}
-	p.render(w, http.StatusOK, "call.html", d)
+	page.Write(w, http.StatusOK, p.pages, "call.html", d)
 }
 
 func (p *Portal) apiCalls(w http.ResponseWriter, r *http.Request) {

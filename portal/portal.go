@@ -20,6 +20,7 @@ import (
 
 	"dynproxy/internal/calls"
 	"dynproxy/internal/check"
+	"dynproxy/internal/page"
 	"dynproxy/internal/status"
 	"dynproxy/internal/usage"
 )
@@ -212,7 +213,7 @@ func (p *Portal) list(w http.ResponseWriter, r *http.Request) {
 	if slices.ContainsFunc(v.Tenants, func(t status.Tenant) bool { return t.State == status.Unchecked }) {
 		w.Header().Set("Refresh", "3") // what was not known will be, in a moment
 	}
-	p.render(w, http.StatusOK, "list.html", struct {
+	page.Write(w, http.StatusOK, p.pages, "list.html", struct {
 		view
 		Newcomers []status.Newcomer
 	}{v, p.source.Newcomers()})
@@ -220,20 +221,20 @@ func (p *Portal) list(w http.ResponseWriter, r *http.Request) {
 
 func (p *Portal) wallboard(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Refresh", "15")
-	p.render(w, http.StatusOK, "wallboard.html", p.find(r, true))
+	page.Write(w, http.StatusOK, p.pages, "wallboard.html", p.find(r, true))
 }
 
 func (p *Portal) one(w http.ResponseWriter, r *http.Request) {
 	t, ok := p.source.Tenant(r.PathValue("name"))
 	if !ok {
-		p.render(w, http.StatusNotFound, "missing.html", r.PathValue("name"))
+		page.Write(w, http.StatusNotFound, p.pages, "missing.html", r.PathValue("name"))
 		return
 	}
 	p.source.Refresh([]string{t.Name})
 	if t.Report == nil && t.Fault == "" {
 		w.Header().Set("Refresh", "2")
 	}
-	p.render(w, http.StatusOK, "tenant.html", struct {
+	page.Write(w, http.StatusOK, p.pages, "tenant.html", struct {
 		status.Tenant
 		Source Source
 	}{t, p.source})
@@ -242,7 +243,7 @@ func (p *Portal) one(w http.ResponseWriter, r *http.Request) {
 func (p *Portal) check(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
 	if !p.source.CheckAnew(r.Context(), name) {
-		p.render(w, http.StatusNotFound, "missing.html", name)
+		page.Write(w, http.StatusNotFound, p.pages, "missing.html", name)
 		return
 	}
 	http.Redirect(w, r, "/tenants/"+url.PathEscape(name), http.StatusSeeOther)
@@ -283,18 +284,6 @@ func answer(w http.ResponseWriter, status int, value any) {
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	e.Encode(value)
-}
-
-// render writes a page whole or not at all.
-func (p *Portal) render(w http.ResponseWriter, status int, page string, data any) {
-	var text strings.Builder
-	if err := p.pages.ExecuteTemplate(&text, page, data); err != nil {
-		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	w.Write([]byte(text.String()))
 }
 
 // ago says how long something is past.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"dynproxy/internal/page"
 	"dynproxy/internal/usage"
 )
 
@@ -48,7 +49,7 @@ func (p *Portal) usagePage(w http.ResponseWriter, r *http.Request) {
 	v := usageView{Question: q, Far: far, Forecasts: p.source.Forecasts()}
 	if err != nil {
 		v.Wrong = err.Error()
-		p.render(w, http.StatusBadRequest, "usage.html", v)
+		page.Write(w, http.StatusBadRequest, p.pages, "usage.html", v)
 		return
 	}
 	v.Rows = p.source.Usage(q)
@@ -67,7 +68,7 @@ func (p *Portal) usagePage(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	v.CSV = "/usage.csv?" + address.Encode()
-	p.render(w, http.StatusOK, "usage.html", v)
+	page.Write(w, http.StatusOK, p.pages, "usage.html", v)
 }
 
 func (p *Portal) usageCSV(w http.ResponseWriter, r *http.Request) {

@@ -13,6 +13,7 @@ import (
 	"dynproxy/internal/httpguard"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/problem"
+	"dynproxy/internal/retryafter"
 )
 
 // admit decides whether the call may go on, and fills c. Its answer is an
@@ -226,7 +227,7 @@ func (c *call) waitForOwnRate(ctx context.Context) error {
 		if time.Since(began)+wait > c.tenant.QueueWait {
 			return c.beyondOwnRate(wait)
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := retryafter.Sleep(ctx, wait); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"dynproxy/internal/problem"
+	"dynproxy/internal/retryafter"
 )
 
 // transport is the loop of attempts. Each waits for its own place in the
@@ -69,7 +70,7 @@ func (t *transport) answer(c *call, asked question, past history, a *attempt) (*
 // pause waits before the next attempt.
 func (c *call) pause(ctx context.Context, d time.Duration) error {
 	began := time.Now()
-	err := sleep(ctx, d)
+	err := retryafter.Sleep(ctx, d)
 	c.tries[len(c.tries)-1].Pause = time.Since(began)
 	c.paused += time.Since(began)
 	return err
@@ -80,18 +81,4 @@ func (c *call) drop(a *attempt) {
 	began := time.Now()
 	a.discard()
 	c.awaited(time.Since(began))
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

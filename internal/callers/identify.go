@@ -1,7 +1,6 @@
 package callers
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"dynproxy/internal/retryafter"
 )
 
 // Identity is who sent a request, and by which proof that is known.
@@ -53,7 +54,7 @@ func (b *Book) Identify(r *http.Request, addr netip.Addr, state *tls.ConnectionS
 		return id, nil
 	}
 	if refusal.reason != reasonNothing {
-		wait(r.Context(), b.failures.add(addr, time.Now()))
+		_ = retryafter.Sleep(r.Context(), b.failures.add(addr, time.Now())) // who leaves before gains nothing
 	}
 	return Identity{}, refusal
 }
@@ -69,18 +70,6 @@ func (b *Book) Recognize(r *http.Request, addr netip.Addr, state *tls.Connection
 }
 
 const reasonNothing = "no proof of who calls"
-
-func wait(ctx context.Context, d time.Duration) {
-	if d == 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
 
 func (b *Book) identify(r *http.Request, addr netip.Addr, tlsState *tls.ConnectionState) (Identity, *Unauthorized) {
 	if keys := r.Header["X-Api-Key"]; len(keys) > 0 {

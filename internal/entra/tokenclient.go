@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"dynproxy/internal/retryafter"
+
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential"
 	"github.com/rs/zerolog"
 )
@@ -59,7 +61,7 @@ func (m *TokenClient) Token(ctx context.Context, t Target, claims string) (Token
 		return Token{}, failed
 	}
 	for try := range mintTries {
-		if try > 0 && pause(ctx, failed.RetryAfter+rand.N(200*time.Millisecond<<try)) != nil {
+		if try > 0 && retryafter.Sleep(ctx, failed.RetryAfter+rand.N(200*time.Millisecond<<try)) != nil {
 			break
 		}
 		var token Token
@@ -207,15 +209,4 @@ func (x *exchange) failure(err error, p credential) *Error {
 		return &Error{Class: Credential, RetryAfter: assertionAgain, Reason: "the " + p.name + " cannot be used"}
 	}
 	return &Error{Class: Transient, Reason: "the login service's answer cannot be used"}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -25,29 +25,6 @@ func refusing(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, text)
 }
 
-func serveRefusals(t *testing.T, config *tls.Config) (*Guard, string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := Listener(l, Limits{})
-	if config != nil {
-		g = TLSListener(l, config, Limits{})
-	}
-	s := &http.Server{Handler: http.HandlerFunc(refusing)}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		g.Serve(s)
-	}()
-	t.Cleanup(func() {
-		s.Close()
-		<-done
-	})
-	return g, l.Addr().String()
-}
-
 // A client that writes its whole request before it reads sees the refusal,
 // however large the request is, in every framing and over TLS.
 func TestRefusalsReachWhoWritesFirst(t *testing.T) {
@@ -57,7 +34,7 @@ func TestRefusalsReachWhoWritesFirst(t *testing.T) {
 		if secure {
 			config = &tls.Config{Certificates: []tls.Certificate{own}}
 		}
-		_, addr := serveRefusals(t, config)
+		_, addr := behind(t, config, Limits{}, refusing)
 		for _, size := range []int{100 << 10, 2 << 20, 20 << 20} {
 			length := fmt.Sprintf("Content-Length: %d\r\n\r\n", size)
 			for name, h := range map[string]struct{ head, tail, want string }{
@@ -101,7 +78,7 @@ func TestRefusalsReachWhoWritesFirst(t *testing.T) {
 
 // Who waits for 100 Continue gets the refusal and is not asked for the body.
 func TestWhoWaitsIsNotAskedForTheBody(t *testing.T) {
-	_, addr := serveRefusals(t, nil)
+	_, addr := behind(t, nil, Limits{}, refusing)
 	for _, got := range talkRaw(t, addr, post+"Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n") {
 		if !strings.HasPrefix(got, "HTTP/1.1 403") || strings.Contains(got, "100 Continue") || !strings.Contains(got, "Connection: close") {
 			t.Errorf("got %q", got)
@@ -111,7 +88,7 @@ func TestWhoWaitsIsNotAskedForTheBody(t *testing.T) {
 
 // A connection goes on behind a refusal whose request came whole.
 func TestConnectionGoesOnBehindARefusal(t *testing.T) {
-	_, addr := serveRefusals(t, nil)
+	_, addr := behind(t, nil, Limits{}, refusing)
 	one := post + "Content-Length: 3000000\r\n\r\n" + strings.Repeat("x", 3000000)
 	if got := talk(t, addr, 2, one+get+"\r\n"); fmt.Sprint(got) != "[403 not today 403 not today]" {
 		t.Errorf("got %q", got)
@@ -119,7 +96,7 @@ func TestConnectionGoesOnBehindARefusal(t *testing.T) {
 }
 
 func TestABodyTooLargeToDrainIsAnnounced(t *testing.T) {
-	_, addr := serveRefusals(t, nil)
+	_, addr := behind(t, nil, Limits{}, refusing)
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,6 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"io"
-	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -47,12 +46,7 @@ func identity(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
 
 func serveTLS(t *testing.T, config *tls.Config, limits Limits) (*Guard, string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := TLSListener(l, config, limits)
-	s := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return behind(t, config, limits, func(w http.ResponseWriter, r *http.Request) {
 		if wrong := Rejected(r); wrong != nil {
 			http.Error(w, wrong.Message, wrong.Status)
 			return
@@ -62,17 +56,7 @@ func serveTLS(t *testing.T, config *tls.Config, limits Limits) (*Guard, string) 
 			name = state.VerifiedChains[0][0].Subject.CommonName
 		}
 		fmt.Fprint(w, r.Proto, " ", name)
-	})}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		g.Serve(s)
-	}()
-	t.Cleanup(func() {
-		s.Close()
-		<-done
 	})
-	return g, l.Addr().String()
 }
 
 func TestTLSStateForBothProtocols(t *testing.T) {

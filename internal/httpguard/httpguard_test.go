@@ -2,8 +2,10 @@ package httpguard
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"strings"
@@ -15,12 +17,21 @@ import (
 // "METHOD target host body", or 400 and the reason.
 func serve(t testing.TB, limits Limits) (*Guard, string) {
 	t.Helper()
+	return behind(t, nil, limits, echo)
+}
+
+// behind runs a real server behind a Guard, over TLS unless config is nil.
+func behind(t testing.TB, config *tls.Config, limits Limits, answer http.HandlerFunc) (*Guard, string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := Listener(l, limits)
-	s := &http.Server{Handler: http.HandlerFunc(echo)}
+	if config != nil {
+		g = TLSListener(l, config, limits)
+	}
+	s := &http.Server{Handler: answer, ErrorLog: log.New(io.Discard, "", 0)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -1,5 +1,5 @@
 // Package retryafter reads how long to wait, in every form in which
-// organizations, login services and the boxes before them say it.
+// organizations, login services and the boxes before them say it, and waits.
 package retryafter
 
 import (

@@ -170,10 +170,8 @@ func (s *scanner) characters() error {
 			if r, err = s.reference(); err == nil {
 				err = s.add(r)
 			}
-		case c < utf8.RuneSelf && (c >= ' ' || isSpace(c)):
-			err = s.addByte(c)
 		default:
-			err = s.character()
+			err = s.plain(c)
 		}
 		if err != nil {
 			return err
@@ -284,15 +282,21 @@ func (s *scanner) cdata() error {
 				return nil
 			}
 			err = s.addByte(c)
-		case c < utf8.RuneSelf && (c >= ' ' || isSpace(c)):
-			err = s.addByte(c)
 		default:
-			err = s.character()
+			err = s.plain(c)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// plain adds the character that begins with c, which was read.
+func (s *scanner) plain(c byte) error {
+	if c < utf8.RuneSelf && (c >= ' ' || isSpace(c)) {
+		return s.addByte(c)
+	}
+	return s.character()
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
