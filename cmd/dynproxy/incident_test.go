@@ -351,3 +351,49 @@ func TestARemovedTenantHasNoPast(t *testing.T) {
 		t.Errorf("%+v", facts.History)
 	}
 }
+
+// Calls that fail while every check passes are told of too; and a check that
+// passes does not make the state go to and fro.
+func TestCallsThatFailWhileChecksPassAreTold(t *testing.T) {
+	p := startEmulator(t, demoSeed())
+	settings := p.settings("contoso")
+	h := addHook(t, p, settings)
+	r := start(t, settings)
+	r.get(whoAmIPath)
+	const accounts = "/api/data/v9.2/accounts"
+	if err := p.Organization("contoso").Inject(emulator.Fault{Kind: emulator.Status, Status: 503, Method: http.MethodPost, Path: accounts}); err != nil {
+		t.Fatal(err)
+	}
+	create := func() {
+		t.Helper()
+		resp, err := http.Post(r.calls+"/contoso"+accounts, "application/json", strings.NewReader(`{"name":"x"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	for range 3 {
+		create()
+	}
+	r.until("a check that passes", func() bool {
+		facts, _ := r.facts(t, "contoso")
+		return facts.Report != nil && facts.Report.OK && facts.Trouble != nil
+	})
+	for range 4 {
+		create()
+	}
+	m := h.next(t, r)
+	if m.Events[0].Event != "tenant_broken" || m.Events[0].Code != "status 503" || !strings.Contains(m.Text, "calls fail with status 503") {
+		t.Errorf("%+v", m)
+	}
+	for range 20 {
+		create()
+	}
+	if facts, _ := r.facts(t, "contoso"); facts.State != status.Broken || len(facts.History) > 4 || facts.Trouble.Count < 27 {
+		t.Errorf("%s, %+v, %+v", facts.State, facts.History, facts.Trouble)
+	}
+	r.get(whoAmIPath)
+	if m := h.next(t, r); m.Events[0].Event != "tenant_recovered" {
+		t.Errorf("%+v", m)
+	}
+}

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"dynproxy/internal/callers"
+	"dynproxy/internal/daemon"
+	"dynproxy/internal/needs"
 	"dynproxy/internal/usage"
 )
 
@@ -131,5 +133,45 @@ func TestUsage(t *testing.T) {
 	r.until("a new beginning", func() bool { call("GET", whoAmIPath, "", ""); return r.used("")[web].Requests >= 1 })
 	if rows := r.used(""); rows[web].Errors > 0 || rows[old].Requests > 0 || len(rows) != 2 {
 		t.Errorf("it remembers: %+v", rows)
+	}
+}
+
+// While one process takes over from another on one STATE_DIR, nothing is lost
+// of what either has counted, and both say the same.
+func TestTwoProcessesCountOnOneDirectory(t *testing.T) {
+	if !daemon.CanShare {
+		needs.Missing(t, "a system on which processes share a port")
+	}
+	p := startEmulator(t, demoSeed())
+	settings := p.settings("contoso")
+	settings[prefix+"STATE_DIR"], settings[prefix+"REUSE_PORT"] = filepath.Join(t.TempDir(), "state"), "true"
+	const row = "contoso 127.0.0.1 webapi v9.2"
+	calls := int64(0)
+	call := func(r *running) {
+		t.Helper()
+		for range 20 {
+			if resp, _ := r.get(whoAmIPath); resp.StatusCode != http.StatusOK {
+				t.Fatal(resp.Status)
+			}
+			calls++
+		}
+	}
+	old, _ := startProcess(t, settings, nil)
+	settings[prefix+"LISTEN"] = strings.TrimPrefix(old.calls, "http://")
+	for range 3 {
+		call(old)
+		next, _ := startProcess(t, settings, nil)
+		call(next) // whichever of the two takes them
+		for _, r := range []*running{old, next} {
+			r.until("one count", func() bool { return r.used("")[row].Requests == calls })
+		}
+		old.stop()
+		if err := old.over(); err != nil {
+			t.Errorf("the old one ended with %v\n%s", err, old.log)
+		}
+		if got := next.used("")[row].Requests; got != calls {
+			t.Errorf("%d of %d calls are known after the old one has ended", got, calls)
+		}
+		old = next
 	}
 }

@@ -62,6 +62,13 @@ func (o *Outcome) blame() blame {
 // tenant's state.
 const inARow = 3
 
+// After so long without another failure, a check that finds all well is believed
+// again; and after longer, what failed is past.
+const (
+	believedAfter  = 15 * time.Minute
+	forgottenAfter = time.Hour
+)
+
 // Trouble is what calls fail of, with no success since.
 type Trouble struct {
 	Code  string    `json:"code"` // of the last failure, as in recent_errors
@@ -71,6 +78,8 @@ type Trouble struct {
 
 	turned  time.Time // when it was enough to turn the state; zero if it was not
 	certain bool      // whether the last one is the tenant's fault for certain
+	cleared bool      // whether a check has found all well in the meantime
+	against int       // failures since then
 }
 
 // add counts a failure, and reports whether the state may be another now.
@@ -80,6 +89,9 @@ func (t *Trouble) add(code string, of blame, now time.Time) bool {
 	}
 	t.Code, t.Last, t.certain = code, now, of == theTenant
 	t.Count++
+	if t.cleared {
+		t.against++
+	}
 	if !t.certain && t.Count < inARow {
 		return false
 	}

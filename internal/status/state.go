@@ -45,16 +45,21 @@ func (b *Board) State(name string) State {
 
 // state is the tenant's whose calls fail. A check that was made since and finds
 // all well says of a failure for certain that it is over, and of others that it
-// is not all calls that fail.
+// is not all calls that fail: until as many have failed again, for no check does
+// what callers do.
 func (t *Trouble) state(report *check.Report) State {
 	since := t.turned
 	if t.certain {
 		since = t.Last
 	}
-	switch {
-	case report == nil || !report.OK || !report.At.After(since):
+	if report == nil || !report.OK || !report.At.After(since) {
 		return Broken
-	case t.certain && report.FirstProblem().Name == "":
+	}
+	quiet := report.At.Sub(t.Last)
+	switch {
+	case !t.certain && t.against >= inARow && quiet < believedAfter:
+		return Broken
+	case (t.certain || quiet > forgottenAfter) && report.FirstProblem().Name == "":
 		return Ready
 	}
 	return Attention

@@ -142,6 +142,9 @@ func (b *Board) Check(ctx context.Context, t *tenants.Tenant) check.Report {
 	defer cancel()
 	report := b.Checker.Check(ctx, t)
 	b.reports.Store(t.Name, report)
+	if report.OK {
+		b.traffic.clear(t.Name)
+	}
 	if b.Tenants.Lookup(t.Name) == nil { // gone in the meantime
 		b.reports.Delete(t.Name)
 	}

@@ -65,7 +65,7 @@ func (s *sweep) round(ctx context.Context) {
 		every := s.board.sweepEvery(t, sharers[t.Org])
 		p, known := before[t.Name]
 		if !known || p.after > every { // not all after the start, nor when the network is gone
-			p = plan{now.Add(time.Duration(rand.Int64N(int64(every)))), jitter(every)}
+			p = plan{now.Add(first(every)), jitter(every)}
 		}
 		due := s.board.seen(t.Name).Add(p.after)
 		if !now.Before(due) && !now.Before(p.notBefore) && !s.board.busy(t) && len(s.places) < cap(s.places) {
@@ -90,6 +90,13 @@ func (s *sweep) start(ctx context.Context, t *tenants.Tenant) {
 	})
 }
 
+// first is when the first check of many is due that are made so often: not at
+// once, since somebody may be about to call.
+func first(every time.Duration) time.Duration {
+	least := min(every/4, 2*time.Minute)
+	return least + time.Duration(rand.Int64N(int64(every-least)))
+}
+
 // jitter is a time of up to d, and not much less.
 func jitter(d time.Duration) time.Duration {
 	return d - time.Duration(rand.Int64N(int64(d/4)))
@@ -98,7 +105,12 @@ func jitter(d time.Duration) time.Duration {
 // sweepEvery is how long t may go unseen, one of so many that spend its budget.
 func (b *Board) sweepEvery(t *tenants.Tenant, sharers int) time.Duration {
 	every := sweepWithin
-	if b.State(t.Name) == Broken {
+	state := b.State(t.Name)
+	if state == Unchecked && b.History != nil { // since the start
+		last, _ := b.History.Last(t.Name)
+		state = State(last.State)
+	}
+	if state == Broken {
 		every = sweepBroken
 	}
 	costs := time.Duration(float64(t.Window) / float64(t.Requests) * checkCosts * sweepPart * float64(sharers))

@@ -173,6 +173,18 @@ func (b *traffic) doubt(tenant string) {
 	}
 }
 
+// clear notes that a check finds all well.
+func (b *traffic) clear(tenant string) {
+	if v, ok := b.tenants.Load(tenant); ok {
+		r := v.(*record)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if t := &r.trouble; t.Count > 0 && !t.cleared {
+			t.cleared, t.against = true, 0
+		}
+	}
+}
+
 // pardon forgets what calls failed of: the tenant's settings are others now.
 func (b *traffic) pardon(tenant string) {
 	if v, ok := b.tenants.Load(tenant); ok {
