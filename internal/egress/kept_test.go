@@ -476,3 +476,76 @@ func TestConnectionsEndWithTheRootsThatVouchedForThem(t *testing.T) {
 		}
 	}
 }
+
+// A connection that was made in advance, and looked at before its first
+// request, knows how much of that arrived: a write that was carried out is not
+// sent again when its answer is lost.
+func TestAWriteOnAConnectionMadeInAdvanceIsSentOnce(t *testing.T) {
+	t.Parallel()
+	if transport {
+		return // it makes none for nobody
+	}
+	for range 100 { // until the write went by such a connection
+		handshakes, carriedOut := writeInAdvance(t)
+		if carriedOut != 1 {
+			t.Fatalf("carried out %d times", carriedOut)
+		}
+		if handshakes == 2 {
+			return
+		}
+	}
+	t.Fatal("no write went by a connection that was made in advance")
+}
+
+// writeInAdvance lets a call that waits for a connection of its own be served
+// by one that comes back, so that the other is made for nobody; then a write
+// goes by that, is carried out, and gets no answer.
+func writeInAdvance(t *testing.T) (handshakes, carriedOut int64) {
+	var made, done atomic.Int64
+	second, goOn := make(chan struct{}), make(chan struct{})
+	reads, answer := make(chan struct{}), make(chan struct{})
+	_, client := organization(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		if r.Method == "POST" {
+			done.Add(1)
+			panic(http.ErrAbortHandler)
+		}
+		reads <- struct{}{}
+		<-answer
+	}, func(s *httptest.Server, c *egress.Config) {
+		s.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			if made.Add(1) == 2 {
+				close(second)
+				<-goOn
+			}
+			return nil, nil
+		}
+	})
+	var calls sync.WaitGroup
+	read := func() {
+		calls.Go(func() {
+			resp, err := client.RoundTrip(request(t, "GET", ""))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		})
+	}
+	read()
+	<-reads
+	read()
+	<-second
+	answer <- struct{}{} // and its connection serves the second
+	<-reads
+	close(goOn)
+	time.Sleep(5 * time.Millisecond) // if that is too short, it is tried again
+	if resp, err := client.RoundTrip(request(t, "POST", `{"name":"once"}`)); err == nil {
+		resp.Body.Close()
+		t.Error("a write without an answer has succeeded")
+	}
+	answer <- struct{}{}
+	calls.Wait()
+	return made.Load(), done.Load()
+}

@@ -105,6 +105,7 @@ func (l *link) begin() {
 	l.in.Reset(l)
 	l.bound, l.armed, l.heard, l.room = 0, false, false, -1
 	l.base = l.meter.written.Load()
+	l.meter.acked.Store(-1) // a look at the link may have ended with an error that was none
 }
 
 // rest takes the link back from its trip.
