@@ -34,10 +34,19 @@ type app struct {
 	registry *prometheus.Registry
 }
 
+// app is what a command needs that prints what it finds itself.
+func (w *cli) app() (*app, error) {
+	cfg, err := w.config()
+	if err != nil {
+		return nil, err
+	}
+	return newApp(cfg, newLog(cfg, w.stderr, w.stderr).Level(zerolog.ErrorLevel))
+}
+
 // newApp builds what commands share. What it starts ends with close.
 func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 	var faults envfile.Faults
-	book, err := tenants.Open(cfg.list, cfg.TenantsDir, cfg.rules)
+	book, err := cfg.openBook()
 	if err != nil {
 		faults.Add(prefix+"TENANTS_DIR", "cannot be used: %v", err)
 	}

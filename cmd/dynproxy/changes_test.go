@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,13 +35,8 @@ func (d *desk) ask(method, path, body string) (int, string) {
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, _ := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(text)
+	resp, text := send(d.t, r)
+	return resp.StatusCode, text
 }
 
 func (d *desk) entries() (all []audit.Entry) {
@@ -245,34 +238,7 @@ func TestTwentyChangesOverHTTPLoseNoCall(t *testing.T) {
 	if status, text := d.ask("PUT", "/api/tenants/north", `{"ORG_URL":"`+p.OrgURL("contoso")+`"}`); status != 201 {
 		t.Fatal(text)
 	}
-	var sent, lost atomic.Int64
-	stop := make(chan struct{})
-	var calling sync.WaitGroup
-	tick := time.NewTicker(time.Second / 300)
-	defer tick.Stop()
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
-	defer client.CloseIdleConnections()
-	for range 8 {
-		calling.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				case <-tick.C:
-				}
-				sent.Add(1)
-				resp, err := client.Get(d.calls + "/north/api/data/v9.2/WhoAmI")
-				if err != nil || resp.StatusCode != 200 {
-					lost.Add(1)
-					t.Errorf("%v %v", resp, err)
-				}
-				if err == nil {
-					io.Copy(io.Discard, resp.Body)
-					resp.Body.Close()
-				}
-			}
-		})
-	}
+	load := startCalls(t, 300, aCall{http.MethodGet, d.calls + "/north/api/data/v9.2/WhoAmI", ""})
 	for i := range 20 {
 		readOnly := i%2 == 0
 		if status, text := d.ask("PATCH", "/api/tenants/north", fmt.Sprintf(`{"READ_ONLY":%t,"RATE":%d}`, readOnly, 5000+i)); status != 200 {
@@ -287,7 +253,6 @@ func TestTwentyChangesOverHTTPLoseNoCall(t *testing.T) {
 			t.Errorf("change %d is not in force when it is answered: %s", i, resp.Status)
 		}
 	}
-	close(stop)
-	calling.Wait()
-	t.Logf("20 changes, %d calls, %d lost, %d entries of the record", sent.Load(), lost.Load(), len(d.entries()))
+	load.end(t, "twenty changes")
+	t.Logf("%d entries of the record", len(d.entries()))
 }

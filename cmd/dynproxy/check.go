@@ -62,11 +62,7 @@ func stateOf(r check.Report) string {
 }
 
 func (w *cli) runCheck(ctx context.Context, names []string, form checkForm) error {
-	cfg, err := w.config()
-	if err != nil {
-		return err
-	}
-	a, err := newApp(cfg, newLog(cfg, w.stderr, w.stderr).Level(quietest))
+	a, err := w.app()
 	if err != nil {
 		return err
 	}

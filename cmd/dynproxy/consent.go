@@ -40,11 +40,7 @@ type consentForm struct {
 }
 
 func (w *cli) runConsentURL(ctx context.Context, name string, form consentForm) error {
-	cfg, err := w.config()
-	if err != nil {
-		return err
-	}
-	a, err := newApp(cfg, newLog(cfg, w.stderr, w.stderr))
+	a, err := w.app()
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func (w *cli) editor(c *config) (*changes.Editor, error) {
 		e.TenantsDir = c.TenantsDir
 		e.Rules = func() *tenants.Rules { return c.rules }
 		e.Listed = func(name string) bool { _, listed := c.list[name]; return listed }
-		e.Tenants = func() (*tenants.Book, error) { return tenants.Open(c.list, c.TenantsDir, c.rules) }
+		e.Tenants = c.openBook
 	}
 	return e, nil
 }

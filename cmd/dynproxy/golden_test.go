@@ -223,16 +223,7 @@ func request(method, path, body string, header []string) func(*testing.T, *runni
 			name, value, _ := strings.Cut(line, ": ")
 			req.Header.Set(name, value)
 		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp, string(text)
+		return send(t, req)
 	}
 }
 

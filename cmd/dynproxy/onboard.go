@@ -87,11 +87,7 @@ func (w *cli) runOnboard(ctx context.Context, name, orgURL string, o onboarding)
 	if err := w.ensureTenant(p, name, orgURL, o.sets); err != nil {
 		return err
 	}
-	cfg, err := w.config()
-	if err != nil {
-		return err
-	}
-	a, err := newApp(cfg, newLog(cfg, w.stderr, w.stderr).Level(quietest))
+	a, err := w.app()
 	if err != nil {
 		return err
 	}
@@ -115,15 +111,11 @@ func (w *cli) runOnboard(ctx context.Context, name, orgURL string, o onboarding)
 
 // ensureTenant writes the tenant's file, unless the tenant is there already.
 func (w *cli) ensureTenant(p *teller, name, orgURL string, sets []string) error {
-	rules, err := w.tenantRules()
+	rules, book, err := w.tenantBook()
 	if err != nil {
 		return err
 	}
 	asked, err := rules.rules.Read(name, map[string]string{"ORG_URL": orgURL})
-	if err != nil {
-		return err
-	}
-	book, err := tenants.Open(rules.list, rules.TenantsDir, rules.rules)
 	if err != nil {
 		return err
 	}

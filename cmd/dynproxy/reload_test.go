@@ -2,14 +2,11 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -253,35 +250,8 @@ func TestAHundredReloadsLoseNoCall(t *testing.T) {
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso", "northwind")
 	f := startWithFile(t, settings)
-	var sent, lost atomic.Int64
-	stop := make(chan struct{})
-	var calling sync.WaitGroup
-	tick := time.NewTicker(time.Second / 300)
-	defer tick.Stop()
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
-	defer client.CloseIdleConnections()
-	for range 16 {
-		calling.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				case <-tick.C:
-				}
-				sent.Add(1)
-				resp, err := client.Get(f.calls + "/contoso/api/data/v9.2/WhoAmI")
-				if err != nil || resp.StatusCode != 200 {
-					lost.Add(1)
-					t.Errorf("%v %v", resp, err)
-				}
-				if err == nil {
-					io.Copy(io.Discard, resp.Body)
-					resp.Body.Close()
-				}
-			}
-		})
-	}
-	for i := 0; i < 100 || sent.Load() < 100; i++ {
+	load := startCalls(t, 300, aCall{http.MethodGet, f.calls + whoAmIPath, ""})
+	for i := 0; i < 100 || load.asked.Load() < 100; i++ {
 		switch i % 4 {
 		case 0:
 			f.change(fmt.Sprintf("TENANT_QUEUE_WAIT=%ds", 20+i), "TENANT_REQUESTS=5900", fmt.Sprintf("UPSTREAM_TIMEOUT=%dm", 1+i))
@@ -293,9 +263,8 @@ func TestAHundredReloadsLoseNoCall(t *testing.T) {
 			f.change("-LOG_LEVEL", "-TENANT_REQUESTS", fmt.Sprintf("MAX_CONNECTIONS=%d", 1000+i), "TENANTS=contoso="+p.OrgURL("contoso")+",northwind="+p.OrgURL("northwind"))
 		}
 	}
-	close(stop)
-	calling.Wait()
+	load.end(t, "a hundred reloads")
 	told := f.log.String()
-	t.Logf("reloads (%d in force, %d refused), %d calls, %d lost, %d mints", strings.Count(told, "the settings were read again"),
-		strings.Count(told, "cannot be read again"), sent.Load(), lost.Load(), p.Entra().TokenRequests(emulator.TokenRequest{}))
+	t.Logf("%d reloads in force, %d refused, %d mints", strings.Count(told, "the settings were read again"),
+		strings.Count(told, "cannot be read again"), p.Entra().TokenRequests(emulator.TokenRequest{}))
 }

@@ -18,15 +18,23 @@ import (
 )
 
 // load makes calls at a steady rate: half of them by connections that are kept
-// and used ten times a second, half by a connection each, and half are writes,
-// which no client sends twice by itself.
+// and used ten times a second, half by a connection each.
 type load struct {
 	asked, lost, closed atomic.Int64
 	stop                chan struct{}
 	done                sync.WaitGroup
 }
 
+// aCall is one that a load makes again and again.
+type aCall struct{ method, url, body string }
+
+// startLoad makes so many calls a second, of which half are writes, which no
+// client sends twice by itself.
 func startLoad(t *testing.T, base string, rate int) *load {
+	return startCalls(t, rate, aCall{http.MethodGet, base + whoAmIPath, ""}, aCall{http.MethodPost, base + "/contoso/api/data/v9.2/accounts", `{"name":"x"}`})
+}
+
+func startCalls(t *testing.T, rate int, calls ...aCall) *load {
 	l := &load{stop: make(chan struct{})}
 	for n := range rate / 10 {
 		client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxConnsPerHost: 1, DisableKeepAlives: n%2 == 0}}
@@ -40,19 +48,15 @@ func startLoad(t *testing.T, base string, rate int) *load {
 					return
 				case <-tick.C:
 				}
-				if n%4 < 2 {
-					l.call(t, client, http.MethodGet, base+whoAmIPath, nil)
-				} else {
-					l.call(t, client, http.MethodPost, base+"/contoso/api/data/v9.2/accounts", strings.NewReader(`{"name":"x"}`))
-				}
+				l.call(t, client, calls[n/2%len(calls)])
 			}
 		})
 	}
 	return l
 }
 
-func (l *load) call(t *testing.T, client *http.Client, method, url string, body io.Reader) {
-	q, _ := http.NewRequest(method, url, body)
+func (l *load) call(t *testing.T, client *http.Client, c aCall) {
+	q, _ := http.NewRequest(c.method, c.url, strings.NewReader(c.body))
 	q.Header.Set("Content-Type", "application/json")
 	l.asked.Add(1)
 	answer, err := client.Do(q)
@@ -68,7 +72,7 @@ func (l *load) call(t *testing.T, client *http.Client, method, url string, body 
 	}
 	if err != nil {
 		l.lost.Add(1)
-		t.Errorf("%s: %v", method, err)
+		t.Errorf("%s: %v", c.method, err)
 	}
 }
 

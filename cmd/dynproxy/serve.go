@@ -67,9 +67,6 @@ const lastLines = 2 * time.Second
 // other: who serves does not end because its log's reader has.
 func ignoreBrokenPipes() { signal.Ignore(syscall.SIGPIPE) }
 
-// quietest is for commands that print what they find themselves.
-const quietest = zerolog.ErrorLevel
-
 // server is the proxy, built and not yet open.
 type server struct {
 	*app

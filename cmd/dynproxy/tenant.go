@@ -63,6 +63,21 @@ func (w *cli) tenantRules() (*config, error) {
 	return loadConfig(only)
 }
 
+// tenantBook reads those settings, and opens the book of tenants.
+func (w *cli) tenantBook() (*config, *tenants.Book, error) {
+	c, err := w.tenantRules()
+	if err != nil {
+		return nil, nil, err
+	}
+	book, err := c.openBook()
+	return c, book, err
+}
+
+// openBook opens the book of tenants.
+func (c *config) openBook() (*tenants.Book, error) {
+	return tenants.Open(c.list, c.TenantsDir, c.rules)
+}
+
 func (w *cli) tenantsDir() (*config, error) {
 	c, err := w.tenantRules()
 	if err != nil {

@@ -42,11 +42,7 @@ func (w *cli) runTenantList(ctx context.Context, state string, asJSON bool) erro
 	if state != "" && !slices.Contains(status.States(), status.State(state)) {
 		return &usageError{fmt.Errorf("--state takes one of %v", status.States())}
 	}
-	c, err := w.tenantRules()
-	if err != nil {
-		return err
-	}
-	book, err := tenants.Open(c.list, c.TenantsDir, c.rules)
+	_, book, err := w.tenantBook()
 	if err != nil {
 		return err
 	}
@@ -140,11 +136,7 @@ func (w *cli) tenantShow() *cobra.Command {
 }
 
 func (w *cli) runTenantShow(name string, asJSON bool) error {
-	c, err := w.tenantRules()
-	if err != nil {
-		return err
-	}
-	book, err := tenants.Open(c.list, c.TenantsDir, c.rules)
+	c, book, err := w.tenantBook()
 	if err != nil {
 		return err
 	}
