@@ -13,8 +13,9 @@ const (
 	// sweepWithin is how long a tenant goes unseen at most: neither called nor
 	// checked.
 	sweepWithin = 55 * time.Minute
-	sweepBroken = 5 * time.Minute // likewise, for one that is broken
-	sweepLook   = 5 * time.Second
+	sweepBroken = 5 * time.Minute // likewise, for one that is broken, while these are few
+	fewBroken   = 500
+	sweepLook   = 15 * time.Second
 	sweepAtOnce = 16
 
 	checkCosts = 4    // requests of one check, at most
@@ -43,6 +44,7 @@ func (b *Board) Sweep(ctx context.Context) {
 type sweep struct {
 	board  *Board
 	plans  map[string]plan // by the tenant's name
+	broken int             // tenants, in the last round
 	places chan struct{}
 }
 
@@ -53,35 +55,45 @@ type plan struct {
 	after     time.Duration
 }
 
-// round starts the checks that are due. What finds no place comes with the next.
+// round starts the checks that are due, as places for them come free.
 func (s *sweep) round(ctx context.Context) {
 	now, sharers := time.Now(), make(map[string]int)
 	for t := range s.board.Tenants.All() {
 		sharers[t.Org]++
 	}
-	before := s.plans
+	before, broken := s.plans, 0
 	s.plans = make(map[string]plan, len(before))
 	for t := range s.board.Tenants.All() {
-		every := s.board.sweepEvery(t, sharers[t.Org])
+		down := s.board.isDown(t.Name)
+		if down {
+			broken++
+		}
+		every := sweepEvery(t, sharers[t.Org], down, s.broken)
 		p, known := before[t.Name]
 		if !known || p.after > every { // not all after the start, nor when the network is gone
 			p = plan{now.Add(first(every)), jitter(every)}
 		}
 		due := s.board.seen(t.Name).Add(p.after)
-		if !now.Before(due) && !now.Before(p.notBefore) && !s.board.busy(t) && len(s.places) < cap(s.places) {
+		if !now.Before(due) && !now.Before(p.notBefore) && !s.board.busy(t) && !s.board.quiet.Load() {
 			p = plan{now.Add(jitter(every)), jitter(every)}
 			s.start(ctx, t)
 		}
 		s.plans[t.Name] = p
 	}
+	s.broken = broken
 }
 
-// start checks t in the background.
+// start checks t in the background, when there is a place.
 func (s *sweep) start(ctx context.Context, t *tenants.Tenant) {
-	if _, already := s.board.polling.LoadOrStore(t.Name, struct{}{}); already {
+	select {
+	case s.places <- struct{}{}:
+	case <-ctx.Done():
 		return
 	}
-	s.places <- struct{}{} // round alone takes them
+	if _, already := s.board.polling.LoadOrStore(t.Name, struct{}{}); already {
+		<-s.places
+		return
+	}
 	s.board.polls.Go(func() {
 		defer func() { <-s.places }()
 		defer s.board.polling.Delete(t.Name)
@@ -102,22 +114,29 @@ func jitter(d time.Duration) time.Duration {
 	return d - time.Duration(rand.Int64N(int64(d/4)))
 }
 
-// sweepEvery is how long t may go unseen, one of so many that spend its budget.
-func (b *Board) sweepEvery(t *tenants.Tenant, sharers int) time.Duration {
+// sweepEvery is how long t may go unseen, one of sharers that spend its budget;
+// and if it is down, one of broken that are.
+func sweepEvery(t *tenants.Tenant, sharers int, down bool, broken int) time.Duration {
 	every := sweepWithin
-	state := b.State(t.Name)
-	if state == Unchecked && b.History != nil { // since the start
-		last, _ := b.History.Last(t.Name)
-		state = State(last.State)
-	}
-	if state == Broken {
-		every = sweepBroken
+	if down {
+		every = min(sweepBroken*time.Duration(max(1, broken/fewBroken)), sweepWithin)
 	}
 	costs := time.Duration(float64(t.Window) / float64(t.Requests) * checkCosts * sweepPart * float64(sharers))
 	if 3*every/4 < costs { // jitter takes a quarter
 		every = 4 * costs / 3
 	}
 	return every
+}
+
+// isDown reports whether the tenant is broken, or was when it was last known how
+// it is.
+func (b *Board) isDown(name string) bool {
+	state := b.State(name)
+	if state == Unchecked && b.History != nil { // since the start
+		last, _ := b.History.Last(name)
+		state = State(last.State)
+	}
+	return state == Broken
 }
 
 // seen is when a call or a check has last shown how the tenant is.

@@ -3,6 +3,7 @@ package status
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"dynproxy/internal/check"
+	"dynproxy/internal/needs"
 	"dynproxy/internal/problem"
 	"dynproxy/tenants"
 )
@@ -61,7 +63,8 @@ func swept(b *Board, d time.Duration) {
 	end()
 	sweep.Wait()
 	b.Close()
-	synctest.Wait() // nothing reads what the test looks at
+	time.Sleep(time.Minute) // connections that were given up
+	synctest.Wait()
 }
 
 func manyNames(n int) []string {
@@ -99,6 +102,29 @@ func TestTheSweepSeesEveryTenantWithinTheHour(t *testing.T) {
 		}
 		if d.most > sweepAtOnce {
 			t.Errorf("%d at once", d.most)
+		}
+	})
+}
+
+// When all are down and each check takes long, all are seen within the hour too.
+func TestTheSweepSeesThemAllWhenAllAreDown(t *testing.T) {
+	needs.Long(t)
+	var names []string
+	for i := range 2000 {
+		names = append(names, fmt.Sprintf("t%05d", i))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b, d := board(t, names...), &dialled{}
+		b.Checker = d.checker(5 * time.Second)
+		swept(b, time.Hour)
+		seen := 0
+		for _, name := range names {
+			if len(d.times[name+".crm.dynamics.com"]) > 0 {
+				seen++
+			}
+		}
+		if seen != len(names) || d.most > sweepAtOnce {
+			t.Errorf("%d were seen, %d at once", seen, d.most)
 		}
 	})
 }
