@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	testShare    = 16  // part of a span's budget that may be held back untested
+	testShare    = 16  // part of a span's budget that may be held back untested, and of time that tests may close the gate
 	firstPause   = 16  // part of the longest pause that a first refusal is heeded for
 	longestPause = 4   // spans
 	headroom     = 100 // part of a limit that is left to others for each time that they were quicker than their traces
@@ -152,11 +152,12 @@ func (c *ceiling) refused(r refusal, bias float64) {
 	}
 	limit := c.limit()
 	held := limit + bias - r.most
-	if bias < 0 && held < limit/20 {
+	if bias < 0 {
 		held = math.Max(held, c.others.held+math.Max(1, limit/headroom))
 	}
 	if held > 0 && !math.IsInf(limit, 1) {
-		most := min(float64(r.span)/testShare*limit/held, longestPause*float64(r.span))
+		most := math.Max(float64(r.span)/testShare*limit/held, testShare*float64(r.until-r.now))
+		most = min(most, longestPause*float64(r.span))
 		if r.places && held <= limit/2 {
 			most = longestPause * float64(r.span)
 		}

@@ -2,9 +2,6 @@ package limits
 
 import "time"
 
-// longestCooldown bounds what a nonsensical Retry-After can do.
-const longestCooldown = time.Hour
-
 // cooldown shuts a gate for as long as the organization asked for, and then
 // opens it softly: one call first, and one more in flight for every answer
 // that is no refusal and for every second, until that is all.
@@ -36,7 +33,7 @@ func (c *cooldown) shut(now time.Duration, kind LimitKind, d time.Duration) {
 	if kind == None {
 		kind = Requests
 	}
-	until := now + min(d, longestCooldown)
+	until := now + d
 	if until > c.until {
 		c.kind, c.until = kind, until
 	}

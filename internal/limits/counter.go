@@ -84,7 +84,7 @@ func (m *budgetCounter) remains(now time.Duration, r reading) {
 	}
 	bias := m.biasNow(now)
 	low, high := r.remaining+r.least-limit, r.remaining+r.most-limit
-	if slack := math.Max(2, limit/100); low > bias || high < bias-slack {
+	if slack := limit / 100; low > bias || high < bias-slack {
 		bias = low
 	}
 	if m.named > 0 || m.fixed {

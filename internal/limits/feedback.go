@@ -24,6 +24,9 @@ type Feedback struct {
 	DOPHint      int           // recommended parallelism; shown, not obeyed
 }
 
+// longestCooldown bounds what a nonsensical Retry-After can do.
+const longestCooldown = time.Hour
+
 // ReadRefusal reads the refusal of a request (status 429, or the SOAP fault
 // that stands for it): its error code in hexadecimal or decimal, its message,
 // and its Retry-After in any form. What it cannot read it leaves out. An error that is no throttling has no kind.

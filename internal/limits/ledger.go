@@ -204,11 +204,9 @@ func (m *budgetCounter) blocked(now time.Duration, pending, kept, unit float64) 
 }
 
 // guess is the execution time to set aside for one more call: what calls
-// usually take, and what all that are in flight may scatter around that, but
-// no more than there is.
+// usually take, but no more than there is.
 func (l *ledger) guess() float64 {
-	usual := math.Max(1, l.busy*(1+math.Sqrt(float64(l.counted))/2))
-	return math.Min(usual, math.Max(1, l.execution.limit()))
+	return math.Max(1, math.Min(l.busy, l.execution.limit()))
 }
 
 // rateWait is how long RATE makes the n-th call from now wait.

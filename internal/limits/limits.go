@@ -34,7 +34,9 @@
 // constant keeps one side of that:
 //
 //   - testShare: the law. Without it an outage of many refusals is remembered
-//     for longer than it lasted.
+//     for longer than it lasted. A test that fails closes the gate for
+//     Retry-After, and of the time too a sixteenth may be lost to that: where
+//     Retry-After is long beside the window, that is the longer pause.
 //   - firstPause: the first pause is a sixteenth of what the law allows, and
 //     doubles with each refusal in a row, so that one whim costs nothing.
 //   - longestPause: little that is held back may stay so for longer, since each
@@ -55,29 +57,61 @@
 // # What holds each rule
 //
 // Each of these fails when its rule is removed. The simulations of refusals that
-// end (recovery_test.go) and of random organizations, beside one who knows the
-// truth (simulation_test.go), hold the whole.
+// end (TestRefusalsThatEndAreForgottenWithinAWindow) and of random organizations,
+// beside one who knows the truth (TestRandomOrganizationsAgainstTheTruth), hold
+// the whole.
 //
-//   - testShare: TestOneRefusalCostsNoMoreThanItAsks, TestPausesKeepTheLaw.
+// Pauses:
+//   - testShare, of a budget: TestOneRefusalCostsNoMoreThanItAsks,
+//     TestPausesKeepTheLaw; of time: TestPlacesThatOthersHoldForGoodCostLittle.
 //   - firstPause, and one burst for one piece of news:
 //     TestABurstOfRefusalsIsOnePieceOfNews.
-//   - longestPause: TestPausesKeepTheLaw.
+//   - Refusals that lie far apart are no row: TestRefusalsFarApartAreNoRow.
+//   - longestPause, of a proven number too: TestPausesKeepTheLaw; of places:
+//     TestPlacesThatOthersHoldForGoodCostLittle.
 //   - namedPause, longer for a number that is proven:
-//     TestWrongSettingsAreCorrectedByTheOrganization.
+//     TestWrongSettingsAreCorrectedByTheOrganization; for places that are:
+//     TestProvenPlacesAreTestedSeldom.
 //   - headroom: TestForeignClientThatEatsHalfTheBudget.
-//   - An operator's number is a ceiling: TestWhatAnOperatorSetIsACeiling.
-//   - Headers lead no further than a named number:
-//     TestANumberInARefusalOutranksHeaders.
+//   - What others used is forgotten at rest: TestRestForgetsWhatOthersUsed.
+//
+// Numbers:
+//   - An operator's number is a ceiling: TestWhatAnOperatorSetIsACeiling, from
+//     the moment that it is set: TestANewCeilingHoldsBesideAnOldGift.
 //   - A number named below what was served is too low:
 //     TestANumberBelowWhatWasServedIsTooLow.
-//   - What headers said is out of date after a span, or their last word would
-//     bind for ever: TestWhatHeadersSaidIsForgottenAfterAWindow.
+//   - A later refusal that names more ends the doubt of one that named less:
+//     TestALaterGreaterNumberLeavesNoDoubt.
+//   - What is served is proof (proves): TestOneRefusalCostsNoMoreThanItAsks;
+//     and lifts a number that was named (settle), as what is answered does:
+//     TestRefusalsThatEndAreForgottenWithinAWindow, which holds longestWindow too.
+//   - What was served within a gift is none: TestWhatAGiftLetInIsNoProof.
+//
+// Headers:
+//   - They lead no further than a named number:
+//     TestANumberInARefusalOutranksHeaders.
+//   - Their last word would bind for ever: TestWhatHeadersSaidIsForgottenAfterAWindow.
+//   - Between least and most nothing changes; what fades is not in least:
+//     TestKnownLimitsAreNeverExceeded. A hundredth below most neither (slack):
+//     TestWrongSettingsAreCorrectedByTheOrganization.
+//   - A call of more than a quarter of a window says nothing of now:
+//     TestASlowCallsHeadersSayNothingOfOthers.
+//   - Where nothing is left one call may ask anew, sixteen times a window:
+//     TestWrongSettingsAreCorrectedByTheOrganization,
+//     TestForeignClientThatEatsHalfTheBudget.
+//
+// Who goes when:
+//   - What is set aside for a call is no more than a window has (guess):
+//     TestACallOfMoreThanAWindowsTimeGoesAlone.
 //   - Age in flight beyond the usual counts for half of the execution time at
 //     most: TestUnansweredCallsLeaveExecutionTimeToOthers.
 //   - Whoever is there tests, whatever is kept for others:
 //     TestWhoIsThereTestsForThoseWhoAreNot.
-//   - A gate opens by the second too, not by answers alone:
-//     TestASlowCallDoesNotHoldAnOpeningGate.
+//   - sharePlaces: TestStalledCallersStarveNobody; none is spared of few:
+//     TestConcurrencyHoldsThePlaceUntilDone.
+//   - Retry-After is believed up to longestCooldown: TestReadRefusal.
+//   - A gate opens by one more for each answer: TestGateOpensSoftly; and by the
+//     second too: TestASlowCallDoesNotHoldAnOpeningGate.
 package limits
 
 import (

@@ -182,4 +182,16 @@ func TestPausesKeepTheLaw(t *testing.T) {
 			now = c.others.probeAt + time.Second
 		}
 	}
+	// A named number that is really served is believed longer each time.
+	var c ceiling
+	c.configure(900, false)
+	now, pause := time.Hour, time.Duration(0)
+	for range 20 {
+		c.refused(refusal{now: now, started: now - time.Second, span: span, named: 600, most: 600, least: 600, proven: true}, 0)
+		pause = c.doubt.probeAt - now
+		now = c.doubt.probeAt + time.Second
+	}
+	if pause != 4*span {
+		t.Errorf("a number that is proven again and again is tested after %v, want %v", pause, 4*span)
+	}
 }

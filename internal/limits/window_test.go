@@ -48,6 +48,7 @@ func TestKnownLimitsAreNeverExceeded(t *testing.T) {
 				requests:    1 + r.IntN(300),
 				window:      time.Second + time.Duration(r.Int64N(int64(10*time.Second))),
 				concurrency: 1 + r.IntN(20),
+				headers:     seed%2 == 0,
 			}
 			slow := time.Duration(r.Int64N(int64(300 * time.Millisecond)))
 			l := load{&Gate{}, org, org.budget(), between(seed, 0, slow/3), between(seed, 0, slow)}
