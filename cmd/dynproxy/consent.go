@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/csv"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,37 +22,49 @@ func (w *cli) consentURL() *cobra.Command {
 			"OPS_LISTEN: <base>/consent/callback must be a redirect URI of the app registration (OPS_PUBLIC_URL). It does not\n" +
 			"expire, unless --expires says so, nor with a change of the secret where LINK_KEY_FILE or STATE_DIR is set.\n" +
 			"With --page it is that of the proxy's own page, which leads there and can be opened more than once.",
-		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return w.runConsentURL(c.Context(), args[0], form) },
+		Args: func(c *cobra.Command, args []string) error {
+			if form.all {
+				return cobra.NoArgs(c, args)
+			}
+			return cobra.ExactArgs(1)(c, args)
+		},
+		RunE: func(c *cobra.Command, args []string) error { return w.runConsentURL(c.Context(), args, form) },
 	}
 	c.Flags().BoolVar(&form.v1, "v1", false, "print the form of 2017, which old documents still show")
 	c.Flags().BoolVar(&form.anyTenant, "organization", false, "for an administrator whose tenant is not known yet: whoever signs in chooses it")
 	c.Flags().BoolVar(&form.qr, "qr", false, "draw it as a QR code too")
 	c.Flags().BoolVar(&form.page, "page", false, "the link of the proxy's own page, which leads to Entra ID")
 	c.Flags().DurationVar(&form.expires, "expires", 0, "after how long the link ends, such as 168h (default never)")
+	c.Flags().BoolVar(&form.all, "all", false, "the links of all tenants, one a line")
+	c.Flags().BoolVar(&form.csv, "csv", false, "print name,org_url,consent_url lines for a spreadsheet")
 	c.MarkFlagsMutuallyExclusive("v1", "organization", "page")
+	c.MarkFlagsMutuallyExclusive("qr", "all")
+	c.MarkFlagsMutuallyExclusive("qr", "csv")
 	return c
 }
 
 // consentForm is which link is wanted, and how.
 type consentForm struct {
-	v1, anyTenant, qr, page bool
+	v1, anyTenant, qr, page, all, csv bool
 
 	expires time.Duration
 }
 
-func (w *cli) runConsentURL(ctx context.Context, name string, form consentForm) error {
+func (w *cli) runConsentURL(ctx context.Context, names []string, form consentForm) error {
 	a, err := w.app()
 	if err != nil {
 		return err
 	}
 	defer a.close()
-	t, err := a.find(name)
-	if err != nil {
-		return err
-	}
 	if !a.lasting {
 		fmt.Fprintf(w.stderr, "dynproxy: the running proxy will not know this link: set %[1]sLINK_KEY_FILE or %[1]sSTATE_DIR for both\n", prefix)
+	}
+	if form.all || form.csv {
+		return w.printLinks(ctx, a, names, form)
+	}
+	t, err := a.find(names[0])
+	if err != nil {
+		return err
 	}
 	link, err := w.consentLink(ctx, a, t, form)
 	if err != nil {
@@ -65,6 +79,39 @@ func (w *cli) runConsentURL(ctx context.Context, name string, form consentForm) 
 	}
 	_, err = fmt.Fprint(w.stdout, code.ToSmallString(false))
 	return err
+}
+
+// printLinks prints the links of several tenants. One that has none, since its
+// organization does not answer, does not hide the others.
+func (w *cli) printLinks(ctx context.Context, a *app, names []string, form consentForm) error {
+	if form.all {
+		for t := range a.book.All() {
+			names = append(names, t.Name)
+		}
+	}
+	table := csv.NewWriter(w.stdout)
+	if form.csv {
+		table.Write([]string{"name", "org_url", "consent_url"})
+	}
+	var failed error
+	for _, name := range names {
+		t, err := a.find(name)
+		var link string
+		if err == nil {
+			link, err = w.consentLink(ctx, a, t, form)
+		}
+		switch {
+		case err != nil:
+			fmt.Fprintf(w.stderr, "dynproxy: %s: %v\n", name, err)
+			failed = errNotWell
+		case form.csv:
+			table.Write([]string{t.Name, t.Org, link})
+		default:
+			fmt.Fprintf(w.stdout, "%s %s\n", t.Name, link)
+		}
+	}
+	table.Flush()
+	return errors.Join(failed, table.Error())
 }
 
 func (w *cli) consentLink(ctx context.Context, a *app, t *tenants.Tenant, form consentForm) (string, error) {

@@ -36,7 +36,9 @@ func TestStories(t *testing.T) {
 			for name, value := range p.settings("contoso", "fabrikam", "northwind") {
 				e.Setenv(name, value)
 			}
-			e.Setenv("CONTOSO_URL", p.OrgURL("contoso"))
+			for _, name := range []string{"contoso", "fabrikam", "northwind"} {
+				e.Setenv(strings.ToUpper(name)+"_URL", p.OrgURL(name))
+			}
 			return nil
 		},
 	})

@@ -28,6 +28,7 @@ type onboarding struct {
 	createUser bool
 	role       string
 	noBrowser  bool
+	from       string
 }
 
 func (w *cli) onboard() *cobra.Command {
@@ -36,13 +37,28 @@ func (w *cli) onboard() *cobra.Command {
 		Use: "onboard NAME ORG_URL", Short: "Take a tenant in: its file, consent, application user, first call",
 		Long: "Goes the whole way of a tenant and waits where somebody has to do something: adds its file to TENANTS_DIR, finds\n" +
 			"its tenant id and cloud, prints the link for its administrator, waits for consent and for the application user, and\n" +
-			"ends with a line of curl that works. Run again it goes on where it was left. It may run beside the proxy.",
+			"ends with a line of curl that works. Run again it goes on where it was left. It may run beside the proxy.\n" +
+			"With --from it takes in all tenants of a file, as far as that goes without waiting, and ends with a table.",
 		Example: "  dynproxy onboard contoso https://contoso.crm.dynamics.com\n" +
 			"  dynproxy onboard contoso https://contoso.crm.dynamics.com --create-application-user --role \"Basic User\"",
-		Args: cobra.ExactArgs(2),
-		RunE: func(c *cobra.Command, args []string) error { return w.runOnboard(c.Context(), args[0], args[1], o) },
+		Args: func(c *cobra.Command, args []string) error {
+			switch {
+			case o.from == "":
+				return cobra.ExactArgs(2)(c, args)
+			case len(args) > 0:
+				return errFromAlone
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			if o.from != "" {
+				return w.onboardMany(c.Context(), o.from, o)
+			}
+			return w.runOnboard(c.Context(), args[0], args[1], o)
+		},
 	}
 	f := c.Flags()
+	f.StringVar(&o.from, "from", "", "take in all tenants of `FILE`: lines of name,org_url as a spreadsheet writes them")
 	f.StringArrayVar(&o.sets, "set", nil, "a further setting of the tenant, `NAME=VALUE` (may be repeated)")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object a step")
 	f.DurationVar(&o.within, "timeout", time.Hour, "how long to wait for people in all")
