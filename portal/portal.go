@@ -270,7 +270,7 @@ func (p *Portal) apiNewcomers(w http.ResponseWriter, _ *http.Request) {
 func (p *Portal) apiOne(w http.ResponseWriter, r *http.Request) {
 	t, ok := p.source.Tenant(r.PathValue("name"))
 	if !ok {
-		answer(w, http.StatusNotFound, map[string]map[string]string{"error": {"code": "not_found", "message": "there is no such tenant"}})
+		refuse(w, http.StatusNotFound, "not_found", "there is no such tenant")
 		return
 	}
 	p.source.Refresh([]string{t.Name})

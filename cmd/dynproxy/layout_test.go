@@ -48,6 +48,7 @@ var plan = map[string][]string{
 	"internal/odata":              nil,
 	"internal/opsclient":          {"internal/secret", "internal/textfile"},
 	"internal/page":               nil,
+	"internal/openapi":            nil,
 	"internal/panics":             nil,
 	"internal/onboard":            {"internal/check", "internal/entra", "internal/problem", "internal/tokens", "tenants"},
 	"internal/problem":            nil,

@@ -11,6 +11,7 @@ import (
 	"dynproxy/consent"
 	"dynproxy/internal/changes"
 	"dynproxy/internal/door"
+	"dynproxy/internal/openapi"
 	"dynproxy/internal/panics"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/secret"
@@ -43,6 +44,7 @@ func newOps(h *server) *ops {
 	})
 	mux.HandleFunc("GET /readyz", o.ready)
 	mux.Handle("GET /metrics", operators.Before(promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})))
+	mux.Handle("GET /api/openapi.json", operators.Before(openapi.Handler()))
 	mux.Handle("POST /api/explain", operators.Before(http.HandlerFunc(h.explain)))
 	// Administrators of tenants come without the operators' password. What
 	// their pages show is for whoever has the signed link.
