@@ -253,4 +253,3 @@ func (api *apiText) check(t *testing.T, d *desk, method, path, as, body string, 
 		t.Errorf("%s %s %d: %s", method, path, status, wrong)
 	}
 }
-
