@@ -33,7 +33,7 @@ func remembered() *calls.Ring {
 }
 
 func TestCallsArePagesAndJSON(t *testing.T) {
-	p := New(newCrowd(3), remembered())
+	p := New(newFleet(3), remembered())
 	page := get(p, "/calls").Body.String()
 	if n := strings.Count(page, `<th scope="row">`); n != callsShown || !strings.Contains(page, `href="/calls/broken-1"`) {
 		t.Errorf("%d rows", n)
@@ -79,7 +79,7 @@ func TestCallsArePagesAndJSON(t *testing.T) {
 // many calls it has lost when it reads again.
 func TestASlowReaderOfTheStreamIsToldWhatItLost(t *testing.T) {
 	ring := calls.NewRing()
-	server := httptest.NewServer(New(newCrowd(1), ring))
+	server := httptest.NewServer(New(newFleet(1), ring))
 	defer server.Close()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
 	if err != nil {

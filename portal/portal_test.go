@@ -18,37 +18,37 @@ import (
 	"dynproxy/internal/usage"
 )
 
-// crowd is a source of so many tenants, a tenth of which are broken.
-type crowd []string
+// fleet is a source of so many tenants, a tenth of which are broken.
+type fleet []string
 
-func newCrowd(n int) crowd {
-	names := make(crowd, n)
+func newFleet(n int) fleet {
+	names := make(fleet, n)
 	for i := range names {
 		names[i] = fmt.Sprintf("tenant%05d", i)
 	}
 	return names
 }
 
-func (c crowd) Names() []string { return c }
+func (c fleet) Names() []string { return c }
 
-func (crowd) State(name string) status.State {
+func (fleet) State(name string) status.State {
 	if strings.HasSuffix(name, "7") {
 		return status.Broken
 	}
 	return status.Ready
 }
 
-func (crowd) Newcomers() []status.Newcomer {
+func (fleet) Newcomers() []status.Newcomer {
 	return []status.Newcomer{{TenantID: "11111111-2222-4333-8444-555555555555", At: time.Now(), From: "192.0.2.7"}}
 }
 
-func (crowd) DirectoryFaults() []string {
+func (fleet) DirectoryFaults() []string {
 	return []string{"DYNPROXY_TENANTS_DIR cannot be read: no such directory."}
 }
 
-func (crowd) Refresh([]string) {}
+func (fleet) Refresh([]string) {}
 
-func (crowd) Usage(q usage.Question) []usage.Row {
+func (fleet) Usage(q usage.Question) []usage.Row {
 	rows := []usage.Row{
 		{Tenant: "tenant00001", Caller: "<webform>", Service: "webapi", Version: "v9.2", Requests: 12, Operations: 30, Last: time.Now()},
 		{Tenant: "tenant00001", Caller: "=report", Service: "odata2011", Requests: 3, Errors: 3, Last: time.Now(), Retired: true, Next: "move to the Web API"},
@@ -59,11 +59,11 @@ func (crowd) Usage(q usage.Question) []usage.Row {
 	return rows
 }
 
-func (crowd) Forecasts() []usage.Forecast {
+func (fleet) Forecasts() []usage.Forecast {
 	return []usage.Forecast{{Tenant: "tenant00001", Today: 100, Forecast: 240, Entitlement: 200, Percent: 120}, {Tenant: "tenant00002", Today: 1, Forecast: 2}}
 }
 
-func (c crowd) Tenant(name string) (status.Tenant, bool) {
+func (c fleet) Tenant(name string) (status.Tenant, bool) {
 	report := check.Faulty(name, fmt.Errorf("<b>not</b> \"safe\""))
 	report.Error = "tenant_unknown"
 	return status.Tenant{
@@ -73,9 +73,9 @@ func (c crowd) Tenant(name string) (status.Tenant, bool) {
 	}, strings.HasPrefix(name, "tenant")
 }
 
-func (crowd) CheckAnew(_ context.Context, name string) bool { return strings.HasPrefix(name, "tenant") }
+func (fleet) CheckAnew(_ context.Context, name string) bool { return strings.HasPrefix(name, "tenant") }
 
-func (crowd) ConsentLink(name string) string { return "http://localhost:8081/consent/" + name }
+func (fleet) ConsentLink(name string) string { return "http://localhost:8081/consent/" + name }
 
 func get(h http.Handler, target string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
@@ -84,7 +84,7 @@ func get(h http.Handler, target string) *httptest.ResponseRecorder {
 }
 
 func TestTenThousandTenantsByPages(t *testing.T) {
-	p := New(newCrowd(10_000), calls.NewRing())
+	p := New(newFleet(10_000), calls.NewRing())
 	w := get(p, "/?page=3&q=tenant&state=ready")
 	page := w.Body.String()
 	if w.Code != 200 || strings.Count(page, `<th scope="row">`) != perPage || !strings.Contains(page, "9000 tenants, page 3 of 180") {
@@ -111,7 +111,7 @@ func TestTenThousandTenantsByPages(t *testing.T) {
 // A board that hangs on a wall shows what is broken, however many tenants
 // there are.
 func TestTheWallboardShowsTheWorstFirst(t *testing.T) {
-	w := get(New(newCrowd(1000), calls.NewRing()), "/wallboard")
+	w := get(New(newFleet(1000), calls.NewRing()), "/wallboard")
 	page := w.Body.String()
 	if strings.Count(page, `<li class="broken"><a`) != perPage || !strings.Contains(page, "<b>100</b> broken") || w.Header().Get("Refresh") == "" {
 		t.Errorf("%d broken ones are shown", strings.Count(page, `<li class="broken"><a`))
@@ -120,7 +120,7 @@ func TestTheWallboardShowsTheWorstFirst(t *testing.T) {
 
 // What a page costs at ten thousand tenants: the goal is 100 ms.
 func BenchmarkPageOfTenThousand(b *testing.B) {
-	p := New(newCrowd(10_000), calls.NewRing())
+	p := New(newFleet(10_000), calls.NewRing())
 	for b.Loop() {
 		if w := get(p, "/?q=7"); w.Code != 200 {
 			b.Fatal(w.Code)
@@ -129,7 +129,7 @@ func BenchmarkPageOfTenThousand(b *testing.B) {
 }
 
 func TestGuard(t *testing.T) {
-	p := Guard(New(newCrowd(3), calls.NewRing()))
+	p := Guard(New(newFleet(3), calls.NewRing()))
 	w := get(p, "/")
 	for header, want := range map[string]string{
 		"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
@@ -167,7 +167,7 @@ func TestTheAPIIsAsDocumented(t *testing.T) {
 		Tenants []map[string]any
 		Total   int
 	}
-	if err := json.Unmarshal(get(New(newCrowd(60), calls.NewRing()), "/api/tenants").Body.Bytes(), &got); err != nil || len(got.Tenants) != perPage || got.Total != 60 {
+	if err := json.Unmarshal(get(New(newFleet(60), calls.NewRing()), "/api/tenants").Body.Bytes(), &got); err != nil || len(got.Tenants) != perPage || got.Total != 60 {
 		t.Fatal(err, len(got.Tenants), got.Total)
 	}
 	var walk func(path string, value any)

@@ -12,7 +12,7 @@ import (
 )
 
 func TestThePageOfUsage(t *testing.T) {
-	p := New(newCrowd(10), nil)
+	p := New(newFleet(10), nil)
 	page := get(p, "/usage?since=7d&by=day").Body.String()
 	for _, part := range []string{
 		"3 of these 15 requests go to what Microsoft has withdrawn", "&lt;webform&gt;", "move to the Web API", `href="/usage.csv?by=day&amp;since=7d"`,
@@ -36,7 +36,7 @@ func TestThePageOfUsage(t *testing.T) {
 }
 
 func TestUsageAsCSVAndJSON(t *testing.T) {
-	p := New(newCrowd(10), nil)
+	p := New(newFleet(10), nil)
 	w := get(p, "/usage.csv?since=24h")
 	if w.Code != 200 || w.Header().Get("Content-Type") != "text/csv; charset=utf-8" || w.Header().Get("Content-Disposition") != `attachment; filename="dynproxy-usage-24h.csv"` ||
 		!strings.Contains(w.Body.String(), "\r\ntenant00001,'=report,odata2011,,3,0,3,") {

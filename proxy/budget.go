@@ -151,13 +151,13 @@ func (m *BudgetMetrics) Collect(metrics chan<- prometheus.Metric) {
 		if s.Window == 0 {
 			continue // refused before it came to a budget
 		}
-		for facet, use := range map[limits.LimitKind]limits.Use{limits.Requests: s.Requests, limits.ExecutionTime: s.ExecutionTime, limits.Concurrency: s.Concurrency} {
-			gauge(budgetUsed, use.Used, t.Name, facet.String())
-			gauge(budgetLimit, use.Limit, t.Name, facet.String())
-			gauge(budgetHeldBack, use.HeldBack, t.Name, facet.String())
-			gauge(budgetTest, use.TestIn.Seconds(), t.Name, facet.String())
-			for event, counts := range map[string]uint64{"waited": s.Waited[facet], "refused": s.Refused[facet], "throttled": s.Throttled[facet], "would_wait": s.WouldWait[facet]} {
-				metrics <- prometheus.MustNewConstMetric(budgetEvents, prometheus.CounterValue, float64(counts), t.Name, facet.String(), event)
+		for kind, use := range map[limits.LimitKind]limits.Use{limits.Requests: s.Requests, limits.ExecutionTime: s.ExecutionTime, limits.Concurrency: s.Concurrency} {
+			gauge(budgetUsed, use.Used, t.Name, kind.String())
+			gauge(budgetLimit, use.Limit, t.Name, kind.String())
+			gauge(budgetHeldBack, use.HeldBack, t.Name, kind.String())
+			gauge(budgetTest, use.TestIn.Seconds(), t.Name, kind.String())
+			for event, counts := range map[string]uint64{"waited": s.Waited[kind], "refused": s.Refused[kind], "throttled": s.Throttled[kind], "would_wait": s.WouldWait[kind]} {
+				metrics <- prometheus.MustNewConstMetric(budgetEvents, prometheus.CounterValue, float64(counts), t.Name, kind.String(), event)
 			}
 		}
 		for reason, n := range s.RefusedFor {

@@ -144,11 +144,11 @@ func replaced(by chromedp.Action[chromedp.Void]) chromedp.Action[chromedp.Void] 
 
 func quoted(text string) string { return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"` }
 
-// house is a proxy before an emulated Entra ID and four organizations: one is
+// harness is a proxy before an emulated Entra ID and four organizations: one is
 // ready, one lacks its application user, two their administrator's consent.
-type house struct {
+type harness struct {
 	stand.Proxy
-	world *emulator.Emulator
+	microsoft *emulator.Emulator
 }
 
 const (
@@ -157,9 +157,9 @@ const (
 	adatum = "44444444-4444-4444-8444-444444444444"
 )
 
-func open(t *testing.T) *house {
+func open(t *testing.T) *harness {
 	t.Helper()
-	world, err := emulator.New(emulator.Seed{
+	microsoft, err := emulator.New(emulator.Seed{
 		Apps: []emulator.App{{ClientID: app, Name: "dynproxy", Secrets: []string{secret}}},
 		Organizations: []emulator.OrganizationSeed{
 			{Name: "contoso", TenantID: "11111111-1111-4111-8111-111111111111", Consented: []string{app}, ApplicationUsers: []string{app}},
@@ -171,40 +171,40 @@ func open(t *testing.T) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := world.Start("127.0.0.1:0"); err != nil {
+	if err := microsoft.Start("127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { world.Close() })
+	t.Cleanup(func() { microsoft.Close() })
 	s, err := stand.New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
 	ca := filepath.Join(s.Dir, "ca.pem")
-	if err := os.WriteFile(ca, world.CA(), 0o600); err != nil {
+	if err := os.WriteFile(ca, microsoft.CA(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var list, hosts []string
 	for _, name := range []string{"contoso", "fabrikam", "northwind", "adatum"} {
 		list = append(list, name+"="+world.OrgURL(name))
-		hosts = append(hosts, strings.TrimPrefix(world.OrgURL(name), "https://"))
+		hosts = append(hosts, strings.TrimPrefix(microsoft.OrgURL(name), "https://"))
 	}
 	proxy, err := s.Proxy("CLIENT_ID="+app, "CLIENT_SECRET="+secret, "TRUSTED_CA_FILE="+ca, "TENANTS="+strings.Join(list, ","),
 		"ALLOWED_ORG_HOSTS="+strings.Join(hosts, ","), "ALLOWED_LOGIN_HOSTS="+world.LoginHost())
 	if err != nil {
 		t.Fatal(err)
 	}
-	world.Entra().AddRedirectURI(app, proxy.Ops+"/consent/callback")
-	return &house{proxy, world}
+	microsoft.Entra().AddRedirectURI(app, proxy.Ops+"/consent/callback")
+	return &harness{proxy, microsoft}
 }
 
 // whoAmI calls as an application does, and returns the status.
-func (h *house) whoAmI(t *testing.T, tenant string) int {
+func (h *harness) whoAmI(t *testing.T, tenant string) int {
 	t.Helper()
 	return h.call(t, "/"+tenant+"/api/data/v9.2/WhoAmI")
 }
 
-func (h *house) call(t *testing.T, path string) int {
+func (h *harness) call(t *testing.T, path string) int {
 	t.Helper()
 	resp, err := http.Get(h.Calls + path)
 	if err != nil {
@@ -239,14 +239,14 @@ func TestTheWayInWithABrowser(t *testing.T) {
 	step("a tenant's page", chromedp.Navigate(ops+"/tenants/fabrikam"), shows("Next: let its administrator open"))
 	pictures.shoot("tenant")
 	// Its past: well, down for a while, and well again.
-	if err := h.world.Organization("contoso").Inject(emulator.Fault{Kind: emulator.Down}); err != nil {
+	if err := h.microsoft.Organization("contoso").Inject(emulator.Fault{Kind: emulator.Down}); err != nil {
 		t.Fatal(err)
 	}
 	if status := h.whoAmI(t, "contoso"); status != http.StatusBadGateway {
 		t.Fatalf("contoso answers %d while it is down", status)
 	}
 	step("a tenant that is down", chromedp.Navigate(ops+"/tenants/contoso"), seen("h1 .state.broken"), seen(".timeline rect.broken"))
-	h.world.Organization("contoso").Heal()
+	h.microsoft.Organization("contoso").Heal()
 	for h.whoAmI(t, "contoso") != http.StatusOK { // what was refused a moment ago is not asked again at once
 		time.Sleep(100 * time.Millisecond)
 	}

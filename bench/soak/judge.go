@@ -5,15 +5,15 @@ import (
 	"slices"
 )
 
-// tally counts the writes of a lap, or of all.
-type tally struct {
+// counters counts the writes of a lap, or of all.
+type counters struct {
 	done, not, maybe, found, reads int
 	refused                        map[string]int // why
 }
 
-func (t tally) plus(u tally) tally {
-	sum := tally{t.done + u.done, t.not + u.not, t.maybe + u.maybe, t.found + u.found, t.reads + u.reads, make(map[string]int)}
-	for _, one := range []tally{t, u} {
+func (t counters) plus(u counters) counters {
+	sum := counters{t.done + u.done, t.not + u.not, t.maybe + u.maybe, t.found + u.found, t.reads + u.reads, make(map[string]int)}
+	for _, one := range []counters{t, u} {
 		for why, n := range one.refused {
 			sum.refused[why] += n
 		}
@@ -21,16 +21,16 @@ func (t tally) plus(u tally) tally {
 	return sum
 }
 
-func (t tally) String() string {
+func (t counters) String() string {
 	return fmt.Sprintf("%d writes done, %d refused %v, %d untold of which %d done, %d reads", t.done, t.not, t.refused, t.maybe, t.found, t.reads)
 }
 
 // compare holds what callers were told against what the organization has.
-func (l *ledger) compare(counted map[string]int) (tally, error) {
+func (l *ledger) compare(counted map[string]int) (counters, error) {
 	if l.torn != nil {
-		return tally{}, l.torn
+		return counters{}, l.torn
 	}
-	t := tally{reads: l.reads, refused: l.refused}
+	t := counters{reads: l.reads, refused: l.refused}
 	for id, told := range l.fates {
 		n := counted[id]
 		switch {

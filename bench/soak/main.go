@@ -37,7 +37,7 @@ func soak(total time.Duration) error {
 		return err
 	}
 	defer w.close()
-	var all tally
+	var all counters
 	var samples []sample
 	for began := time.Now(); time.Since(began) < total; {
 		lap := len(samples)

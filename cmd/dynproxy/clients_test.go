@@ -25,7 +25,7 @@ func TestOldClients(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			needs.Tool(t, name)
 			t.Parallel()
-			proxy, key := oldHouse(t)
+			proxy, key := behindOldNames(t)
 			client := exec.Command(command[0], append(command[1:], proxy, "legacy", key)...)
 			client.Dir = filepath.Join("testdata", "clients")
 			client.Env = append(os.Environ(), "NO_PROXY=127.0.0.1", "no_proxy=127.0.0.1", "PYTHONDONTWRITEBYTECODE=1", "PERL_LWP_ENV_PROXY=")
@@ -38,9 +38,9 @@ func TestOldClients(t *testing.T) {
 	}
 }
 
-// oldHouse starts a proxy before the demo's organizations and returns its
+// behindOldNames starts a proxy before the demo's organizations and returns its
 // address and the key of its only caller, legacy.
-func oldHouse(t *testing.T) (proxy, key string) {
+func behindOldNames(t *testing.T) (proxy, key string) {
 	t.Helper()
 	p := startEmulator(t, demoSeed())
 	dir := t.TempDir()

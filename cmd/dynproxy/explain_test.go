@@ -67,7 +67,7 @@ func (r *running) made(t *testing.T, q question) (status int, code, message stri
 }
 
 // house is a proxy with policies of every kind, and who may call.
-func explainedHouse(t *testing.T) (p *localEmulator, r *running, keys []string) {
+func startExplained(t *testing.T) (p *localEmulator, r *running, keys []string) {
 	t.Helper()
 	p = startEmulator(t, demoSeed())
 	settings := p.settings("contoso", "fabrikam", "northwind")
@@ -177,7 +177,7 @@ func aBody() (kind, body string) {
 // What explain says of a call is what becomes of it.
 func TestExplainAndTheCallAgree(t *testing.T) {
 	t.Parallel()
-	p, r, keys := explainedHouse(t)
+	p, r, keys := startExplained(t)
 	refused, sent := make(map[string]int), 0
 	const many = 800
 	for range many {
@@ -302,7 +302,7 @@ func TestExplainLooksAtTheBudget(t *testing.T) {
 // The command says what the running proxy does.
 func TestExplainFromTheCommandLine(t *testing.T) {
 	t.Parallel()
-	_, r, keys := explainedHouse(t)
+	_, r, keys := startExplained(t)
 	for _, c := range []struct {
 		args   []string
 		status int

@@ -163,13 +163,13 @@ func Plain(text string, n int) string {
 	}
 	for i := range len(text) {
 		if c := text[i]; c < ' ' || c > '~' {
-			return mended(text)
+			return replaced(text)
 		}
 	}
 	return text
 }
 
-func mended(text string) string {
+func replaced(text string) string {
 	b := []byte(text)
 	for i, c := range b {
 		if c < ' ' || c > '~' {

@@ -11,7 +11,7 @@ import (
 )
 
 // Limits are the service protection limits of an application user on one web
-// server. A facet that is zero is not enforced.
+// server. A limit that is zero is not enforced.
 type Limits struct {
 	// Requests may arrive, and ExecutionTime be spent, in any Window (five
 	// minutes if zero).
@@ -66,20 +66,20 @@ func (l *Limits) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// facet is one of the three limits, in the words of Dataverse.
-type facet struct {
+// limitKind is one of the three limits, in the words of Dataverse.
+type limitKind struct {
 	code string
 }
 
 var (
-	requestsFacet    = facet{"0x80072322"}
-	executionFacet   = facet{"0x80072321"}
-	concurrencyFacet = facet{"0x80072326"}
+	requestsLimit    = limitKind{"0x80072322"}
+	executionLimit   = limitKind{"0x80072321"}
+	concurrencyLimit = limitKind{"0x80072326"}
 )
 
 // overuse is a refusal by one of the limits.
 type overuse struct {
-	facet
+	limitKind
 	message    string
 	retryAfter time.Duration
 }

@@ -26,16 +26,16 @@ func (o *Organization) budget(m moment, at place) (leave func(), refusal http.Ha
 // played is the refusal that a Throttle fault describes.
 func played(f Fault, l Limits) *overuse {
 	requests, execution, concurrency := cmp.Or(l.Requests, 6000), cmp.Or(l.ExecutionTime, 20*time.Minute), cmp.Or(l.Concurrency, 52)
-	p := &overuse{facet: requestsFacet, retryAfter: f.RetryAfter}
+	p := &overuse{limitKind: requestsLimit, retryAfter: f.RetryAfter}
 	switch f.Code {
-	case "", requestsFacet.code:
+	case "", requestsLimit.code:
 		p.message = requestsMessage(requests, l.Window)
-	case executionFacet.code:
-		p.facet, p.message = executionFacet, executionMessage(execution, l.Window)
-	case concurrencyFacet.code:
-		p.facet, p.message = concurrencyFacet, concurrencyMessage(concurrency)
+	case executionLimit.code:
+		p.limitKind, p.message = executionLimit, executionMessage(execution, l.Window)
+	case concurrencyLimit.code:
+		p.limitKind, p.message = concurrencyLimit, concurrencyMessage(concurrency)
 	default:
-		p.facet = facet{code: f.Code}
+		p.limitKind = limitKind{code: f.Code}
 	}
 	p.message = cmp.Or(f.Message, p.message)
 	return p

@@ -41,19 +41,19 @@ func (u *usage) forget(until time.Time) {
 // judge refuses a request that arrives now if a limit is used up.
 func (u *usage) judge(now time.Time, l Limits) *overuse {
 	if l.Concurrency > 0 && u.inFlight >= l.Concurrency {
-		return &overuse{concurrencyFacet,
+		return &overuse{concurrencyLimit,
 			concurrencyMessage(l.Concurrency),
 			u.concurrency.refuse(now, time.Second, l.Window)}
 	}
 	if l.Requests > 0 && len(u.arrivals) >= l.Requests {
 		// When this one leaves the window there is a place again.
 		leaves := u.arrivals[len(u.arrivals)-l.Requests].Add(l.Window)
-		return &overuse{requestsFacet,
+		return &overuse{requestsLimit,
 			requestsMessage(l.Requests, l.Window),
 			u.requests.refuse(now, leaves.Sub(now), l.Window)}
 	}
 	if l.ExecutionTime > 0 && u.spent >= l.ExecutionTime {
-		return &overuse{executionFacet,
+		return &overuse{executionLimit,
 			executionMessage(l.ExecutionTime, l.Window),
 			u.execution.refuse(now, u.recovery(l).Sub(now), l.Window)}
 	}

@@ -40,7 +40,7 @@ func TestNothingSecretIsPrinted(t *testing.T) {
 		}
 		call()
 		for _, kind := range []emulator.FaultKind{emulator.HTML, emulator.Empty, emulator.Truncated, emulator.WrongTokenType, emulator.Down} {
-			h.strike(t, emulator.Fault{Kind: kind, Times: 7})
+			h.inject(t, emulator.Fault{Kind: kind, Times: 7})
 			time.Sleep(11 * time.Minute)
 			call()
 			time.Sleep(2 * time.Minute)

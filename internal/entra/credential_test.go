@@ -179,9 +179,9 @@ func sign(t *testing.T, key *rsa.PrivateKey, claims map[string]any) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// federate lets a foreign issuer's subject act as an app of the house, which
+// federate lets a foreign issuer's subject act as an app of the harness, which
 // it returns a Source of, and a way to get the issuer's tokens.
-func federate(t *testing.T, h *house) (*entra.Source, func() string) {
+func federate(t *testing.T, h *harness) (*entra.Source, func() string) {
 	t.Helper()
 	const app, issuer, subject = "33333333-3333-4333-8333-333333333333", "https://cluster.example/", "system:serviceaccount:apps:bridge"
 	key, _ := identity(t, time.Now().Add(time.Hour))

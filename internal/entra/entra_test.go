@@ -26,8 +26,8 @@ const (
 	login    = "login.microsoftonline.com"
 )
 
-// house is an emulated Entra ID with the parts under test before it.
-type house struct {
+// harness is an emulated Entra ID with the parts under test before it.
+type harness struct {
 	*emulator.Emulator
 	mint     *entra.TokenClient
 	cache    *entra.Cache
@@ -36,9 +36,9 @@ type house struct {
 	hosts    *hosts // that were spoken to
 }
 
-// open builds a house of so many organizations, org0 and on, all of which have
+// open builds a harness of so many organizations, org0 and on, all of which have
 // consented. It is to be called inside the bubble.
-func open(t *testing.T, organizations int, r entra.Registration) *house {
+func open(t *testing.T, organizations int, r entra.Registration) *harness {
 	t.Helper()
 	seed := emulator.Seed{Apps: []emulator.App{{ClientID: clientID, Name: "bridge", Secrets: []string{password}}}}
 	for i := range organizations {
@@ -51,7 +51,7 @@ func open(t *testing.T, organizations int, r entra.Registration) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{Emulator: emu, log: &safeBuffer{}, hosts: &hosts{next: emu.Transport()}}
+	h := &harness{Emulator: emu, log: &safeBuffer{}, hosts: &hosts{next: emu.Transport()}}
 	log := zerolog.New(h.log).Level(zerolog.TraceLevel)
 	h.mint = entra.NewTokenClient(h.hosts, log)
 	h.cache = &entra.Cache{Mint: h.mint.Token, Log: log}
@@ -69,7 +69,7 @@ func open(t *testing.T, organizations int, r entra.Registration) *house {
 	return h
 }
 
-func (h *house) target(i int) entra.Target {
+func (h *harness) target(i int) entra.Target {
 	o := h.Organization(fmt.Sprintf("org%d", i))
 	return entra.Target{
 		Login: login, TenantID: o.TenantID(), ClientID: clientID,
@@ -77,12 +77,12 @@ func (h *house) target(i int) entra.Target {
 	}
 }
 
-func (h *house) source(i int) *entra.Source { return h.cache.Source(h.target(i)) }
+func (h *harness) source(i int) *entra.Source { return h.cache.Source(h.target(i)) }
 
 // requests counts those to the token endpoint.
-func (h *house) requests() int { return h.Entra().TokenRequests(emulator.TokenRequest{}) }
+func (h *harness) requests() int { return h.Entra().TokenRequests(emulator.TokenRequest{}) }
 
-func (h *house) strike(t *testing.T, f emulator.Fault) {
+func (h *harness) inject(t *testing.T, f emulator.Fault) {
 	t.Helper()
 	if err := h.Entra().Inject(f); err != nil {
 		t.Fatal(err)
@@ -209,7 +209,7 @@ func mustNotWait(t *testing.T, s *entra.Source) string {
 }
 
 // whoAmI asks the first organization, and returns the status of its answer.
-func (h *house) whoAmI(t *testing.T, header string) int {
+func (h *harness) whoAmI(t *testing.T, header string) int {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.target(0).Resource+"/api/data/v9.2/WhoAmI", nil)
 	if err != nil {

@@ -17,7 +17,7 @@ func TestRefusedTokenIsRenewedOnceForAll(t *testing.T) {
 		h := open(t, 1, entra.Registration{})
 		s := h.source(0)
 		old := token(t, s)
-		h.strike(t, emulator.Fault{Kind: emulator.Slow, Delay: time.Second})
+		h.inject(t, emulator.Fault{Kind: emulator.Slow, Delay: time.Second})
 		var wg sync.WaitGroup
 		for i := range 200 {
 			wg.Go(func() {
@@ -69,7 +69,7 @@ func TestRefusedTokenKeepsTheBackOff(t *testing.T) {
 		h.Entra().SetTokenLife(time.Hour, 10*time.Minute)
 		s := h.source(0)
 		token(t, s)
-		h.strike(t, emulator.Fault{Kind: emulator.AADSTS, Number: 90055, RetryAfter: time.Minute, Times: 1})
+		h.inject(t, emulator.Fault{Kind: emulator.AADSTS, Number: 90055, RetryAfter: time.Minute, Times: 1})
 		time.Sleep(10*time.Minute + 10*time.Second) // the renewal was throttled
 		old := mustNotWait(t, s)
 		s.Refused(old, "")

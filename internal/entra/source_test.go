@@ -17,7 +17,7 @@ import (
 func TestColdCallersShareOneRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, 1, entra.Registration{})
-		h.strike(t, emulator.Fault{Kind: emulator.Slow, Delay: time.Second})
+		h.inject(t, emulator.Fault{Kind: emulator.Slow, Delay: time.Second})
 		if failed := together(h.source(0), 1000); failed > 0 || h.requests() != 1 {
 			t.Errorf("%d failed, %d requests", failed, h.requests())
 		}
@@ -40,7 +40,7 @@ func TestCallersAtExpiryShareOneRequest(t *testing.T) {
 func TestLeaderThatLeavesHarmsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, 1, entra.Registration{})
-		h.strike(t, emulator.Fault{Kind: emulator.Slow, Delay: 2 * time.Second})
+		h.inject(t, emulator.Fault{Kind: emulator.Slow, Delay: 2 * time.Second})
 		leader, leave := context.WithCancel(t.Context())
 		left := make(chan error)
 		go func() {
@@ -72,7 +72,7 @@ func TestNoCallWaitsAfterTheFirst(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := open(t, 1, entra.Registration{})
 				h.Entra().SetTokenLife(c.life, c.refreshIn)
-				h.strike(t, emulator.Fault{Kind: emulator.Slow, Delay: c.slow})
+				h.inject(t, emulator.Fault{Kind: emulator.Slow, Delay: c.slow})
 				s := h.source(0)
 				token(t, s)
 				for began := time.Now(); time.Since(began) < c.during; time.Sleep(c.every) {
@@ -121,7 +121,7 @@ func TestOutageIsNotNoticedWhileTheTokenIsValid(t *testing.T) {
 		h := open(t, 1, entra.Registration{})
 		s := h.source(0)
 		end := time.Unix(claimsOf(t, token(t, s)).Expires, 0)
-		h.strike(t, emulator.Fault{Kind: emulator.Down})
+		h.inject(t, emulator.Fault{Kind: emulator.Down})
 		for time.Until(end) > 6*time.Second {
 			mustNotWait(t, s)
 			time.Sleep(time.Second)
@@ -154,7 +154,7 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := open(t, 1, entra.Registration{})
-				h.strike(t, f)
+				h.inject(t, f)
 				s := h.source(0)
 				for began := time.Now(); time.Since(began) < 59*time.Second; time.Sleep(time.Second) {
 					e := refusal(t, s, entra.Transient)
@@ -250,7 +250,7 @@ func TestAnOutageIsOverWithinSeconds(t *testing.T) {
 	for _, fault := range []emulator.Fault{{Kind: emulator.Down}, {Kind: emulator.Status, Status: 503}, {Kind: emulator.HTML}} {
 		synctest.Test(t, func(t *testing.T) {
 			h := open(t, 20, entra.Registration{})
-			h.strike(t, fault)
+			h.inject(t, fault)
 			for began := time.Now(); time.Since(began) < 10*time.Minute; time.Sleep(500 * time.Millisecond) {
 				for i := range 20 {
 					refusal(t, h.source(i), entra.Transient)

@@ -191,7 +191,7 @@ func TestWrongSecretStopsAllItsTenants(t *testing.T) {
 		const tenants = 300
 		h := open(t, tenants, entra.Registration{})
 		h.Entra().RemoveSecret(clientID, password)
-		h.strike(t, emulator.Fault{Kind: emulator.Slow, Delay: time.Second})
+		h.inject(t, emulator.Fault{Kind: emulator.Slow, Delay: time.Second})
 		all := func() (failed int) {
 			var wg sync.WaitGroup
 			var n atomic.Int64

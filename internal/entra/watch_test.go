@@ -26,7 +26,7 @@ func write(t *testing.T, name, content string) {
 }
 
 // watch runs Watch until the end of the test.
-func (h *house) watch(t *testing.T) {
+func (h *harness) watch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { h.mint.Watch(ctx, h.cache.Changed) })

@@ -226,15 +226,15 @@ func TestBatchThatIsRefused(t *testing.T) {
 }
 
 func TestJudgeEndsTheBatch(t *testing.T) {
-	verdict := errors.New("read only")
+	refused := errors.New("read only")
 	var dst bytes.Buffer
 	err := contoso().BatchRequest(&dst, strings.NewReader(batchIn), "b", func(p *Part) error {
 		if p.Method != "GET" {
-			return verdict
+			return refused
 		}
 		return nil
 	})
-	if err != verdict {
+	if err != refused {
 		t.Errorf("err = %v", err)
 	}
 }
