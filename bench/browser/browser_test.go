@@ -186,11 +186,11 @@ func open(t *testing.T) *harness {
 	}
 	var list, hosts []string
 	for _, name := range []string{"contoso", "fabrikam", "northwind", "adatum"} {
-		list = append(list, name+"="+world.OrgURL(name))
+		list = append(list, name+"="+microsoft.OrgURL(name))
 		hosts = append(hosts, strings.TrimPrefix(microsoft.OrgURL(name), "https://"))
 	}
 	proxy, err := s.Proxy("CLIENT_ID="+app, "CLIENT_SECRET="+secret, "TRUSTED_CA_FILE="+ca, "TENANTS="+strings.Join(list, ","),
-		"ALLOWED_ORG_HOSTS="+strings.Join(hosts, ","), "ALLOWED_LOGIN_HOSTS="+world.LoginHost())
+		"ALLOWED_ORG_HOSTS="+strings.Join(hosts, ","), "ALLOWED_LOGIN_HOSTS="+microsoft.LoginHost())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +269,7 @@ func TestTheWayInWithABrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	step("the application user", chromedp.Navigate("https://"+h.world.LoginHost()+"/_emulator/organizations/fabrikam"),
+	step("the application user", chromedp.Navigate("https://"+h.microsoft.LoginHost()+"/_emulator/organizations/fabrikam"),
 		chromedp.SetValue(chromedp.CSS("#client_id"), app), click("#create"), shows("Remove"))
 	step("all done", chromedp.Navigate(status), shows("All is set up"))
 	pictures.shoot("done")

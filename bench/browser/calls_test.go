@@ -14,7 +14,7 @@ func TestACallIsExplainedInABrowser(t *testing.T) {
 	ctx := browser(t)
 	h := open(t)
 	pictures := newAlbum(t, ctx)
-	contoso := h.world.Organization("contoso")
+	contoso := h.microsoft.Organization("contoso")
 	for _, c := range []struct {
 		tenant string
 		want   int
