@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"dynproxy/internal/emulator"
+	"dynproxy/internal/needs"
 	"dynproxy/internal/status"
 )
 
@@ -161,6 +162,7 @@ func TestAnIncident(t *testing.T) {
 // Five hundred tenants whose app's secret has expired are one message; and the
 // next secret makes them well.
 func TestAnExpiredSecretIsOneMessage(t *testing.T) {
+	needs.Long(t)
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	const many = 500
@@ -236,6 +238,7 @@ func TestAWebhooksAddressIsASecret(t *testing.T) {
 // Who comes to consent, and what ends soon, is told; a restart tells no end
 // again.
 func TestNoticesOfConsentAndOfEnds(t *testing.T) {
+	needs.Long(t)
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso", "fabrikam")
 	settings[prefix+"STATE_DIR"] = filepath.Join(t.TempDir(), "state")

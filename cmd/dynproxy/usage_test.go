@@ -142,6 +142,7 @@ func TestTwoProcessesCountOnOneDirectory(t *testing.T) {
 	if !daemon.CanShare {
 		needs.Missing(t, "a system on which processes share a port")
 	}
+	needs.Long(t)
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	settings[prefix+"STATE_DIR"], settings[prefix+"REUSE_PORT"] = filepath.Join(t.TempDir(), "state"), "true"
