@@ -21,7 +21,7 @@ func isFault(resp *http.Response) bool {
 func refusalIn(resp *http.Response) refusal.Refusal {
 	decode(resp, true)
 	said := refusal.Read(resp.Header.Get("Content-Type"), peek(resp))
-	said.RetryAfter = cmp.Or(said.RetryAfter, resp.Header.Get("Retry-After"))
+	said.Status, said.RetryAfter = resp.StatusCode, cmp.Or(said.RetryAfter, resp.Header.Get("Retry-After"))
 	return said
 }
 
@@ -31,7 +31,7 @@ func hint(resp *http.Response, c *call) {
 		return
 	}
 	c.said = refusalIn(resp)
-	if c.hint = refusal.HintFor(c.said.Code); c.hint != "" {
+	if c.hint = c.said.Hint(); c.hint != "" {
 		c.next = c.said.Next(c.tenant.Org, c.clientID)
 		resp.Header["Dynproxy-Hint"] = []string{string(c.hint)}
 		resp.Header["Dynproxy-Next"] = []string{c.next}

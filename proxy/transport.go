@@ -71,8 +71,9 @@ func (t *transport) answer(c *call, asked question, past history, a *attempt) (*
 func (c *call) pause(ctx context.Context, d time.Duration) error {
 	began := time.Now()
 	err := retryafter.Sleep(ctx, d)
-	c.tries[len(c.tries)-1].Pause = time.Since(began)
-	c.paused += time.Since(began)
+	took := time.Since(began)
+	c.tries[len(c.tries)-1].Pause = took
+	c.paused += took
 	return err
 }
 

@@ -94,9 +94,9 @@ func (r *run) refused(a said) (link, finding, next string) {
 	if a.code != "" {
 		r.callersGet(a.code)
 	}
-	said := refusal.Refusal{Code: a.code, Message: a.message}
+	said := refusal.Refusal{Status: a.status, Code: a.code, Message: a.message}
 	next = said.Next(r.t.Org, r.checker.ClientID(r.t))
-	switch refusal.HintFor(a.code) {
+	switch said.Hint() {
 	case refusal.ApplicationUserMissing:
 		return ApplicationUser, "the organization has none for this app", next
 	case refusal.UserDisabled:
@@ -108,6 +108,9 @@ func (r *run) refused(a said) (link, finding, next string) {
 	case refusal.PrivilegeMissing:
 		r.noteTook(ApplicationUser, OK, "exists", "", 0)
 		return Role, "no security role allows even this", next
+	case refusal.Throttled:
+		r.noteTook(Headroom, Broken, "used up: "+finding+wait(a.header), next, 0)
+		return Answer, "the organization is throttling", next
 	}
 	switch {
 	case a.status == http.StatusOK && a.userID != "":
@@ -119,12 +122,17 @@ func (r *run) refused(a said) (link, finding, next string) {
 	case a.status == http.StatusUnauthorized, a.status >= 300 && a.status < 400:
 		r.report.Error = string(problem.TokenRefused)
 		return Answer, fmt.Sprintf("status %d: the organization refuses a fresh token", a.status), "Check that ORG_URL and TENANT_ID belong together."
-	case a.status == http.StatusTooManyRequests:
-		r.noteTook(Headroom, Broken, "used up: "+finding, "The tenant's budget is spent, by the callers here or by others with the same application user: wait "+a.header.Get("Retry-After")+" seconds.", 0)
-		return Answer, "the organization is throttling", "Wait, and try again."
 	}
 	r.callersGet(fmt.Sprintf("status %d", a.status))
 	return Answer, finding + ": the organization does not answer as it should", "Try again, and look at its status in the Power Platform admin center."
+}
+
+// wait says for how long the organization asks to be left alone.
+func wait(header http.Header) string {
+	if seconds := header.Get("Retry-After"); seconds != "" {
+		return ", Retry-After says " + seconds
+	}
+	return ""
 }
 
 // isPage reports whether a page stands where the answer should.

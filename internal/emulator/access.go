@@ -128,6 +128,9 @@ func (o *Organization) admit(c caller, at moment) http.HandlerFunc {
 	if _, ok := o.faults.take(AccessControl, at); ok {
 		return forbid("0x80095ffc", fmt.Sprintf("Access to Dataverse API is restricted for this application Id : '%s'. Contact your administrator.", c.app))
 	}
+	if f, ok := o.faults.take(Refuse, at); ok {
+		return forbid(f.Code, f.Message)
+	}
 	if c.user {
 		return nil
 	}

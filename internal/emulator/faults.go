@@ -50,6 +50,7 @@ const (
 	Claims         FaultKind = "claims"           // 401 insufficient_claims to tokens without Claims
 	Firewall       FaultKind = "ip_firewall"      // 403 0x80095ffe
 	AccessControl  FaultKind = "access_control"   // 403 0x80095ffc
+	Refuse         FaultKind = "refuse"           // 403 with Code and Message; a fault for SOAP
 )
 
 // Fault is something that goes wrong on purpose.
@@ -62,8 +63,8 @@ type Fault struct {
 	Method, Path, Tenant, Client string
 
 	Status     int           // for Status
-	Code       string        // for Throttle, such as 0x80072322
-	Message    string        // for Throttle; Dataverse's own by default
+	Code       string        // for Throttle and Refuse, such as 0x80072322
+	Message    string        // for Throttle and Refuse; of the former Dataverse's own by default
 	Number     int           // for AADSTS
 	Location   string        // for Redirect
 	Claims     string        // for Claims: what a token must have been asked with, as JSON
@@ -226,7 +227,7 @@ func (e *Entra) Heal() { e.faults.heal() }
 // Inject makes the organization fail.
 func (o *Organization) Inject(f Fault) error {
 	return o.faults.add(f, Down, Slow, Status, Skew, ResetBefore, ResetAfter, ResetMiddle, Stall, TearReused,
-		TearReusedHead, SlowHandshake, Throttle, Informational, NoContentType, RootedLocation, SignInPage, SignInRedirect, SOAPSignIn, Claims, Firewall, AccessControl)
+		TearReusedHead, SlowHandshake, Throttle, Informational, NoContentType, RootedLocation, SignInPage, SignInRedirect, SOAPSignIn, Claims, Firewall, AccessControl, Refuse)
 }
 
 // Heal ends all faults of the organization.

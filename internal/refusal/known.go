@@ -1,6 +1,9 @@
 package refusal
 
 import (
+	"iter"
+	"maps"
+	"net/http"
 	"regexp"
 	"strings"
 )
@@ -41,12 +44,20 @@ var next = map[Hint]string{
 	UserDisabled:           "Enable the application user in the Power Platform admin center: Environments, the environment, Settings, Users + permissions, Application users.",
 	IPFirewall:             "Let the organization's IP firewall allow this address, or application users, in the Power Platform admin center.",
 	AppAccessDenied:        "Allow this app in the environment's app access control, in the Power Platform admin center.",
-	Throttled:              "Wait as long as Retry-After says. The budget belongs to the application user: others who use it spend it too.",
+	Throttled:              "Wait as long as Retry-After says, and try again. The budget belongs to the application user: others who use it spend it too.",
 }
 
-// HintFor returns the hint of an error code in any spelling, "" if it is not
-// known.
-func HintFor(code string) Hint { return hints[codeOf(code)] }
+// Codes are the known ones.
+func Codes() iter.Seq[string] { return maps.Keys(hints) }
+
+// Hint says what r means, "" if that is not known. A 429 is one, whatever its
+// code.
+func (r Refusal) Hint() Hint {
+	if hint := hints[codeOf(r.Code)]; hint != "" || r.Status != http.StatusTooManyRequests {
+		return hint
+	}
+	return Throttled
+}
 
 var privilege = regexp.MustCompile(`\bprv[A-Za-z0-9_]{1,100}\b`)
 
@@ -54,7 +65,7 @@ var privilege = regexp.MustCompile(`\bprv[A-Za-z0-9_]{1,100}\b`)
 // known: the one that check prints. org is the organization's address, client
 // the app registration's id.
 func (r Refusal) Next(org, client string) string {
-	hint := HintFor(r.Code)
+	hint := r.Hint()
 	if name := privilege.FindString(r.Message); hint == PrivilegeMissing && name != "" {
 		return "Give the application user a security role with the privilege " + name + "."
 	}

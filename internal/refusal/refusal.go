@@ -12,6 +12,7 @@ import (
 
 // Refusal is what an organization's error says.
 type Refusal struct {
+	Status     int    // of the answer; 0 where that is not known
 	Code       string // in hexadecimal, such as 0x80072560; as it was said where it is no number; "" for none
 	Message    string
 	RetryAfter string // among a fault's details; "" for none. The header may say it too
@@ -23,11 +24,25 @@ func Read(contentType string, body []byte) Refusal {
 	if IsXML(contentType) {
 		return readFault(body)
 	}
+	if kind, _, _ := strings.Cut(contentType, "/"); strings.EqualFold(strings.TrimSpace(kind), "multipart") {
+		// A batch that is refused has the error in a part.
+		body = body[max(0, bytes.Index(body, []byte(`{"error"`))):]
+		body = firstValue(body)
+	}
 	var said struct {
 		Error struct{ Code, Message string }
 	}
 	json.Unmarshal(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), &said) // what is no JSON has no code
 	return Refusal{Code: codeOf(said.Error.Code), Message: said.Error.Message}
+}
+
+// firstValue is the JSON value with which text begins.
+func firstValue(text []byte) json.RawMessage {
+	var value json.RawMessage
+	if json.NewDecoder(bytes.NewReader(text)).Decode(&value) != nil {
+		return nil
+	}
+	return value
 }
 
 // IsXML reports whether an error of this type would be a SOAP fault.

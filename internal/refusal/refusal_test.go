@@ -24,6 +24,8 @@ func TestRead(t *testing.T) {
 		{"text/xml", fault[:strings.Index(fault, "<detail>")], Refusal{Message: "short"}},
 		{"application/soap+xml", `<Envelope><Body><Fault><Reason><Text>why</Text></Reason></Fault></Body></Envelope>`, Refusal{Message: "why"}},
 		{"text/xml", "no xml", Refusal{}},
+		{"multipart/mixed; boundary=b", "--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n\r\n{\"error\":{\"code\":\"0x80048306\",\"message\":\"no {\\\"privilege\"}}\r\n--b--\r\n", Refusal{Code: "0x80048306", Message: `no {"privilege`}},
+		{"multipart/mixed; boundary=b", "--b\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n\r\n--b--\r\n", Refusal{}},
 	} {
 		if got := Read(c.kind, []byte(c.body)); got != c.want {
 			t.Errorf("%s %.60s: %+v", c.kind, c.body, got)
@@ -45,7 +47,7 @@ func TestCode(t *testing.T) {
 func TestEveryKnownRefusalHasItsNextStep(t *testing.T) {
 	for code, hint := range hints {
 		r := Refusal{Code: code}
-		if HintFor(code) != hint || r.Next("https://o", "c-1") == "" || strings.Contains(r.Next("https://o", "c-1"), "{") {
+		if r.Hint() != hint || r.Next("https://o", "c-1") == "" || strings.Contains(r.Next("https://o", "c-1"), "{") {
 			t.Errorf("%s: %q, %q", code, hint, r.Next("https://o", "c-1"))
 		}
 	}
@@ -55,7 +57,10 @@ func TestEveryKnownRefusalHasItsNextStep(t *testing.T) {
 	if got := (Refusal{Code: "-2147187962", Message: "Principal user (Id=1), is missing prvReadAccount privilege."}).Next("", ""); !strings.Contains(got, "prvReadAccount.") {
 		t.Error(got)
 	}
-	if r := (Refusal{Code: "0x80040217"}); HintFor(r.Code) != "" || r.Next("", "") != "" {
+	if r := (Refusal{Status: 429}); r.Hint() != Throttled || r.Next("", "") == "" {
+		t.Error("a 429 without a code has no hint")
+	}
+	if r := (Refusal{Code: "0x80040217"}); r.Hint() != "" || r.Next("", "") != "" {
 		t.Error("an unknown code has a hint")
 	}
 }
