@@ -23,20 +23,12 @@ type reloader struct {
 	asked chan os.Signal
 }
 
-// newReloader listens to SIGHUP until stop. Where there is no such signal, ask
-// is the way.
+// newReloader listens to SIGHUP until stop. Where there is no such signal, a
+// restart reads the settings.
 func newReloader(read func() (map[string]string, error)) (r *reloader, stop func()) {
 	r = &reloader{read, make(chan os.Signal, 1)}
 	signal.Notify(r.asked, syscall.SIGHUP)
 	return r, func() { signal.Stop(r.asked) }
-}
-
-// ask asks for the settings to be read again, and does not wait for it.
-func (r *reloader) ask() {
-	select {
-	case r.asked <- syscall.SIGHUP:
-	default:
-	}
 }
 
 // followSettings reads the settings again whenever r is asked to, until ctx

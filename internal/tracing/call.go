@@ -105,7 +105,7 @@ func (t *Trace) describe(c *calls.Call) {
 func known(all ...attribute.KeyValue) []attribute.KeyValue {
 	kept := all[:0]
 	for _, a := range all {
-		if a.Value.Emit() != "" && a.Value.Emit() != "0" {
+		if a.Value.String() != "" && a.Value.String() != "0" {
 			kept = append(kept, a)
 		}
 	}
