@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"dynproxy/internal/audit"
 	"dynproxy/internal/calls"
 	"dynproxy/internal/check"
 	"dynproxy/internal/page"
@@ -47,6 +48,8 @@ type Source interface {
 	// Usage is who called what, Forecasts what that comes to by the end of the day.
 	Usage(usage.Question) []usage.Row
 	Forecasts() []usage.Forecast
+	// Audit is the record of changes, the newest first, and what is wrong with it.
+	Audit(limit int) ([]audit.Entry, error)
 }
 
 //go:embed pages
@@ -70,7 +73,7 @@ func New(s Source, remembered *calls.Ring) *Portal {
 	p := &Portal{ServeMux: http.NewServeMux(), source: s, calls: remembered}
 	p.pages = template.Must(template.New("").Funcs(template.FuncMap{
 		"ago": ago, "in": in, "spark": spark, "checks": check.Links, "short": short, "count": count, "link": linkOf, "percent": percent, "problem": firstProblem,
-		"ms": inMillis, "stage": stageName, "along": along, "wide": wide, "timelines": timelines, "changes": changes,
+		"ms": inMillis, "stage": stageName, "along": along, "wide": wide, "timelines": timelines, "changes": changes, "differences": differences,
 	}).ParseFS(files, "pages/*.html"))
 	p.HandleFunc("GET /{$}", p.list)
 	p.HandleFunc("GET /wallboard", p.wallboard)
@@ -84,6 +87,7 @@ func New(s Source, remembered *calls.Ring) *Portal {
 	p.HandleFunc("GET /api/calls", p.apiCalls)
 	p.HandleFunc("GET /api/calls/{id}", p.apiCall)
 	p.HandleFunc("GET /api/calls/stream", p.apiStream)
+	p.HandleFunc("GET /events", p.eventsPage)
 	p.HandleFunc("GET /usage", p.usagePage)
 	p.HandleFunc("GET /usage.csv", p.usageCSV)
 	p.HandleFunc("GET /api/usage", p.apiUsage)

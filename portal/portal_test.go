@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"dynproxy/internal/audit"
 	"dynproxy/internal/calls"
 	"dynproxy/internal/check"
 	"dynproxy/internal/status"
@@ -57,6 +59,13 @@ func (fleet) Usage(q usage.Question) []usage.Row {
 		return slices.Repeat(rows, usageShown)
 	}
 	return rows
+}
+
+func (fleet) Audit(int) ([]audit.Entry, error) {
+	return []audit.Entry{
+		{At: time.Now(), By: "alice <b>", From: "192.0.2.7", Via: audit.HTTP, Kind: "tenant", Name: "tenant00001", Action: "changed", Before: map[string]string{"RATE": "5"}, After: map[string]string{"READ_ONLY": "true"}},
+		{At: time.Now(), Via: audit.File, Kind: "caller", Name: "webform", Action: "removed"},
+	}, errors.New("a disk that is full")
 }
 
 func (fleet) Forecasts() []usage.Forecast {
@@ -187,4 +196,17 @@ func TestTheAPIIsAsDocumented(t *testing.T) {
 		}
 	}
 	walk("", got.Tenants[0])
+}
+
+// The page of changes says who, how and what, before and after, and what is
+// wrong with the record; what others have written shows as text.
+func TestChangesAreShown(t *testing.T) {
+	w := httptest.NewRecorder()
+	New(newFleet(3), nil).ServeHTTP(w, httptest.NewRequest("GET", "/events", nil))
+	text := w.Body.String()
+	for _, want := range []string{"alice &lt;b&gt;, 192.0.2.7", `<a href="/tenants/tenant00001">`, "<code>RATE</code> 5", "<code>READ_ONLY</code>", "not known", "caller webform removed", "The record is not whole: a disk that is full", `<caption>2 changes</caption>`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in %s", want, text)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dynproxy/consent"
+	"dynproxy/internal/audit"
 	"dynproxy/internal/check"
 	"dynproxy/internal/entra"
 	"dynproxy/internal/limits"
@@ -42,6 +43,9 @@ func (p portalSource) DirectoryFaults() []string {
 	}
 	return all
 }
+
+// Audit is portal.Source's.
+func (p portalSource) Audit(limit int) ([]audit.Entry, error) { return p.server.audit.Recent(limit) }
 
 // Usage is portal.Source's.
 func (p portalSource) Usage(q usage.Question) []usage.Row { return p.server.kept.usage.Rows(q) }

@@ -20,7 +20,7 @@ var plan = map[string][]string{
 	"bench/throttle": {"bench/stand", "internal/emulator"},
 
 	"consent": {"internal/check", "internal/page", "internal/textfile", "internal/problem", "internal/status", "tenants"},
-	"portal":  {"internal/calls", "internal/check", "internal/history", "internal/page", "internal/problem", "internal/status", "internal/usage", "tenants"},
+	"portal":  {"internal/audit", "internal/calls", "internal/check", "internal/history", "internal/page", "internal/problem", "internal/status", "internal/usage", "tenants"},
 	"proxy":   {"tenants", "internal/callers", "internal/calls", "internal/egress", "internal/limits", "internal/odata", "internal/panics", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/tracing", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
