@@ -69,7 +69,7 @@ func networkFaults() []fault {
 	return []fault{
 		{name: "no such name", apply: organizationAt("contoso.invalid"), status: 502, error: unreachable, check: check.Name, next: "ORG_URL", cause: "the name cannot be resolved"},
 		{name: "nobody listens", apply: organizationAt("127.0.0.1:1"), status: 502, error: unreachable, check: check.Connection, next: "on port 1,", cause: "the connection was refused"},
-		{name: "a private address", apply: leadingTo("contoso.crm.dynamics.com", [4]byte{10, 0, 0, 5}), status: 502, error: unreachable, says: []string{"DYNPROXY_ALLOWED_ORG_HOSTS"}, check: check.Connection, next: "ALLOWED_ORG_HOSTS", cause: "the name leads to a private address"},
+		{name: "a private address", apply: leadingTo("contoso.crm.dynamics.com", [4]byte{10, 0, 0, 5}), alone: true, status: 502, error: unreachable, says: []string{"DYNPROXY_ALLOWED_ORG_HOSTS"}, check: check.Connection, next: "ALLOWED_ORG_HOSTS", cause: "the name leads to a private address"},
 		{name: "an unknown authority", apply: untrusted, status: 502, error: unreachable, says: []string{"DYNPROXY_TRUSTED_CA_FILE"}, check: check.TLS, next: "TRUSTED_CA_FILE", cause: "its certificate is not trusted"},
 		{name: "an unknown authority, the tenant being known", apply: all(untrusted, known), status: 503, error: "token_unavailable", check: check.TLS, next: "TRUSTED_CA_FILE", cause: "its certificate is not trusted"},
 		{name: "no TLS", apply: plainHTTP, status: 502, error: unreachable, check: check.TLS, next: "ORG_URL", cause: "what answers there does not speak TLS"},
@@ -91,7 +91,8 @@ func plainHTTP(t *testing.T, p *localEmulator, settings map[string]string) {
 	organizationAt(strings.TrimPrefix(server.URL, "http://"))(t, p, settings)
 }
 
-// leadingTo lets a name that no setting names lead to an address.
+// leadingTo lets a name that no setting names lead to an address, by another
+// resolver for the whole process.
 func leadingTo(name string, address [4]byte) applied {
 	return func(t *testing.T, _ *localEmulator, settings map[string]string) {
 		conn, err := net.ListenPacket("udp", "127.0.0.1:0")

@@ -25,6 +25,7 @@ type fault struct {
 	org   *emulator.Fault // of the organization
 	apply func(t *testing.T, p *localEmulator, settings map[string]string)
 	ask   func(t *testing.T, r *running) (*http.Response, string) // nil: a simple read
+	alone bool                                                    // it changes what all tests of the process share
 
 	// What the caller gets, message and Dynproxy-Next being its words.
 	status int
@@ -51,9 +52,17 @@ type answer struct {
 }
 
 // For each fault the caller, the log, check and the portal say the same: one
-// code, one cause, and what to do. Not parallel: some faults put another
-// resolver in the place of the process's.
+// code, one cause, and what to do.
 func TestGoldenTable(t *testing.T) {
+	t.Parallel()
+	testFaults(t, func(f fault) bool { return !f.alone })
+}
+
+func TestGoldenTableOfWhatTheProcessShares(t *testing.T) {
+	testFaults(t, func(f fault) bool { return f.alone })
+}
+
+func testFaults(t *testing.T, which func(fault) bool) {
 	p := startEmulator(t, demoSeed())
 	list := faults()
 	if len(list) < 45 {
@@ -61,6 +70,9 @@ func TestGoldenTable(t *testing.T) {
 	}
 	manual := manual(t)
 	for _, f := range list {
+		if !which(f) {
+			continue
+		}
 		t.Run(f.name, func(t *testing.T) {
 			settings := p.settings("contoso")
 			if f.apply != nil {

@@ -198,6 +198,7 @@ func TestAnExpiredSecretIsOneMessage(t *testing.T) {
 // STATE_DIR that cannot be used is told, in the log and to whoever asks, and
 // costs no call.
 func TestAStateDirThatCannotBeUsedIsTold(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	place := filepath.Join(t.TempDir(), "state")

@@ -35,6 +35,7 @@ func (r *running) used(query string) map[string]usage.Row {
 // it; what Microsoft has withdrawn is marked; the command and the page say the
 // same; a kill costs the last seconds, and a tenant that goes takes it along.
 func TestUsage(t *testing.T) {
+	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings, dir := p.settings("contoso"), t.TempDir()
 	settings[prefix+"TENANTS"], settings[prefix+"TENANTS_DIR"] = "", filepath.Join(dir, "tenants")
@@ -139,6 +140,7 @@ func TestUsage(t *testing.T) {
 // While one process takes over from another on one STATE_DIR, nothing is lost
 // of what either has counted, and both say the same.
 func TestTwoProcessesCountOnOneDirectory(t *testing.T) {
+	t.Parallel()
 	if !daemon.CanShare {
 		needs.Missing(t, "a system on which processes share a port")
 	}
