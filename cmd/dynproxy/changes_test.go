@@ -256,3 +256,38 @@ func TestTwentyChangesOverHTTPLoseNoCall(t *testing.T) {
 	load.end(t, "twenty changes")
 	t.Logf("%d entries of the record", len(d.entries()))
 }
+
+// The list of callers says when the running proxy saw each.
+func TestCallersAreListedWithWhenTheyCame(t *testing.T) {
+	p := startEmulator(t, demoSeed())
+	d, settings := startDesk(t, p)
+	var keys [2]string
+	for i, name := range []string{"came", "waits"} {
+		_, text := d.ask("PUT", "/api/callers/"+name, `{"TENANTS":["contoso"]}`)
+		var made struct{ Key string }
+		if err := json.Unmarshal([]byte(text), &made); err != nil || made.Key == "" {
+			t.Fatal(text, err)
+		}
+		keys[i] = made.Key
+	}
+	r, _ := http.NewRequest("GET", d.calls+"/contoso/api/data/v9.2/WhoAmI", nil)
+	r.Header.Set("X-Api-Key", keys[0])
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatal(resp, err)
+	}
+	resp.Body.Close()
+	d.ask("PATCH", "/api/callers/came", `{"RATE":5}`) // a changed caller was seen all the same
+	var environ []string
+	for name, value := range settings {
+		environ = append(environ, name+"="+value)
+	}
+	environ = append(environ, prefix+"OPS_LISTEN="+strings.TrimPrefix(d.ops, "http://"))
+	var out, errs bytes.Buffer
+	if err := run(t.Context(), []string{"caller", "list"}, environ, &out, &errs); err != nil {
+		t.Fatal(err, errs.String())
+	}
+	if !regexp.MustCompile(`(?m)^came .* last seen \d{4}-`).MatchString(out.String()) || !strings.Contains(out.String(), "not seen since the proxy started") {
+		t.Errorf("%s%s", &out, &errs)
+	}
+}
