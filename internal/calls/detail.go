@@ -59,7 +59,7 @@ func (s Stage) Say() string {
 // Explain returns the latest call with this id and all that is known of it. It
 // reports false if none is remembered.
 func (r *Ring) Explain(id string) (Detail, bool) {
-	c, times := r.Find(id)
+	c, times := r.find(id)
 	if c == nil {
 		return Detail{}, false
 	}

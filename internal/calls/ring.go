@@ -183,9 +183,9 @@ func (r *Ring) unchain(m map[string]*chain, name string, e *entry) {
 	}
 }
 
-// Find returns the latest call with this id, and how many are remembered that
+// find returns the latest call with this id, and how many are remembered that
 // have it: callers may choose ids, and repeat them. It returns nil for none.
-func (r *Ring) Find(id string) (latest *Call, times int) {
+func (r *Ring) find(id string) (latest *Call, times int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.ids[id]

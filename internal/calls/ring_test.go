@@ -54,7 +54,7 @@ func TestTheRingIsBounded(t *testing.T) {
 		"w0":                        false,
 		fmt.Sprint("c", flood-5000): true, // a quarter of the room for failures holds some thousands
 	} {
-		if c, times := r.Find(id); (c != nil) != want || c != nil && (c.ID != id || times != 1) {
+		if c, times := r.find(id); (c != nil) != want || c != nil && (c.ID != id || times != 1) {
 			t.Errorf("%s: remembered %v", id, c != nil)
 		}
 	}
@@ -132,14 +132,14 @@ func TestOfTheSameIDTheLatestIsFound(t *testing.T) {
 	for status := 400; status < 410; status++ {
 		r.Add(&Call{ID: "chosen", Status: status})
 	}
-	c, times := r.Find("chosen")
+	c, times := r.find("chosen")
 	if c == nil || c.Status != 409 || times != 10 {
 		t.Errorf("%+v, %d times", c, times)
 	}
 	if d, known := r.Explain("chosen"); !known || d.SameID != 10 || d.Call.Status != 409 {
 		t.Errorf("%+v", d)
 	}
-	if c, _ := r.Find("nobody"); c != nil {
+	if c, _ := r.find("nobody"); c != nil {
 		t.Error(c)
 	}
 	if _, known := r.Explain("nobody"); known {
@@ -184,7 +184,7 @@ func TestWhatIsRememberedIsACopy(t *testing.T) {
 	c.Path, c.OrgPath, c.Tries = path, path, []Try{{Result: "failed", Reason: asked[:5]}}
 	r := NewRing()
 	r.Add(&c)
-	kept, _ := r.Find(c.ID)
+	kept, _ := r.find(c.ID)
 	if kept.Path != path || unsafe.StringData(kept.Path) == unsafe.StringData(asked) || kept.OrgPath != "" || unsafe.StringData(kept.Tries[0].Reason) == unsafe.StringData(asked) {
 		t.Errorf("%+v", kept)
 	}

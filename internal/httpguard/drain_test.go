@@ -164,11 +164,11 @@ func TestUnfinishedHeadsShareABudget(t *testing.T) {
 	if got := talk(t, addr, 1, get+"X: "+strings.Repeat("x", 90<<10)+"\r\n\r\n"); got[0] != "200 GET / a" {
 		t.Errorf("got %q", got)
 	}
-	for deadline := time.Now().Add(20 * time.Second); g.Evicted() < 150 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(20 * time.Second); g.evicted.Load() < 150 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
-	if used := g.heads.taken(); used > 1<<20 || g.Evicted() < 150 {
-		t.Errorf("%d bytes held, %d made room", used, g.Evicted())
+	if used := g.heads.taken(); used > 1<<20 || g.evicted.Load() < 150 {
+		t.Errorf("%d bytes held, %d made room", used, g.evicted.Load())
 	}
 }
 

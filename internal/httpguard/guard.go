@@ -142,17 +142,8 @@ func (g *Guard) Addr() net.Addr { return g.inner.Addr() }
 // in stay.
 func (g *Guard) Bound(connections, perAddress int) { g.connections.bound(connections, perAddress) }
 
-// Open returns how many connections are open.
-func (g *Guard) Open() int { return g.connections.taken() }
-
 // Rejected returns how many connections were closed at once for Limits.
 func (g *Guard) Rejected() int64 { return g.rejected.Load() }
-
-// Evicted returns how many connections that waited were closed to make room.
-func (g *Guard) Evicted() int64 { return g.evicted.Load() }
-
-// Failed returns how many TLS handshakes failed.
-func (g *Guard) Failed() int64 { return g.failed.Load() }
 
 // admit accepts the next connection within the limits.
 func (g *Guard) admit() (*session, error) {

@@ -113,8 +113,8 @@ func TestSilentHandshakesDoNotHoldUpOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		answer.Body.Close()
-		if kept := g.Open(); limits.Handshakes == 0 && kept < 300 || limits.Handshakes > 0 && g.Evicted() < 200 {
-			t.Errorf("%d open, %d made room", kept, g.Evicted())
+		if kept := g.connections.taken(); limits.Handshakes == 0 && kept < 300 || limits.Handshakes > 0 && g.evicted.Load() < 200 {
+			t.Errorf("%d open, %d made room", kept, g.evicted.Load())
 		}
 	}
 }
@@ -125,8 +125,8 @@ func TestPlainHTTPOnTheTLSPortIsTold(t *testing.T) {
 	if got := talk(t, addr, 1, get+"\r\n"); !strings.HasPrefix(got[0], said(faultPlainHTTP)) {
 		t.Errorf("got %q", got)
 	}
-	if g.Failed() != 1 {
-		t.Errorf("%d failed", g.Failed())
+	if g.failed.Load() != 1 {
+		t.Errorf("%d failed", g.failed.Load())
 	}
 }
 
@@ -141,8 +141,8 @@ func TestConnectionsThatWaitMakeRoom(t *testing.T) {
 				held = append(held, ask(t, addr))
 				g.awaitWaiting(len(held)) // the answer is here before its connection waits
 			}
-			if got := talk(t, addr, 1, get+"\r\n"); got[0] != "200 GET / a" || g.Evicted() != 1 {
-				t.Errorf("the third got %q; %d made room", got, g.Evicted())
+			if got := talk(t, addr, 1, get+"\r\n"); got[0] != "200 GET / a" || g.evicted.Load() != 1 {
+				t.Errorf("the third got %q; %d made room", got, g.evicted.Load())
 			}
 			if _, err := held[0].Read(make([]byte, 1)); err == nil {
 				t.Error("the oldest is still open")
@@ -215,8 +215,8 @@ func TestConnectionsInUseAreKeptAndOthersClosed(t *testing.T) {
 		<-began
 		held = append(held, c)
 	}
-	if got := talk(t, l.Addr().String(), 1, get+"\r\n"); !strings.HasPrefix(got[0], "end") || g.Rejected() != 1 || g.Open() != 2 {
-		t.Errorf("the third got %q; %d rejected, %d open", got, g.Rejected(), g.Open())
+	if got := talk(t, l.Addr().String(), 1, get+"\r\n"); !strings.HasPrefix(got[0], "end") || g.Rejected() != 1 || g.connections.taken() != 2 {
+		t.Errorf("the third got %q; %d rejected, %d open", got, g.Rejected(), g.connections.taken())
 	}
 	close(end)
 	for _, c := range held {

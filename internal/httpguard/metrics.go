@@ -11,9 +11,9 @@ func (g *Guard) Metrics(listener string) []prometheus.Collector {
 	}
 	return []prometheus.Collector{
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "dynproxy_connections_open", Help: "Connections that are open.", ConstLabels: label},
-			func() float64 { return float64(g.Open()) }),
+			func() float64 { return float64(g.connections.taken()) }),
 		count("rejected", "Connections closed at once, since all others were in use.", g.Rejected),
-		count("evicted", "Connections closed while they waited, to make room for others.", g.Evicted),
-		count("handshakes_failed", "TLS handshakes that failed.", g.Failed),
+		count("evicted", "Connections closed while they waited, to make room for others.", g.evicted.Load),
+		count("handshakes_failed", "TLS handshakes that failed.", g.failed.Load),
 	}
 }

@@ -208,8 +208,8 @@ func (n *Notifier) Retain(there func(tenant string) bool) {
 	}
 }
 
-// Failing says why the receiver was not told last time, "" if it was.
-func (n *Notifier) Failing() string {
+// because says why the receiver was not told last time, "" if it was.
+func (n *Notifier) because() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.failing

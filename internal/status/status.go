@@ -136,8 +136,8 @@ func (b *Board) Forget(tenant string) {
 // Drain ends checks that nobody asks for.
 func (b *Board) Drain() { b.quiet.Store(true) }
 
-// Check checks t now and keeps the report.
-func (b *Board) Check(ctx context.Context, t *tenants.Tenant) check.Report {
+// check checks t now and keeps the report.
+func (b *Board) check(ctx context.Context, t *tenants.Tenant) check.Report {
 	ctx, cancel := context.WithTimeout(ctx, pollWithin)
 	defer cancel()
 	report := b.Checker.Check(ctx, t)
@@ -152,7 +152,7 @@ func (b *Board) Check(ctx context.Context, t *tenants.Tenant) check.Report {
 	return report
 }
 
-// CheckAnew is Check for somebody who has changed something: what went wrong
+// CheckAnew is a check for somebody who has changed something: what went wrong
 // before is not held against the tenant. It reports false if there is none.
 func (b *Board) CheckAnew(ctx context.Context, name string) bool {
 	t := b.Tenants.Lookup(name)
@@ -160,7 +160,7 @@ func (b *Board) CheckAnew(ctx context.Context, name string) bool {
 		return b.Tenants.Faults()[name] != nil
 	}
 	b.Tokens.Retry(t)
-	b.Check(ctx, t)
+	b.check(ctx, t)
 	return true
 }
 
@@ -169,7 +169,7 @@ func (b *Board) Report(ctx context.Context, t *tenants.Tenant, age time.Duration
 	if last := b.last(t.Name); last != nil && time.Since(last.At) < age {
 		return *last
 	}
-	return b.Check(ctx, t)
+	return b.check(ctx, t)
 }
 
 // Refresh says that somebody looks at these tenants: those whose report is
@@ -219,7 +219,7 @@ func (b *Board) inPlace(ctx context.Context, places chan struct{}, t *tenants.Te
 	}
 	defer func() { <-places }()
 	defer panics.Recover(b.Log, "check", nil)
-	b.Check(ctx, t)
+	b.check(ctx, t)
 }
 
 // Retain forgets tenants that are gone: it is called when one goes, and again

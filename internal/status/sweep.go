@@ -98,7 +98,7 @@ func (s *sweep) start(ctx context.Context, t *tenants.Tenant) {
 		defer func() { <-s.places }()
 		defer s.board.polling.Delete(t.Name)
 		defer panics.Recover(s.board.Log, "sweep", nil)
-		s.board.Check(ctx, t)
+		s.board.check(ctx, t)
 	})
 }
 
