@@ -1,11 +1,21 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 
 	"dynproxy/internal/needs"
 )
+
+// TestMain is the program itself where that starts its organization or a peer.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && (os.Args[1] == "-organization" || os.Args[1] == "-bare") {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
 
 // Every stage works, and in each all peers give the same answers. What it
 // measures in so short a time means nothing and is not looked at.
