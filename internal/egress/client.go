@@ -49,7 +49,7 @@ func suits(r *http.Request) bool {
 		return false
 	}
 	for name, values := range r.Header {
-		if !httpguts.ValidHeaderFieldName(name) || name == "Expect" || name == "Upgrade" {
+		if !httpguts.ValidHeaderFieldName(name) || foldEqual(name, "Expect") || foldEqual(name, "Upgrade") {
 			return false
 		}
 		for _, value := range values {
@@ -123,7 +123,7 @@ func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) {
 func (x *trip) discard() {
 	x.out.release()
 	x.out = nil
-	if x.stage < Body && x.upload == nil && x.r.Body != nil {
+	if x.upload == nil && x.stage < Body && x.r.Body != nil {
 		x.r.Body.Close()
 	}
 }

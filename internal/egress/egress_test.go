@@ -33,7 +33,7 @@ const host = "contoso.crm.dynamics.com"
 
 // certify makes a certificate for name that ends in that much time, and the
 // same in PEM form.
-func certify(t *testing.T, name string, ends time.Duration) (tls.Certificate, []byte) {
+func certify(t testing.TB, name string, ends time.Duration) (tls.Certificate, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -51,7 +51,7 @@ func certify(t *testing.T, name string, ends time.Duration) (tls.Certificate, []
 }
 
 // organization is a server over TLS and a Client that reaches it as host.
-func organization(t *testing.T, handler http.HandlerFunc, change ...func(*httptest.Server, *egress.Config)) (*httptest.Server, *egress.Client) {
+func organization(t testing.TB, handler http.HandlerFunc, change ...func(*httptest.Server, *egress.Config)) (*httptest.Server, *egress.Client) {
 	t.Helper()
 	certificate, text := certify(t, host, time.Hour)
 	roots := x509.NewCertPool()
@@ -76,7 +76,7 @@ func organization(t *testing.T, handler http.HandlerFunc, change ...func(*httpte
 	return server, client
 }
 
-func request(t *testing.T, method, body string) *http.Request {
+func request(t testing.TB, method, body string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, "https://"+host+"/api/data/v9.2/accounts", strings.NewReader(body))
 	if err != nil {

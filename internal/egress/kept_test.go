@@ -396,6 +396,37 @@ func TestAThousandFromAStandingStart(t *testing.T) {
 	}
 }
 
+// BenchmarkStandingStart is how long it takes until so many calls to one
+// organization are all under way, from no connection on.
+func BenchmarkStandingStart(b *testing.B) {
+	for _, calls := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprint(calls), func(b *testing.B) {
+			var inside sync.WaitGroup
+			_, client := organization(b, func(http.ResponseWriter, *http.Request) {
+				inside.Done()
+				inside.Wait()
+			}, func(_ *httptest.Server, c *egress.Config) { c.AnswerWithin = time.Minute })
+			for b.Loop() {
+				client.CloseIdleConnections()
+				inside.Add(calls)
+				var ended sync.WaitGroup
+				for range calls {
+					ended.Go(func() {
+						resp, err := client.RoundTrip(request(b, "GET", ""))
+						if err != nil {
+							inside.Done()
+							b.Error(err)
+							return
+						}
+						resp.Body.Close()
+					})
+				}
+				ended.Wait()
+			}
+		})
+	}
+}
+
 // Once the first handshake is made, the next go on with its session.
 func TestSessionsAreResumed(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"crypto/x509"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -271,23 +272,27 @@ func (h *host) await(ctx context.Context, w *waiter, late <-chan time.Time) (*li
 	case <-late:
 		err = phase(h.phase.Load()).late()
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for i := range h.waiters {
-		if h.waiters[i] == w {
-			h.waiters = append(h.waiters[:i], h.waiters[i+1:]...)
-			if len(h.waiters) == 0 && h.stop != nil {
-				h.stop(errLeft)
-				h.stop = nil
-			}
-			return nil, err
-		}
-	}
-	// It was served at the same moment.
-	if g := <-w.got; g.link != nil && !h.give(g.link) {
-		go g.link.close()
+	if l := h.withdraw(w); l != nil {
+		h.pool.put(l) // it was served at the same moment
 	}
 	return nil, err
+}
+
+// withdraw ends the wait of w, and with the last the making of links for
+// nobody. It returns the link that w was given meanwhile.
+func (h *host) withdraw(w *waiter) *link {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := slices.Index(h.waiters, w)
+	if i < 0 {
+		return (<-w.got).link
+	}
+	h.waiters = slices.Delete(h.waiters, i, i+1)
+	if len(h.waiters) == 0 && h.stop != nil {
+		h.stop(errLeft)
+		h.stop = nil
+	}
+	return nil
 }
 
 // give hands l to the first waiter, or keeps it. It reports whether it did. h
