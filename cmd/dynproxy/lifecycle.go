@@ -12,6 +12,7 @@ import (
 
 	"dynproxy/internal/daemon"
 	"dynproxy/internal/logqueue"
+	"dynproxy/internal/machine"
 )
 
 // entrances are the sockets by which callers and operators come in.
@@ -97,6 +98,8 @@ func (h *server) open(ctx context.Context, look *selfLook, in *entrances) error 
 	go func() { callersEnded <- h.guards.callers.Serve(calls) }() // ends with Shutdown or Close below
 	go func() { operatorsEnded <- h.guards.operators.Serve(admin) }()
 	h.log.Info().Str("listen", h.config().Listen).Str("ops_listen", h.config().OpsListen).Int("tenants", h.book.Len()).Msg("serving")
+	settled := time.AfterFunc(settleAfter, machine.Settle)
+	defer settled.Stop()
 	if err := daemon.Ready(h.summary()); err != nil {
 		h.log.Warn().Err(err).Msg("systemd cannot be told that the proxy serves")
 	}
@@ -121,6 +124,9 @@ func (h *server) open(ctx context.Context, look *selfLook, in *entrances) error 
 func (h *server) summary() string {
 	return fmt.Sprintf("serving %d tenants at %s, operators at %s", h.book.Len(), h.config().Listen, h.config().OpsListen)
 }
+
+// settleAfter is when the start is over, and what it has needed is given back.
+const settleAfter = 2 * time.Second
 
 const (
 	// lastCalls is how long requests may take to come, once nobody new is let

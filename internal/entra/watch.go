@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	lookEvery   = 300 * time.Millisecond
-	remindEvery = time.Hour
+	lookEvery    = 300 * time.Millisecond
+	lookForFiles = time.Second // while no registration has any
+	remindEvery  = time.Hour
 )
 
 // Watch looks after the registrations until ctx ends: it notices that the
@@ -36,16 +37,24 @@ func (m *TokenClient) Watch(ctx context.Context, changed func(identity string)) 
 			m.remind(time.Now())
 		case <-look.C:
 			began := time.Now()
-			m.lookAround(changed)
+			pause := lookEvery
+			if !m.lookAround(changed) {
+				pause = lookForFiles
+			}
 			// With thousands of files a round may take long, and must not
 			// become all that we do.
-			look.Reset(max(lookEvery, 10*time.Since(began)))
+			look.Reset(max(pause, 10*time.Since(began)))
 		}
 	}
 }
 
-func (m *TokenClient) lookAround(changed func(identity string)) {
+// lookAround reports whether there are files to look at.
+func (m *TokenClient) lookAround(changed func(identity string)) (files bool) {
 	for id, r := range m.known() {
+		if len(r.files()) == 0 {
+			continue
+		}
+		files = true
 		digest := r.look()
 		m.mu.Lock()
 		news := digest != r.digest && digest == r.glimpse // what is half written is another at the next look
@@ -74,6 +83,7 @@ func (m *TokenClient) lookAround(changed func(identity string)) {
 		m.remind(time.Now())
 		changed(id)
 	}
+	return files
 }
 
 // sameSecret reports whether the secret that the settings' date is about is the
