@@ -46,6 +46,9 @@ func (s *Source) run(f *inflight) {
 		f.claims, s.claims = s.claims, ""
 		s.mu.Unlock()
 		token, failed := s.mint(f.claims)
+		if failed == nil { // before anybody has it: who sees one call go through may rely on it
+			s.cache.answers(s.target.Login)
+		}
 		s.mu.Lock()
 		again := failed == nil && s.claims != "" || failed != nil && s.epoch != epoch
 		if again && s.cache.ending.Err() == nil {
@@ -57,9 +60,6 @@ func (s *Source) run(f *inflight) {
 		}
 		s.finish(f, token, failed)
 		s.mu.Unlock()
-		if failed == nil {
-			s.cache.answers(s.target.Login)
-		}
 		return
 	}
 }
