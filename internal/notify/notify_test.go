@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -317,6 +318,28 @@ func TestNothingIsToldTwice(t *testing.T) {
 	if m := r.next(t); m.Text != "The administrator of northwind has granted access, and a token proves it." {
 		t.Errorf("%+v", m)
 	}
+}
+
+// News that nobody is told, or that cannot be told yet, keep nothing running.
+func TestNewsThatWaitCostNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := Open(statedir.Open(""), secret.Text{}, nil, zerolog.Nop())
+		defer n.Close()
+		n.TenantIs(true, breaks("contoso"))
+		n.ConsentGiven("fabrikam")
+		time.Sleep(time.Hour)
+		if wait := n.wait(time.Now()); wait != lookAtLeast {
+			t.Errorf("without an address the next look is in %v", wait)
+		}
+		n.SetURL(secret.New("https://hook.example.com/"))
+		if wait := n.wait(time.Now()); wait != lookAtMost {
+			t.Errorf("with one, it is in %v", wait)
+		}
+		n.rest(0, "no answer")
+		if wait := n.wait(time.Now()); wait < time.Second {
+			t.Errorf("behind a failure, it is in %v", wait)
+		}
+	})
 }
 
 func TestNobodyIsToldWithoutAnAddress(t *testing.T) {

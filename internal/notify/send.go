@@ -16,10 +16,11 @@ import (
 const (
 	answerWithin = 10 * time.Second
 	restFirst    = time.Second
-	restMost     = time.Minute      // between tries at a receiver that may be back any moment
-	restRefused  = 10 * time.Minute // at one that refuses what it is sent
-	restTold     = time.Hour        // the longest Retry-After that is obeyed
-	lookAtLeast  = time.Minute
+	restMost     = time.Minute           // between tries at a receiver that may be back any moment
+	restRefused  = 10 * time.Minute      // at one that refuses what it is sent
+	restTold     = time.Hour             // the longest Retry-After that is obeyed
+	lookAtLeast  = time.Minute           // once in so long
+	lookAtMost   = 50 * time.Millisecond // likewise
 
 	// burst messages may follow one upon the other; then one every so often, with
 	// all that has come together.
@@ -31,11 +32,15 @@ const (
 // have in common reaches them one after the other.
 const gather = 2 * time.Second
 
-// wait is how long there is nothing to do.
+// wait is how long there is nothing to do. What there is to tell waits for an
+// address, which wakes Run when it is set.
 func (n *Notifier) wait(now time.Time) time.Duration {
+	if n.url.Load().Empty() {
+		return lookAtLeast
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return min(max(n.next(now).Sub(now), time.Millisecond), lookAtLeast)
+	return min(max(n.next(now).Sub(now), lookAtMost), lookAtLeast)
 }
 
 // next is when there is something to tell: when the first news has waited for
