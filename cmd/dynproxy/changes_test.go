@@ -252,6 +252,7 @@ func TestTwentyChangesOverHTTPLoseNoCall(t *testing.T) {
 		if (resp.Header.Get("Dynproxy-Error") == "read_only") != readOnly {
 			t.Errorf("change %d is not in force when it is answered: %s", i, resp.Status)
 		}
+		load.more(20)
 	}
 	load.end(t, "twenty changes")
 	t.Logf("%d entries of the record", len(d.entries()))

@@ -251,7 +251,8 @@ func TestAHundredReloadsLoseNoCall(t *testing.T) {
 	settings := p.settings("contoso", "northwind")
 	f := startWithFile(t, settings)
 	load := startCalls(t, 300, aCall{http.MethodGet, f.calls + whoAmIPath, ""})
-	for i := 0; i < 100 || load.asked.Load() < 100; i++ {
+	for i := range 100 {
+		load.more(5)
 		switch i % 4 {
 		case 0:
 			f.change(fmt.Sprintf("TENANT_QUEUE_WAIT=%ds", 20+i), "TENANT_REQUESTS=5900", fmt.Sprintf("UPSTREAM_TIMEOUT=%dm", 1+i))

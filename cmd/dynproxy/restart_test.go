@@ -76,6 +76,13 @@ func (l *load) call(t *testing.T, client *http.Client, c aCall) {
 	}
 }
 
+// more waits until so many more calls have been made.
+func (l *load) more(n int64) {
+	for until := l.asked.Load() + n; l.asked.Load() < until; {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func (l *load) end(t *testing.T, what string) {
 	close(l.stop)
 	l.done.Wait()
