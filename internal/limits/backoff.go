@@ -156,7 +156,11 @@ func (c *ceiling) refused(r refusal, bias float64) {
 		held = math.Max(held, c.others.held+math.Max(1, limit/headroom))
 	}
 	if held > 0 && !math.IsInf(limit, 1) {
-		most := math.Max(float64(r.span)/testShare*limit/held, testShare*float64(r.until-r.now))
+		most := float64(r.span) / testShare * limit / held
+		if r.places {
+			// Others may hold places for good, while what was spent of a window comes back.
+			most = math.Max(most, testShare*float64(r.until-r.now))
+		}
 		most = min(most, longestPause*float64(r.span))
 		if r.places && held <= limit/2 {
 			most = longestPause * float64(r.span)

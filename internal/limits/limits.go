@@ -34,9 +34,9 @@
 // constant keeps one side of that:
 //
 //   - testShare: the law. Without it an outage of many refusals is remembered
-//     for longer than it lasted. A test that fails closes the gate for
-//     Retry-After, and of the time too a sixteenth may be lost to that: where
-//     Retry-After is long beside the window, that is the longer pause.
+//     for longer than it lasted. A test of places that fails closes the gate
+//     for Retry-After, and of the time too a sixteenth may be lost to that:
+//     others may hold places for good, while what was spent comes back.
 //   - firstPause: the first pause is a sixteenth of what the law allows, and
 //     doubles with each refusal in a row, so that one whim costs nothing.
 //   - longestPause: little that is held back may stay so for longer, since each
