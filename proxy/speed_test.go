@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -248,37 +247,5 @@ func (r *rig) benchmark(b *testing.B) {
 		if err := r.call(); err != nil {
 			b.Fatal(err)
 		}
-	}
-}
-
-// TestMemoryOfACall holds what a call of 1 KB takes anew, from the caller's
-// socket to the organization's and back.
-func TestMemoryOfACall(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector empties pools at random")
-	}
-	const calls = 2000
-	r := newRig(t, rows(1), false)
-	for range 100 {
-		if err := r.call(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	for range calls {
-		if err := r.call(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	runtime.ReadMemStats(&after)
-	mallocs, bytes := (after.Mallocs-before.Mallocs)/calls, (after.TotalAlloc-before.TotalAlloc)/calls
-	t.Logf("%d mallocs, %d bytes", mallocs, bytes)
-	mostMallocs, mostBytes := uint64(90), uint64(13<<10)
-	if needs.ByTransport() {
-		mostMallocs, mostBytes = 160, 16<<10
-	}
-	if mallocs > mostMallocs || bytes > mostBytes {
-		t.Errorf("a call makes %d mallocs of %d bytes together; more than %d of %d are too many", mallocs, bytes, mostMallocs, mostBytes)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dynproxy/internal/needs"
 )
 
 // served runs "dynproxy serve" where there is no log to read until f returns,
@@ -75,7 +77,7 @@ func TestTheLogInAFile(t *testing.T) {
 func TestALogOnAFullDiskStopsNothing(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/dev/full"); err != nil {
-		t.Skip("there is no /dev/full")
+		needs.Missing(t, "there is no /dev/full")
 	}
 	settings := startEmulator(t, demoSeed()).settings("contoso")
 	path := filepath.Join(t.TempDir(), "dynproxy.log")

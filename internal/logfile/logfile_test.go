@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"dynproxy/internal/needs"
 )
 
 // told is standard error.
@@ -114,7 +116,7 @@ func TestAFullFileIsTurnedOver(t *testing.T) {
 // again the log goes on, with whole lines.
 func TestAFullDiskIsToldOnce(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
-		t.Skip("there is no /dev/full")
+		needs.Missing(t, "there is no /dev/full")
 	}
 	path, errs := filepath.Join(t.TempDir(), "x.log"), new(told)
 	f := New(path, 1<<20, 3, errs)
