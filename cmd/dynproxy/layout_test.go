@@ -56,6 +56,7 @@ var plan = map[string][]string{
 	"internal/reload":             {"internal/textfile"},
 	"internal/retryafter":         nil,
 	"internal/secret":             {"internal/textfile"},
+	"internal/service":            nil,
 	"internal/soap":               nil,
 	"internal/spool":              nil,
 	"internal/statedir":           {"internal/textfile"},

@@ -103,6 +103,9 @@ func (h *server) open(ctx context.Context, look *selfLook, in *entrances) error 
 	if err := daemon.Ready(h.summary()); err != nil {
 		h.log.Warn().Err(err).Msg("systemd cannot be told that the proxy serves")
 	}
+	if h.again != nil {
+		h.again.manager.Serving()
+	}
 
 	var err error
 	select {

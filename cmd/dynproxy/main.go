@@ -62,13 +62,18 @@ type usageError struct{ error }
 type cli struct {
 	environ  []string
 	envFiles []string
+	defaults map[string]string // of settings that nobody has set, where they are others than usual
 	stdout   io.Writer
 	stderr   io.Writer
 }
 
 // environment returns the settings of the process and of its --env-files.
 func (w *cli) environment() (map[string]string, error) {
-	return envfile.Environment(w.environ, w.envFiles)
+	environ, err := envfile.Environment(w.environ, w.envFiles)
+	if err != nil {
+		return nil, err
+	}
+	return envfile.Merge(w.defaults, environ), nil
 }
 
 // config reads the settings.
@@ -92,7 +97,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	root.PersistentFlags().StringArrayVar(&w.envFiles, "env-file", nil, "read settings from `FILE` (may be repeated; a real environment variable wins)")
-	root.AddCommand(w.serve(), w.demo(), w.emulator(), w.check(), w.consentURL(), w.onboard(), w.tenant(), w.caller(), w.tail(), w.trace(), w.usage(), w.explain(), w.health(), w.version(), w.settings(), w.init())
+	root.AddCommand(w.serve(), w.demo(), w.emulator(), w.check(), w.consentURL(), w.onboard(), w.tenant(), w.caller(), w.tail(), w.trace(), w.usage(), w.explain(), w.health(), w.version(), w.settings(), w.init(), w.service())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -14,6 +14,7 @@ import (
 	"dynproxy/internal/door"
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/secret"
+	"dynproxy/internal/service"
 )
 
 // reloader is asked to read the settings again. Whoever asks while that goes on
@@ -21,12 +22,14 @@ import (
 type reloader struct {
 	read  func() (map[string]string, error) // the settings' environment, as it is now
 	asked chan os.Signal
+
+	manager *service.Host // asks too, and is told when the proxy serves; nil where there is none
 }
 
-// newReloader listens to SIGHUP until stop. Where there is no such signal, a
-// restart reads the settings.
+// newReloader listens to SIGHUP until stop. Where there is no such signal, the
+// service manager asks.
 func newReloader(read func() (map[string]string, error)) (r *reloader, stop func()) {
-	r = &reloader{read, make(chan os.Signal, 1)}
+	r = &reloader{read: read, asked: make(chan os.Signal, 1)}
 	signal.Notify(r.asked, syscall.SIGHUP)
 	return r, func() { signal.Stop(r.asked) }
 }
@@ -39,6 +42,8 @@ func (h *server) followSettings(ctx context.Context, r *reloader) {
 		case <-ctx.Done():
 			return
 		case <-r.asked:
+			h.reload(r.read)
+		case <-r.manager.Reload():
 			h.reload(r.read)
 		}
 	}

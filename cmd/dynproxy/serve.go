@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ import (
 	"dynproxy/internal/logqueue"
 	"dynproxy/internal/machine"
 	"dynproxy/internal/panics"
+	"dynproxy/internal/service"
 	"dynproxy/internal/spool"
 	"dynproxy/internal/status"
 	"dynproxy/internal/tracing"
@@ -34,30 +36,54 @@ import (
 )
 
 func (w *cli) serve() *cobra.Command {
-	return &cobra.Command{
+	var asService bool
+	c := &cobra.Command{
 		Use: "serve", Short: "Run the proxy until SIGINT or SIGTERM",
 		RunE: func(c *cobra.Command, _ []string) error {
-			in, err := w.inherit()
-			if err != nil {
-				return err
+			if asService {
+				return service.Run(c.Context(), w.serveManaged)
 			}
-			cfg, err := w.config()
-			if err != nil {
-				return withFiles(err, cfg)
-			}
-			ignoreBrokenPipes()
-			if os.Getenv("GOGC") == "" {
-				defer machine.CollectByHeadroom(uint64(cfg.GCHeadroom))()
-			}
-			out, end := logOutput(cfg, w.stdout, w.stderr)
-			defer end()
-			lines := logqueue.New(out, logqueue.DefaultSize)
-			defer lines.Close(lastLines)
-			again, stop := newReloader(w.environment)
-			defer stop()
-			return serve(c.Context(), cfg, in, again, newLog(cfg, out, lines), lines)
+			return w.serveHere(c.Context(), nil)
 		},
 	}
+	c.Flags().BoolVar(&asService, "service", false, "talk to Windows' service manager, which has started this process")
+	c.Flags().MarkHidden("service")
+	return c
+}
+
+// serveHere is all of the proxy's life. manager is nil where nobody manages it.
+func (w *cli) serveHere(ctx context.Context, manager *service.Host) error {
+	in, err := w.inherit()
+	if err != nil {
+		return err
+	}
+	cfg, err := w.config()
+	if err != nil {
+		return withFiles(err, cfg)
+	}
+	ignoreBrokenPipes()
+	if os.Getenv("GOGC") == "" {
+		defer machine.CollectByHeadroom(uint64(cfg.GCHeadroom))()
+	}
+	out, end := logOutput(cfg, w.stdout, w.stderr)
+	defer end()
+	lines := logqueue.New(out, logqueue.DefaultSize)
+	defer lines.Close(lastLines)
+	again, stop := newReloader(w.environment)
+	defer stop()
+	again.manager = manager
+	return serve(ctx, cfg, in, again, newLog(cfg, out, lines), lines)
+}
+
+// serveManaged is serveHere for a service manager, which is told an exit status.
+func (w *cli) serveManaged(ctx context.Context, manager *service.Host) int {
+	own := *w
+	own.stderr, own.stdout = manager.Errors, manager.Errors
+	own.defaults = map[string]string{
+		prefix + "STATE_DIR": filepath.Join(manager.Data, "state"),
+		prefix + "LOG_FILE":  filepath.Join(manager.Data, "logs", "dynproxy.log"),
+	}
+	return exitStatus(own.serveHere(ctx, manager), own.stderr)
 }
 
 // lastLines is how long the end waits for the log's reader.

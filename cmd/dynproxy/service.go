@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"dynproxy/internal/envfile"
+	"dynproxy/internal/service"
+)
+
+func (w *cli) service() *cobra.Command {
+	c := &cobra.Command{Use: "service", Short: "Install, start and stop the proxy as a service of this system"}
+	c.AddCommand(w.serviceInstall(),
+		&cobra.Command{
+			Use: "uninstall", Short: "Stop and remove the service; its settings stay",
+			RunE: func(c *cobra.Command, _ []string) error { return service.Uninstall(c.Context(), w.warn) },
+		},
+		&cobra.Command{
+			Use: "start", Short: "Start the service, and wait until it serves",
+			RunE: func(c *cobra.Command, _ []string) error { return service.Start(c.Context()) },
+		},
+		&cobra.Command{
+			Use: "stop", Short: "Stop the service, and wait until calls in flight have ended",
+			RunE: func(c *cobra.Command, _ []string) error { return service.Stop(c.Context()) },
+		},
+		&cobra.Command{
+			Use: "status", Short: "Say how the service is; exit 0 when it runs",
+			RunE: func(c *cobra.Command, _ []string) error { return w.serviceStatus(c) },
+		})
+	return c
+}
+
+func (w *cli) serviceInstall() *cobra.Command {
+	plan := service.Plan{}
+	var firewall bool
+	c := &cobra.Command{
+		Use: "install", Short: "Install the service, or bring it up to date",
+		Long: "Installs the proxy as a service that starts with the system, with an account of its own and folders that only it and\n" +
+			"administrators can read. A service that is there is brought up to date; what it is given is kept. It is not started.\n" +
+			"Without --env-file its settings are in " + service.DefaultEnvFile() + ".",
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if plan.Program, err = os.Executable(); err != nil {
+				return err
+			}
+			if plan.EnvFiles, err = w.absoluteEnvFiles(); err != nil {
+				return err
+			}
+			if firewall {
+				plan.Listen = w.listenBy
+			}
+			return service.Install(c.Context(), plan, w.warn)
+		},
+	}
+	c.Flags().BoolVar(&plan.Delayed, "delayed", false, "start it some two minutes after the system's other services")
+	c.Flags().BoolVar(&firewall, "firewall", false, "let callers through this machine's firewall, to the port of LISTEN; uninstall takes it back (Windows)")
+	return c
+}
+
+// absoluteEnvFiles are the settings' files of a service, which has no folder
+// from which a path could lead.
+func (w *cli) absoluteEnvFiles() ([]string, error) {
+	var all []string
+	for _, path := range w.envFiles {
+		path, err := filepath.Abs(path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, path)
+	}
+	return all, nil
+}
+
+// listenBy is where callers connect by the settings in envFiles.
+func (w *cli) listenBy(envFiles []string) (string, error) {
+	environ, err := envfile.Environment(w.environ, envFiles)
+	if err != nil {
+		return "", err
+	}
+	if address := environ[prefix+"LISTEN"]; address != "" {
+		return address, nil
+	}
+	return envfile.Defaults[settings]()["LISTEN"], nil
+}
+
+func (w *cli) serviceStatus(c *cobra.Command) error {
+	state, err := service.Status(c.Context())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(w.stdout, state.Words)
+	if !state.Running {
+		return errNotWell
+	}
+	return nil
+}
+
+func (w *cli) warn(words string) { fmt.Fprintf(w.stderr, "dynproxy: %s\n", words) }
