@@ -133,7 +133,7 @@ func (w *cli) runDemo(ctx context.Context) error {
 		return err
 	}
 	defer h.close()
-	w.explainDemo("http://"+callers.Addr().String(), "http://"+operators.Addr().String())
+	fmt.Fprint(w.stdout, demoText("http://"+callers.Addr().String(), "http://"+operators.Addr().String(), runtime.GOOS == "windows"))
 	return h.run(ctx, &entrances{callers, operators})
 }
 
@@ -163,33 +163,4 @@ func listenOr(settings map[string]string, name, usual string) (*daemon.Socket, e
 		return nil, fmt.Errorf("listen (%s): %w", name, err)
 	}
 	return l, nil
-}
-
-func (w *cli) explainDemo(callers, operators string) {
-	quote := `'`
-	if runtime.GOOS == "windows" {
-		quote = `"` // cmd.exe knows no other, and gives '$' no meaning
-	}
-	line := func(options, path string) string {
-		return "  curl " + options + " " + quote + callers + path + quote
-	}
-	header := func(h string) string { return "-H " + quote + h + quote }
-	fmt.Fprint(w.stdout, strings.Join([]string{
-		"dynproxy demo: an embedded Entra ID and three organizations. Nothing leaves this machine.",
-		"",
-		"  contoso    ready",
-		"  fabrikam   its administrator has not granted the app access yet",
-		"  northwind  access granted, but no application user in the organization yet",
-		"",
-		"Try, in another terminal:",
-		"",
-		line("-s", "/contoso/api/data/v9.2/WhoAmI"),
-		line("-s "+header("Prefer: odata.maxpagesize=2"), "/contoso/api/data/v9.2/accounts?$select=name&$expand=Account_Tasks($select=subject;$top=1)"),
-		line("-si", "/fabrikam/api/data/v9.2/WhoAmI"),
-		line("-si", "/northwind/api/data/v9.2/WhoAmI"),
-		"",
-		"The portal: " + operators + "/  Its page of fabrikam leads to consent, and " + operators + "/metrics to figures.",
-		"Ctrl-C ends the demo.",
-		"", "",
-	}, "\n"))
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -73,35 +72,5 @@ func TestEveryDependencyHasItsReason(t *testing.T) {
 		if !strings.Contains(string(reasons), r[1]) {
 			t.Errorf("docs/dependencies.md does not say what %s is for", r[1])
 		}
-	}
-}
-
-// What users and contributors read names files that are there.
-func TestTheFilesThatDocsNameAreThere(t *testing.T) {
-	t.Parallel()
-	named := regexp.MustCompile("`((?:[a-z_.]+/)+[A-Za-z_.]+\\.(?:go|json|md|yaml))`|\\]\\(([A-Za-z_./-]+)(?:#[^)]*)?\\)")
-	papers, err := filepath.Glob("../../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := 0
-	for _, paper := range append(papers, "../../README.md", "../../CONTRIBUTING.md", "../../SECURITY.md") {
-		text, err := os.ReadFile(paper)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range named.FindAllStringSubmatch(string(text), -1) {
-			found++
-			path := filepath.Join("../..", name[1])
-			if name[2] != "" {
-				path = filepath.Join(filepath.Dir(paper), name[2])
-			}
-			if _, err := os.Stat(path); err != nil {
-				t.Errorf("%s names %s, which is not there", filepath.Base(paper), name[1]+name[2])
-			}
-		}
-	}
-	if found < 20 {
-		t.Errorf("only %d files are named", found)
 	}
 }

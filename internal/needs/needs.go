@@ -20,6 +20,7 @@ type tool struct {
 }
 
 var tools = []tool{
+	{name: "shell", programs: []string{"bash", "curl"}, probes: [][]string{{"script", "--version"}}, from: "apt install bash curl bsdutils"},
 	{name: "node", programs: []string{"node", "npm"}, from: "apt install nodejs npm"},
 	{name: "PHP", probes: [][]string{{"php", "-r", "exit(extension_loaded('curl') && class_exists('SoapClient') && class_exists('DOMDocument') ? 0 : 1);"}}, from: "apt install php-cli php-curl php-soap php-xml"},
 	{name: "Java", programs: []string{"java"}, probes: [][]string{{"javac", "-version"}}, from: "apt install openjdk-17-jdk-headless"},
