@@ -39,7 +39,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 			}
 		}
 	}
-	if links < 40 || names < 20 {
+	if links < 25 || names < 20 {
 		t.Errorf("only %d links and %d names", links, names)
 	}
 }
