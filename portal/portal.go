@@ -23,7 +23,9 @@ import (
 	"dynproxy/internal/check"
 	"dynproxy/internal/page"
 	"dynproxy/internal/status"
+	"dynproxy/internal/trend"
 	"dynproxy/internal/usage"
+	"dynproxy/tenants"
 )
 
 // Source is where facts come from. All of it must be quick but Check.
@@ -48,6 +50,10 @@ type Source interface {
 	// Usage is who called what, Forecasts what that comes to by the end of the day.
 	Usage(usage.Question) []usage.Row
 	Forecasts() []usage.Forecast
+	// Trend is how the tenant's calls went, a point for each step of the span.
+	Trend(tenant string, of trend.Span) []trend.Point
+	// Settings are the tenant's settings in force, and where each comes from.
+	Settings(tenant string) []tenants.Setting
 	// Audit is the record of changes, the newest first, and what is wrong with it.
 	Audit(limit int) ([]audit.Entry, error)
 }
@@ -72,8 +78,8 @@ const (
 func New(s Source, remembered *calls.Ring) *Portal {
 	p := &Portal{ServeMux: http.NewServeMux(), source: s, calls: remembered}
 	p.pages = template.Must(template.New("").Funcs(template.FuncMap{
-		"ago": ago, "in": in, "spark": spark, "checks": check.Links, "short": short, "count": count, "link": linkOf, "percent": percent, "problem": firstProblem,
-		"ms": inMillis, "stage": stageName, "along": along, "wide": wide, "timelines": timelines, "changes": changes, "differences": differences,
+		"ago": ago, "in": in, "spark": spark, "checks": check.Links, "short": short, "count": count, "link": linkOf, "parts": parts, "zone": zone, "problem": firstProblem,
+		"figure": figure, "rush": rush, "ms": inMillis, "stage": stageName, "along": along, "wide": wide, "timelines": timelines, "changes": changes, "differences": differences,
 	}).ParseFS(files, "pages/*.html"))
 	p.HandleFunc("GET /{$}", p.list)
 	p.HandleFunc("GET /wallboard", p.wallboard)
@@ -228,31 +234,6 @@ func (p *Portal) wallboard(w http.ResponseWriter, r *http.Request) {
 	page.Write(w, http.StatusOK, p.pages, "wallboard.html", p.find(r, true))
 }
 
-func (p *Portal) one(w http.ResponseWriter, r *http.Request) {
-	t, ok := p.source.Tenant(r.PathValue("name"))
-	if !ok {
-		page.Write(w, http.StatusNotFound, p.pages, "missing.html", r.PathValue("name"))
-		return
-	}
-	p.source.Refresh([]string{t.Name})
-	if t.Report == nil && t.Fault == "" {
-		w.Header().Set("Refresh", "2")
-	}
-	page.Write(w, http.StatusOK, p.pages, "tenant.html", struct {
-		status.Tenant
-		Source Source
-	}{t, p.source})
-}
-
-func (p *Portal) check(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("name")
-	if !p.source.CheckAnew(r.Context(), name) {
-		page.Write(w, http.StatusNotFound, p.pages, "missing.html", name)
-		return
-	}
-	http.Redirect(w, r, "/tenants/"+url.PathEscape(name), http.StatusSeeOther)
-}
-
 func (p *Portal) apiList(w http.ResponseWriter, r *http.Request) {
 	v := p.find(r, false)
 	answer(w, http.StatusOK, struct {
@@ -362,11 +343,4 @@ func firstProblem(r *check.Report) check.Link {
 		return check.Link{}
 	}
 	return r.FirstProblem()
-}
-
-func percent(part uint64, of float64) int {
-	if of <= 0 {
-		return 0
-	}
-	return int(float64(part) * 100 / of)
 }

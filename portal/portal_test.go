@@ -17,7 +17,9 @@ import (
 	"dynproxy/internal/calls"
 	"dynproxy/internal/check"
 	"dynproxy/internal/status"
+	"dynproxy/internal/trend"
 	"dynproxy/internal/usage"
+	"dynproxy/tenants"
 )
 
 // fleet is a source of so many tenants, a tenth of which are broken.
@@ -66,6 +68,18 @@ func (fleet) Audit(int) ([]audit.Entry, error) {
 		{At: time.Now(), By: "alice <b>", From: "192.0.2.7", Via: audit.HTTP, Kind: "tenant", Name: "tenant00001", Action: "changed", Before: map[string]string{"RATE": "5"}, After: map[string]string{"READ_ONLY": "true"}},
 		{At: time.Now(), Via: audit.File, Kind: "caller", Name: "webform", Action: "removed"},
 	}, errors.New("a disk that is full")
+}
+
+func (fleet) Trend(_ string, s trend.Span) []trend.Point {
+	points := make([]trend.Point, s.Long/s.Step)
+	for i := range points {
+		points[i] = trend.Point{At: time.Now().Add(-s.Long).Add(time.Duration(i) * s.Step), Calls: i % 7, Errors: i % 3, Used: float64(i), Upstream: trend.Times{P50: time.Second, P95: 2 * time.Second}}
+	}
+	return points
+}
+
+func (fleet) Settings(string) []tenants.Setting {
+	return []tenants.Setting{{Name: "ORG_URL", Value: "<https>", Source: "contoso.env"}}
 }
 
 func (fleet) Forecasts() []usage.Forecast {

@@ -15,6 +15,7 @@ import (
 	"dynproxy/internal/problem"
 	"dynproxy/internal/status"
 	"dynproxy/internal/tokens"
+	"dynproxy/internal/trend"
 	"dynproxy/internal/usage"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
@@ -50,6 +51,20 @@ func (p portalSource) Audit(limit int) ([]audit.Entry, error) { return p.server.
 // Usage is portal.Source's.
 func (p portalSource) Usage(q usage.Question) []usage.Row { return p.server.kept.usage.Rows(q) }
 
+// Trend is portal.Source's.
+func (p portalSource) Trend(tenant string, of trend.Span) []trend.Point {
+	return p.server.kept.trend.Of(tenant, of, time.Now())
+}
+
+// Settings is portal.Source's.
+func (p portalSource) Settings(tenant string) []tenants.Setting {
+	t := p.server.book.Lookup(tenant)
+	if t == nil {
+		return nil
+	}
+	return p.server.config().tenantSettings(t)
+}
+
 // Forecasts is portal.Source's.
 func (p portalSource) Forecasts() []usage.Forecast {
 	return p.server.kept.usage.Forecasts(time.Now(), func(tenant string) int {
@@ -70,7 +85,7 @@ func (h *server) budget(t *tenants.Tenant) (status.Budget, []status.Share) {
 
 func budgetOf(t *tenants.Tenant, s limits.State) (status.Budget, []status.Share) {
 	b := status.Budget{
-		Mode: t.Limits, Requests: s.Requests.Used + s.Requests.HeldBack, Limit: s.Requests.Limit,
+		Mode: t.Limits, Window: t.Window.Seconds(), Requests: s.Requests.Used + s.Requests.HeldBack, Limit: s.Requests.Limit,
 		InFlight: s.Concurrency.Used, Places: s.Concurrency.Limit, Waiting: s.Waiting, ClosedFor: s.ClosedFor.Seconds(), Today: s.Operations,
 	}
 	b.Restraints = s.Restraints()

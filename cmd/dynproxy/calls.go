@@ -6,6 +6,7 @@ import (
 	"dynproxy/internal/calls"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/status"
+	"dynproxy/internal/trend"
 	"dynproxy/internal/usage"
 )
 
@@ -20,6 +21,10 @@ func (h *server) callDone(c *calls.Call) {
 		count.Operations = max(1, c.Operations)
 	}
 	h.kept.usage.Count(&count)
+	h.kept.trend.Count(&trend.Call{
+		Tenant: c.Tenant, Failed: c.Failed(), Refused: c.Error == string(problem.LimitWaitExceeded), At: c.Time,
+		Own: c.Own, Queue: c.Queue, Upstream: c.Upstream,
+	})
 	if c.Error != string(problem.CallerLeft) {
 		h.board.OnCallDone(status.Outcome{Tenant: c.Tenant, Failure: c.Failure(), Error: c.Error, Status: c.Status, Hint: c.Hint})
 	}

@@ -17,6 +17,7 @@ import (
 	"dynproxy/internal/notify"
 	"dynproxy/internal/statedir"
 	"dynproxy/internal/status"
+	"dynproxy/internal/trend"
 	"dynproxy/internal/usage"
 )
 
@@ -32,12 +33,13 @@ type kept struct {
 	dir     *statedir.Dir
 	states  *history.History
 	usage   *usage.Usage
+	trend   *trend.Trend
 	notices *notify.Notifier
 }
 
 func openKept(a *app) *kept {
 	k := &kept{dir: statedir.Open(a.config().StateDir)}
-	k.states, k.usage = history.Open(k.dir), usage.Open(k.dir)
+	k.states, k.usage, k.trend = history.Open(k.dir), usage.Open(k.dir), trend.Open(k.dir)
 	k.notices = notify.Open(k.dir, a.config().NotifyURL, a.out.notices, a.log)
 	k.notices.Host, _ = os.Hostname() // "" where the system does not tell
 	k.notices.Portal = func() string {
@@ -51,6 +53,7 @@ func openKept(a *app) *kept {
 
 func (k *kept) close() {
 	k.usage.Close()
+	k.trend.Close()
 	k.states.Close()
 	k.notices.Close()
 	k.dir.Close()
@@ -63,15 +66,26 @@ func (h *server) followStates(ctx context.Context, keep func(what string, f func
 	for name := range h.book.Faults() {
 		h.board.Judge(name)
 	}
-	keep("state", func() { h.kept.keep(ctx, h.log) })
+	keep("state", func() { h.kept.keep(ctx, h.log, h.noteBudgets) })
 	keep("notices", func() { h.kept.notices.Run(ctx) })
 	keep("reminders", func() { h.remind(ctx) })
 	keep("sweep of tenants", func() { h.board.Sweep(ctx) })
 }
 
+// noteBudgets notes how far the budgets are spent of tenants that are called.
+func (h *server) noteBudgets() {
+	now := time.Now()
+	for _, name := range h.kept.trend.Active(now) {
+		if t := h.book.Lookup(name); t != nil {
+			b, _ := h.budget(t)
+			h.kept.trend.Level(name, b.Requests, b.Waiting, now)
+		}
+	}
+}
+
 // keep writes what there is to be kept, until ctx ends, and tells when that
-// cannot be.
-func (k *kept) keep(ctx context.Context, log zerolog.Logger) {
+// cannot be. look is called before each time.
+func (k *kept) keep(ctx context.Context, log zerolog.Logger, look func()) {
 	every := time.NewTicker(keepEvery)
 	defer every.Stop()
 	told := ""
@@ -89,9 +103,11 @@ func (k *kept) keep(ctx context.Context, log zerolog.Logger) {
 			return
 		case <-every.C:
 		}
+		look()
 		k.dir.Touch()
 		k.states.Keep()
 		k.usage.Keep()
+		k.trend.Keep()
 		k.notices.Keep()
 	}
 }
@@ -109,6 +125,7 @@ func (h *server) retain() {
 		there[name] = true
 	}
 	h.kept.usage.Retain(func(tenant string) bool { return there[tenant] })
+	h.kept.trend.Retain(func(tenant string) bool { return there[tenant] })
 	h.kept.notices.Retain(func(tenant string) bool { return there[tenant] })
 }
 

@@ -21,7 +21,7 @@ var plan = map[string][]string{
 
 	"docs":    nil, // tests alone: what the documents say is carried out
 	"consent": {"internal/check", "internal/page", "internal/textfile", "internal/problem", "internal/status", "tenants"},
-	"portal":  {"internal/audit", "internal/calls", "internal/check", "internal/history", "internal/page", "internal/problem", "internal/status", "internal/usage", "tenants"},
+	"portal":  {"internal/audit", "internal/calls", "internal/check", "internal/history", "internal/page", "internal/problem", "internal/status", "internal/trend", "internal/usage", "tenants"},
 	"proxy":   {"tenants", "internal/callers", "internal/calls", "internal/egress", "internal/limits", "internal/odata", "internal/panics", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/tracing", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
@@ -65,6 +65,7 @@ var plan = map[string][]string{
 	"internal/httpguard":          {"internal/panics"},
 	"internal/textfile":           nil,
 	"internal/tracing":            {"internal/calls"},
+	"internal/trend":              {"internal/statedir"},
 	"internal/tokens":             {"internal/entra", "internal/problem", "tenants"},
 	"internal/usage":              {"internal/statedir"},
 }

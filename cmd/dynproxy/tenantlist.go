@@ -147,11 +147,7 @@ func (w *cli) runTenantShow(name string, asJSON bool) error {
 	if t == nil {
 		return fmt.Errorf("there is no tenant %q; 'dynproxy tenant list' names them", name)
 	}
-	source := t.Name + ".env"
-	if _, is := c.list[t.Name]; is {
-		source = prefix + "TENANTS"
-	}
-	all := c.rules.Settings(t, source)
+	all := c.tenantSettings(t)
 	if asJSON {
 		return w.printJSON(all)
 	}
@@ -160,6 +156,15 @@ func (w *cli) runTenantShow(name string, asJSON bool) error {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", s.Name, s.Value, s.Source)
 	}
 	return table.Flush()
+}
+
+// tenantSettings are the settings of t in force, and where each comes from.
+func (c *config) tenantSettings(t *tenants.Tenant) []tenants.Setting {
+	source := t.Name + ".env"
+	if _, is := c.list[t.Name]; is {
+		source = prefix + "TENANTS"
+	}
+	return c.rules.Settings(t, source)
 }
 
 func (w *cli) tenantSet() *cobra.Command {

@@ -63,6 +63,7 @@ type Budget struct {
 	Mode      string  `json:"mode"` // enforce, report or off
 	Requests  float64 `json:"requests"`
 	Limit     float64 `json:"requests_limit"` // zero: none
+	Window    float64 `json:"window_seconds"` // in which they count
 	InFlight  float64 `json:"in_flight"`
 	Places    float64 `json:"in_flight_limit"`
 	Waiting   int     `json:"waiting"`
