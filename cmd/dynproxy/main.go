@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -63,13 +64,18 @@ type cli struct {
 	environ  []string
 	envFiles []string
 	defaults map[string]string // of settings that nobody has set, where they are others than usual
+	more     func() []string   // what a service manager adds to environ, as it is now; nil for nothing
 	stdout   io.Writer
 	stderr   io.Writer
 }
 
 // environment returns the settings of the process and of its --env-files.
 func (w *cli) environment() (map[string]string, error) {
-	environ, err := envfile.Environment(w.environ, w.envFiles)
+	all := w.environ
+	if w.more != nil {
+		all = slices.Concat(all, w.more())
+	}
+	environ, err := envfile.Environment(all, w.envFiles)
 	if err != nil {
 		return nil, err
 	}

@@ -79,6 +79,7 @@ func (w *cli) serveHere(ctx context.Context, manager *service.Host) error {
 func (w *cli) serveManaged(ctx context.Context, manager *service.Host) int {
 	own := *w
 	own.stderr, own.stdout = manager.Errors, manager.Errors
+	own.more = service.Environment
 	own.defaults = map[string]string{
 		prefix + "STATE_DIR": filepath.Join(manager.Data, "state"),
 		prefix + "LOG_FILE":  filepath.Join(manager.Data, "logs", "dynproxy.log"),

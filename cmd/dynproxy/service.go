@@ -1,26 +1,25 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"dynproxy/internal/envfile"
+	"dynproxy/internal/secret"
 	"dynproxy/internal/service"
 )
 
 func (w *cli) service() *cobra.Command {
 	c := &cobra.Command{Use: "service", Short: "Install, start and stop the proxy as a service of this system"}
-	c.AddCommand(w.serviceInstall(),
+	c.AddCommand(w.serviceInstall(), w.serviceStart(),
 		&cobra.Command{
 			Use: "uninstall", Short: "Stop and remove the service; its settings stay",
 			RunE: func(c *cobra.Command, _ []string) error { return service.Uninstall(c.Context(), w.warn) },
-		},
-		&cobra.Command{
-			Use: "start", Short: "Start the service, and wait until it serves",
-			RunE: func(c *cobra.Command, _ []string) error { return service.Start(c.Context()) },
 		},
 		&cobra.Command{
 			Use: "stop", Short: "Stop the service, and wait until calls in flight have ended",
@@ -35,7 +34,8 @@ func (w *cli) service() *cobra.Command {
 
 func (w *cli) serviceInstall() *cobra.Command {
 	plan := service.Plan{}
-	var firewall bool
+	var firewall, delayed bool
+	var listen string
 	c := &cobra.Command{
 		Use: "install", Short: "Install the service, or bring it up to date",
 		Long: "Installs the proxy as a service that starts with the system, with an account of its own and folders that only it and\n" +
@@ -48,13 +48,21 @@ func (w *cli) serviceInstall() *cobra.Command {
 			if plan.EnvFiles, err = w.absoluteEnvFiles(); err != nil {
 				return err
 			}
+			if c.Flags().Changed("delayed") {
+				plan.Delayed = &delayed
+			}
+			if c.Flags().Changed("listen") {
+				plan.ListenOn = &listen
+			}
+			plan.Shut = c.Flags().Changed("firewall") && !firewall
 			if firewall {
 				plan.Listen = w.listenBy
 			}
 			return service.Install(c.Context(), plan, w.warn)
 		},
 	}
-	c.Flags().BoolVar(&plan.Delayed, "delayed", false, "start it some two minutes after the system's other services")
+	c.Flags().StringVar(&listen, "listen", "", "where callers connect, whatever the settings' files say; \"\" goes by them again (Windows)")
+	c.Flags().BoolVar(&delayed, "delayed", false, "start it some two minutes after the system's other services")
 	c.Flags().BoolVar(&firewall, "firewall", false, "let callers through this machine's firewall, to the port of LISTEN; uninstall takes it back (Windows)")
 	return c
 }
@@ -75,7 +83,7 @@ func (w *cli) absoluteEnvFiles() ([]string, error) {
 
 // listenBy is where callers connect by the settings in envFiles.
 func (w *cli) listenBy(envFiles []string) (string, error) {
-	environ, err := envfile.Environment(w.environ, envFiles)
+	environ, err := envfile.Environment(slices.Concat(w.environ, service.Environment()), envFiles)
 	if err != nil {
 		return "", err
 	}
@@ -83,6 +91,40 @@ func (w *cli) listenBy(envFiles []string) (string, error) {
 		return address, nil
 	}
 	return envfile.Defaults[settings]()["LISTEN"], nil
+}
+
+func (w *cli) serviceStart() *cobra.Command {
+	var ifSetUp bool
+	c := &cobra.Command{
+		Use: "start", Short: "Start the service, and wait until it serves",
+		RunE: func(c *cobra.Command, _ []string) error {
+			if ifSetUp {
+				if why := w.notSetUp(c.Context()); why != "" {
+					_, err := fmt.Fprintln(w.stdout, why)
+					return err
+				}
+			}
+			return service.Start(c.Context())
+		},
+	}
+	c.Flags().BoolVar(&ifSetUp, "if-set-up", false, "leave a service alone, without an error, whose settings name no app registration yet")
+	return c
+}
+
+// notSetUp says what is left to do for a service that has been installed before
+// its settings were written; "" where they only need to be right.
+func (w *cli) notSetUp(ctx context.Context) string {
+	files, err := service.EnvFiles(ctx)
+	if err != nil {
+		return ""
+	}
+	environ, err := envfile.Environment(slices.Concat(w.environ, service.Environment()), files)
+	id := environ[prefix+"CLIENT_ID"]
+	if err != nil || id != "" && !secret.Placeholder(id) {
+		return ""
+	}
+	return fmt.Sprintf("%s names no app registration yet (%sCLIENT_ID), so the service is not started.\n"+
+		"Fill it in, by hand or by dynproxy init --file \"%[1]s\" --replace, and then: dynproxy service start", files[len(files)-1], prefix)
 }
 
 func (w *cli) serviceStatus(c *cobra.Command) error {

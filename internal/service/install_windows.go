@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -44,14 +43,20 @@ func Install(ctx context.Context, plan Plan, warn Warn) error {
 	if err := makeFolders(dataDir(), account); err != nil {
 		return err
 	}
-	for _, path := range plan.EnvFiles {
-		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-			warn(fmt.Sprintf("%s is not there yet: dynproxy init --file %q writes it", path, path))
+	if err := provide(plan.EnvFiles, warn); err != nil {
+		return err
+	}
+	if plan.ListenOn != nil {
+		if err := setVariable("DYNPROXY_LISTEN", *plan.ListenOn); err != nil {
+			return fmt.Errorf("the service's environment cannot be changed: %w", err)
 		}
 	}
 	eventlog.Remove(serviceName)
 	if err := eventlog.InstallAsEventCreate(serviceName, eventlog.Info|eventlog.Warning|eventlog.Error); err != nil {
 		warn(fmt.Sprintf("the event source cannot be registered, so Event Viewer shows events without their text: %v", err))
+	}
+	if plan.Shut {
+		closeFirewall(ctx)
 	}
 	if plan.Listen == nil {
 		return nil
@@ -170,7 +175,7 @@ var restarts = []mgr.RecoveryAction{
 // not know it.
 func configure(s *mgr.Service, plan Plan, warn Warn) {
 	delayed := windows.SERVICE_DELAYED_AUTO_START_INFO{}
-	if plan.Delayed {
+	if plan.Delayed != nil && *plan.Delayed {
 		delayed.IsDelayedAutoStartUp = 1
 	}
 	sid := uint32(windows.SERVICE_SID_TYPE_UNRESTRICTED)
@@ -178,6 +183,12 @@ func configure(s *mgr.Service, plan Plan, warn Warn) {
 	about := windows.SERVICE_DESCRIPTION{Description: wide(description)}
 	set := func(level uint32, info unsafe.Pointer) error {
 		return windows.ChangeServiceConfig2(s.Handle, level, (*byte)(info))
+	}
+	setDelayed := func() error {
+		if plan.Delayed == nil {
+			return nil
+		}
+		return set(windows.SERVICE_CONFIG_DELAYED_AUTO_START_INFO, unsafe.Pointer(&delayed))
 	}
 	for _, one := range []struct {
 		what string
@@ -188,9 +199,9 @@ func configure(s *mgr.Service, plan Plan, warn Warn) {
 		{"the restart after an end with an error", s.SetRecoveryActionsOnNonCrashFailures(true)},
 		{"the time for calls in flight when the machine is shut down", set(windows.SERVICE_CONFIG_PRESHUTDOWN_INFO, unsafe.Pointer(&wait))},
 		{"its own security identifier", set(windows.SERVICE_CONFIG_SERVICE_SID_INFO, unsafe.Pointer(&sid))},
-		{"its delayed start", set(windows.SERVICE_CONFIG_DELAYED_AUTO_START_INFO, unsafe.Pointer(&delayed))},
+		{"its delayed start", setDelayed()},
 	} {
-		if one.err != nil && !(errors.Is(one.err, windows.ERROR_INVALID_LEVEL) && one.what == "its delayed start" && !plan.Delayed) {
+		if one.err != nil {
 			warn(fmt.Sprintf("this service manager does not take %s (%v); the rest of the service is as it should be", one.what, one.err))
 		}
 	}

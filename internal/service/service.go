@@ -7,7 +7,9 @@ package service
 type Plan struct {
 	Program  string   // path of the program
 	EnvFiles []string // absolute paths of its settings, of several the later wins; none for those it has, or DefaultEnvFile
-	Delayed  bool     // whether it starts after the other services of the system
+	Delayed  *bool    // whether it starts after the other services of the system; nil as it is
+	ListenOn *string  // where callers connect whatever EnvFiles say, host:port; "" by them, nil as it is (Windows)
+	Shut     bool     // whether the firewall's rule is taken away
 
 	// Listen returns where callers connect by these settings, host:port, for which
 	// the system's firewall is opened; nil leaves the firewall alone.

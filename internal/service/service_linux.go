@@ -25,3 +25,10 @@ func Stop(context.Context) error { return errNotYet }
 
 // Status tells how the service is.
 func Status(context.Context) (State, error) { return State{}, errNotYet }
+
+// Environment is what the service's own environment adds to the system's: here
+// the process has all of it already.
+func Environment() []string { return nil }
+
+// EnvFiles are the settings' files that the installed service reads.
+func EnvFiles(context.Context) ([]string, error) { return nil, errNotYet }

@@ -31,6 +31,20 @@ func dataDir() string {
 // DefaultEnvFile is where a service's settings are, unless somebody says otherwise.
 func DefaultEnvFile() string { return filepath.Join(dataDir(), "dynproxy.env") }
 
+// EnvFiles are the settings' files that the installed service reads.
+func EnvFiles(context.Context) ([]string, error) {
+	s, err := open(windows.SERVICE_QUERY_CONFIG)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	set, err := configOf(s)
+	if err != nil {
+		return nil, plain(err)
+	}
+	return envFilesOf(set.command), nil
+}
+
 // Start starts the service, and returns when it serves.
 func Start(ctx context.Context) error {
 	s, err := open(windows.SERVICE_START | windows.SERVICE_QUERY_STATUS)
