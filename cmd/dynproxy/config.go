@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"dynproxy/internal/cluster"
 	"dynproxy/internal/daemon"
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/secret"
@@ -81,7 +82,8 @@ type settings struct {
 
 	GCHeadroom envfile.Bytes `env:"GC_HEADROOM" envDefault:"24MB"`
 
-	RedisURL secret.Text `env:"REDIS_URL"`
+	RedisURL    secret.Text `env:"REDIS_URL"`
+	RedisPrefix string      `env:"REDIS_PREFIX" envDefault:"dynproxy"`
 }
 
 // config is what the settings come to. It never leaves this package.
@@ -320,7 +322,12 @@ func (c *config) readManners(faults *envfile.Faults) {
 		}
 	}
 	if !c.RedisURL.Empty() {
-		fault("REDIS_URL", "is not supported by this version: every proxy keeps its own tokens and budgets. Remove it, and divide the limits among the proxies")
+		if err := cluster.CheckURL(c.RedisURL); err != nil {
+			fault("REDIS_URL", "%v", err)
+		}
+	}
+	if !cluster.Prefix.MatchString(c.RedisPrefix) {
+		fault("REDIS_PREFIX", "must consist of letters, digits, '-', '_', '.' and ':', at most 64, such as dynproxy")
 	}
 }
 

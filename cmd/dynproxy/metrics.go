@@ -32,7 +32,7 @@ func (h *server) registerMetrics(lines *logqueue.Queue) {
 		counter("dynproxy_log_lines_dropped_total", "Log lines that were lost, since nobody read them or they could not be written.", func() float64 { return float64(lines.Dropped()) }),
 		gauge("dynproxy_log_queue_bytes", "Log lines that wait to be written.", func() float64 { return float64(lines.Pending()) }),
 		counter("dynproxy_wrong_passwords_total", "Wrong passwords of operators.", func() float64 { return float64(h.ops.door.Wrong()) }),
-		h.ops.consents, facts{h},
+		h.ops.consents, facts{h}, h.cluster,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		h.tokens, h.board, &proxy.BudgetMetrics{Tenants: h.book, Gate: h.gate, Tokens: h.tokens, Calls: h.metrics},
 	)

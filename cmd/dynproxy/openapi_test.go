@@ -186,7 +186,7 @@ func TestTheAPIIsWhatItsDescriptionSays(t *testing.T) {
 	for _, c := range []struct{ method, path, as, body string }{
 		{"GET", "/healthz", "", ""}, {"GET", "/readyz", "", ""}, {"GET", "/api/openapi.json", "", ""}, {"GET", "/metrics", "", ""},
 		{"GET", "/api/tenants?limit=1000", "", ""}, {"GET", "/api/tenants/fabrikam", "/api/tenants/{name}", ""}, {"GET", "/api/tenants/nobody", "/api/tenants/{name}", ""},
-		{"GET", "/api/newcomers", "", ""},
+		{"GET", "/api/newcomers", "", ""}, {"GET", "/api/cluster", "", ""},
 		{"PUT", "/api/tenants/north", "/api/tenants/{name}", `{"ORG_URL":"` + p.OrgURL("contoso") + `"}`},
 		{"PUT", "/api/tenants/north", "/api/tenants/{name}", `{"ORG_URL":"` + p.OrgURL("contoso") + `","RATE":5}`},
 		{"PATCH", "/api/tenants/north", "/api/tenants/{name}", `{"RATE":null}`}, {"PATCH", "/api/tenants/north", "/api/tenants/{name}", `{"RATE":"fast"}`},

@@ -10,6 +10,7 @@ import (
 
 	"dynproxy/consent"
 	"dynproxy/internal/changes"
+	"dynproxy/internal/cluster"
 	"dynproxy/internal/door"
 	"dynproxy/internal/openapi"
 	"dynproxy/internal/panics"
@@ -45,6 +46,7 @@ func newOps(h *server) *ops {
 	mux.HandleFunc("GET /readyz", o.ready)
 	mux.Handle("GET /metrics", operators.Before(promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})))
 	mux.Handle("GET /api/openapi.json", operators.Before(openapi.Handler()))
+	mux.Handle("GET /api/cluster", operators.Before(h.cluster))
 	mux.Handle("POST /api/explain", operators.Before(http.HandlerFunc(h.explain)))
 	// Administrators of tenants come without the operators' password. What
 	// their pages show is for whoever has the signed link.
@@ -78,15 +80,16 @@ type readiness struct {
 	Tenants int    `json:"tenants"`
 	Faults  int    `json:"faults"` // tenants whose settings cannot be used
 
-	Spool    spool.State `json:"spool"`
-	StateDir keptState   `json:"state_dir"`
+	Spool    spool.State   `json:"spool"`
+	StateDir keptState     `json:"state_dir"`
+	Redis    cluster.State `json:"redis"`
 
 	TenantsDir string `json:"tenants_dir,omitempty"` // why it cannot be read; what was read stays in force
 	CallersDir string `json:"callers_dir,omitempty"`
 }
 
 func (o *ops) ready(w http.ResponseWriter, r *http.Request) {
-	state := readiness{Tenants: o.server.book.Len(), Faults: len(o.server.book.Faults()), Spool: o.server.spool.State(), StateDir: o.server.kept.state()}
+	state := readiness{Tenants: o.server.book.Len(), Faults: len(o.server.book.Faults()), Spool: o.server.spool.State(), StateDir: o.server.kept.state(), Redis: o.server.cluster.State()}
 	if err := o.server.book.DirectoryFault(); err != nil {
 		state.TenantsDir = err.Error()
 	}

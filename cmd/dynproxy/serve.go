@@ -19,6 +19,7 @@ import (
 	"dynproxy/internal/callers"
 	"dynproxy/internal/calls"
 	"dynproxy/internal/changes"
+	"dynproxy/internal/cluster"
 	"dynproxy/internal/daemon"
 	"dynproxy/internal/door"
 	"dynproxy/internal/envfile"
@@ -109,6 +110,7 @@ type server struct {
 	kept    *kept
 	ops     *ops
 	audit   *audit.Log
+	cluster *cluster.Client
 	names   []string // of this machine
 
 	remembered *calls.Ring
@@ -130,6 +132,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 	listeners.openTLS(cfg, &faults)
 	a, err := newApp(cfg, log)
 	tracer := openTracer(cfg, a, log, &faults)
+	together := openCluster(cfg, a, log, &faults)
 	if err = faults.Take(err); err == nil && len(faults) > 0 {
 		err = faults
 	}
@@ -138,9 +141,11 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 			a.close()
 		}
 		tracer.Close(context.Background()) // which has nothing to send
+		together.Close()
 		return nil, err
 	}
 	h := &server{app: a, guards: listeners, callers: known, keytab: acceptor, gate: &limits.Gate{Log: log}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry), remembered: calls.NewRing(), tracer: tracer}
+	h.cluster = together
 	h.kept = openKept(a)
 	h.board = h.newBoard()
 	h.names = machine.Names()
@@ -170,6 +175,7 @@ func (h *server) close() {
 	h.board.Close()
 	h.kept.close()
 	h.app.close()
+	h.cluster.Close()
 	within, cancel := context.WithTimeout(context.Background(), lastSpans)
 	defer cancel()
 	h.tracer.Close(within)
@@ -191,6 +197,7 @@ func (h *server) run(ctx context.Context, in *entrances) error {
 	keep("watch tenants", func() { h.book.Watch(watching, h.tenantsFound, directoryFault(log, "TENANTS_DIR")) })
 	keep("watch callers", func() { h.callers.Watch(watching, h.callersFound, directoryFault(log, "CALLERS_DIR")) })
 	keep("watch credentials", func() { h.tokens.Watch(watching) })
+	keep("several machines", func() { h.cluster.Run(watching) })
 	keep("watch roots", func() { h.out.watch(watching) })
 	if h.keytab != nil {
 		keep("watch keytab", func() { h.keytab.Watch(watching, fileChanged(log, "KEYTAB_FILE")) })

@@ -31,6 +31,7 @@ var tools = []tool{
 	{name: "Kerberos", programs: []string{"krb5kdc", "kdb5_util", "kadmin.local", "kinit", "kvno", "curl"}, from: "apt install krb5-kdc krb5-admin-server krb5-user curl"},
 	{name: "h2spec", programs: []string{"h2spec"}, from: "go install github.com/summerwind/h2spec/cmd/h2spec@latest"},
 	{name: "slowhttptest", programs: []string{"slowhttptest"}, from: "apt install slowhttptest"},
+	{name: "Redis", programs: []string{"redis-server", "redis-cli", "redis-sentinel"}, from: "apt install redis-server redis-sentinel"},
 	{name: "Prometheus", programs: []string{"prometheus", "promtool"}, from: "apt install prometheus"},
 	{name: "chromium", probes: [][]string{{"sh", "-c", "command -v chromium || command -v chromium-browser || command -v google-chrome"}}, from: "apt install chromium"},
 }

@@ -1,0 +1,127 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/url"
+	"regexp"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"dynproxy/internal/secret"
+)
+
+const (
+	// connectWithin is how long a connection may take to come about, name,
+	// handshake and password included. Nobody waits for it but the background.
+	connectWithin = time.Second
+
+	connections = 16 // at most, to one server
+)
+
+// place is where Redis is, by one of the library's three forms.
+type place struct {
+	single   *redis.Options
+	sentinel *redis.FailoverOptions
+	cluster  *redis.ClusterOptions
+}
+
+var (
+	errAddress   = errors.New("must be an address such as redis://user:password@redis.example.com:6379/0; rediss:// is with TLS. Special characters of a password are written as %xx")
+	errParameter = errors.New("has parameters that are not known, or that do not go with its form. A sentinel's is redis://sentinel:26379/0?master_name=NAME&addr=sentinel2:26379, a cluster's redis://node:6379?addr=node2:6379")
+	errReplica   = errors.New("asks for replicas, to which nothing can be written: take replica_only, read_only and route_* out")
+)
+
+// CheckURL says what is wrong with the address of a Redis, without quoting it.
+func CheckURL(address secret.Text) error {
+	_, err := parse(address)
+	return err
+}
+
+// Prefix is what may stand before keys.
+var Prefix = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$`)
+
+// parse reads an address as the library does, and takes its form from its
+// parameters: master_name is a sentinel's, a second addr a cluster's. The
+// library's own errors quote what may be a password.
+func parse(address secret.Text) (*place, error) {
+	u, err := url.Parse(address.Reveal())
+	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Host == "" || u.Hostname() == "" || u.Fragment != "" {
+		return nil, errAddress
+	}
+	p, q := new(place), u.Query()
+	switch {
+	case q.Has("master_name"):
+		p.sentinel, err = redis.ParseFailoverURL(u.String())
+		if err == nil && (p.sentinel.ReplicaOnly || p.sentinel.RouteByLatency || p.sentinel.RouteRandomly) {
+			return nil, errReplica
+		}
+	case q.Has("addr"):
+		p.cluster, err = redis.ParseClusterURL(u.String())
+		if err == nil && (p.cluster.ReadOnly || p.cluster.RouteByLatency || p.cluster.RouteRandomly) {
+			return nil, errReplica
+		}
+	default:
+		p.single, err = redis.ParseURL(u.String())
+	}
+	if err != nil {
+		return nil, errParameter
+	}
+	return p, nil
+}
+
+// open makes the client. Its own patience, which is that of a server with
+// nothing better to do, is replaced: no retries, no waiting.
+func (p *place) open(roots func() *x509.CertPool) redis.UniversalClient {
+	switch {
+	case p.sentinel != nil:
+		o := p.sentinel
+		o.Dialer = dialer(o.TLSConfig, roots)
+		o.MaxRetries, o.DialerRetries, o.ContextTimeoutEnabled = -1, 1, true
+		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = connectWithin, connectWithin, connectWithin, connectWithin
+		o.PoolSize, o.PipelinePoolSize, o.DisableIdentity, o.Protocol = connections, -1, true, 2
+		return redis.NewFailoverClient(o)
+	case p.cluster != nil:
+		o := p.cluster
+		o.Dialer = dialer(o.TLSConfig, roots)
+		o.MaxRetries, o.MaxRedirects, o.DialerRetries, o.ContextTimeoutEnabled = -1, 2, 1, true
+		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = connectWithin, connectWithin, connectWithin, connectWithin
+		o.PoolSize, o.PipelinePoolSize, o.DisableIdentity, o.Protocol = connections, -1, true, 2
+		return redis.NewClusterClient(o)
+	}
+	o := p.single
+	o.Dialer = dialer(o.TLSConfig, roots)
+	o.MaxRetries, o.DialerRetries, o.ContextTimeoutEnabled = -1, 1, true
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = connectWithin, connectWithin, connectWithin, connectWithin
+	o.PoolSize, o.PipelinePoolSize, o.DisableIdentity, o.Protocol = connections, -1, true, 2
+	return redis.NewClient(o)
+}
+
+// dialer connects, and asks at each handshake whom to trust: that file may have
+// changed.
+func dialer(secure *tls.Config, roots func() *x509.CertPool) func(context.Context, string, string) (net.Conn, error) {
+	d := &net.Dialer{Timeout: connectWithin}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := d.DialContext(ctx, network, address)
+		if err != nil || secure == nil {
+			return conn, err
+		}
+		now := secure.Clone()
+		now.MinVersion = tls.VersionTLS12
+		if roots != nil {
+			now.RootCAs = roots()
+		}
+		over := tls.Client(conn, now)
+		within, cancel := context.WithTimeout(ctx, connectWithin)
+		defer cancel()
+		if err := over.HandshakeContext(within); err != nil {
+			conn.Close()
+			return nil, err
+		}
+		return over, nil
+	}
+}
