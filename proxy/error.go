@@ -41,6 +41,9 @@ func (h *Handler) writeError(w http.ResponseWriter, r *http.Request, err error) 
 	}
 	head["Dynproxy-Error"] = []string{string(e.Code)}
 	head["Dynproxy-Request-Id"] = []string{c.id}
+	if h.Help != nil {
+		head["Dynproxy-Help"] = []string{h.Help(e.Code)}
+	}
 	head["Content-Length"] = []string{strconv.Itoa(len(body))}
 	if e.RetryAfter > 0 {
 		head["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds())))}

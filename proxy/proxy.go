@@ -18,6 +18,7 @@ import (
 	"dynproxy/internal/calls"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/odata"
+	"dynproxy/internal/problem"
 	"dynproxy/internal/spool"
 	"dynproxy/internal/tracing"
 	"dynproxy/tenants"
@@ -52,6 +53,8 @@ type Parts struct {
 	Log     zerolog.Logger
 	Metrics *Metrics
 	Tracer  *tracing.Tracer // nil where calls are not traced
+	// Help, if set, is where people read about a refusal.
+	Help func(problem.Code) string
 	// OnCallDone, if set, is told of each call when it has ended. It must be
 	// quick, and keep nothing of what it is given but by copying it.
 	OnCallDone func(*calls.Call)

@@ -21,7 +21,7 @@ var plan = map[string][]string{
 
 	"docs":    nil, // tests alone: what the documents say is carried out
 	"consent": {"internal/check", "internal/page", "internal/textfile", "internal/problem", "internal/status", "tenants"},
-	"portal":  {"internal/audit", "internal/calls", "internal/check", "internal/history", "internal/page", "internal/problem", "internal/status", "internal/trend", "internal/usage", "tenants"},
+	"portal":  {"internal/audit", "internal/calls", "internal/check", "internal/help", "internal/history", "internal/page", "internal/problem", "internal/status", "internal/trend", "internal/usage", "tenants"},
 	"proxy":   {"tenants", "internal/callers", "internal/calls", "internal/egress", "internal/limits", "internal/odata", "internal/panics", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/tracing", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
@@ -39,6 +39,7 @@ var plan = map[string][]string{
 	"internal/emulator/dataverse": nil,
 	"internal/entra":              {"internal/egress", "internal/panics", "internal/retryafter", "internal/secret", "internal/textfile"},
 	"internal/envfile":            {"internal/textfile"},
+	"internal/help":               {"internal/problem", "internal/refusal"},
 	"internal/history":            {"internal/statedir"},
 	"internal/kerberos":           {"internal/reload", "internal/textfile"},
 	"internal/kerberos/kdctest":   {"internal/needs"},

@@ -3,6 +3,8 @@
 // token, keeps within the tenant's limits and rewrites links both ways.
 package main
 
+//go:generate go test -count=1 -run ^TestReferencesAreWhatTheCodeSays$ . -write
+
 import (
 	"context"
 	"encoding/json"
@@ -104,6 +106,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	root.PersistentFlags().StringArrayVar(&w.envFiles, "env-file", nil, "read settings from `FILE` (may be repeated; a real environment variable wins)")
 	root.AddCommand(w.serve(), w.demo(), w.emulator(), w.check(), w.consentURL(), w.onboard(), w.tenant(), w.caller(), w.tail(), w.trace(), w.usage(), w.explain(), w.health(), w.version(), w.settings(), w.init(), w.service())
+	root.SetHelpCommand(w.help(root))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -70,25 +70,6 @@ func describedMetrics(t *testing.T) []described {
 	return slices.CompactFunc(all, func(a, b described) bool { return a.name == b.name })
 }
 
-// The reference of metrics is what the code declares.
-func TestMetricsAreDocumented(t *testing.T) {
-	text, err := os.ReadFile("../../docs/metrics.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want strings.Builder
-	want.WriteString("| metric | labels | what it says |\n|---|---|---|\n")
-	for _, m := range describedMetrics(t) {
-		fmt.Fprintf(&want, "| `%s` | %s | %s |\n", m.name, m.labels, m.help)
-	}
-	if strings.Count(want.String(), "\n") < 30 {
-		t.Fatalf("only these metrics were found:\n%s", &want)
-	}
-	if !strings.Contains(string(text), want.String()) {
-		t.Errorf("docs/metrics.md must have this table:\n%s", &want)
-	}
-}
-
 // scrape returns what /metrics says. As a scraper does, it asks for
 // OpenMetrics, which has exemplars.
 func (r *running) scrape() string {

@@ -58,6 +58,7 @@ func newOps(h *server) *ops {
 	mux.Handle("/consent", pages)
 	mux.Handle("/consent/", pages)
 	mux.Handle("GET /portal.css", portal.Style())
+	mux.Handle("GET /help/{code}", portal.Help()) // which callers follow too
 	api := &changes.API{Editor: h.newEditor(), Guarded: func() bool { return h.config().guarded() }, Who: operator}
 	for pattern, handler := range api.Routes() {
 		mux.Handle(pattern, operators.Before(handler))

@@ -28,6 +28,7 @@ import (
 	"dynproxy/internal/logqueue"
 	"dynproxy/internal/machine"
 	"dynproxy/internal/panics"
+	"dynproxy/internal/problem"
 	"dynproxy/internal/service"
 	"dynproxy/internal/spool"
 	"dynproxy/internal/status"
@@ -153,6 +154,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Spool: h.spool, Wire: a.out.organizations,
 		Access: h.access(cfg),
 		Log:    log, Metrics: h.metrics, Tracer: tracer, OnCallDone: h.callDone,
+		Help: func(code problem.Code) string { return code.Help(h.config().opsURL()) },
 	})
 	h.audit = &audit.Log{Dir: cfg.StateDir, Log: log}
 	h.ops = newOps(h)
