@@ -116,6 +116,7 @@ type Rules struct {
 	Organizations *AllowedHosts
 	Logins        *AllowedHosts
 	Defaults      map[string]string // settings that a tenant does not give itself
+	Dir           string            // of the tenants' files, from which paths in them lead
 }
 
 // CheckDefaults reads the defaults alone, so that a fault in them is told
@@ -162,7 +163,7 @@ func (r *Rules) Read(name string, values map[string]string) (*Tenant, error) {
 	if values["CLIENT_ID"] == "" && hasCredential(values) {
 		faults.Add("CLIENT_ID", "is missing beside the tenant's own credential")
 	}
-	merged := envfile.Merge(r.Defaults, values)
+	merged := envfile.Merge(r.Defaults, envfile.Resolve(r.Dir, values))
 	s, decode := envfile.Decode[settings](merged, "")
 	faults = append(faults, decode...)
 	t := r.build(s, "", &faults)

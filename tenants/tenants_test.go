@@ -142,6 +142,24 @@ func TestReadTellsEveryFault(t *testing.T) {
 	}
 }
 
+// A path in a tenant's file leads from there, wherever the process runs; the
+// file that an edit writes keeps it as it was.
+func TestPathsOfATenantLeadFromItsFile(t *testing.T) {
+	r := rules(t)
+	r.Dir = filepath.Join(t.TempDir(), "tenants")
+	values := map[string]string{"ORG_URL": "https://contoso.crm.dynamics.com", "CLIENT_ID": "6f1a4c3e-5c1b-4b0e-9d6f-0c1d2e3f4a5b", "CLIENT_SECRET_FILE": "../secrets/contoso"}
+	got, err := r.Read("contoso", values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(filepath.Dir(r.Dir), "secrets", "contoso"); got.Registration.SecretFile != want {
+		t.Errorf("%q", got.Registration.SecretFile)
+	}
+	if values["CLIENT_SECRET_FILE"] != "../secrets/contoso" {
+		t.Errorf("%q would be written", values)
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	r := rules(t)
 	r.Defaults = map[string]string{"RATE": "5", "READ_ONLY": "true"}

@@ -147,7 +147,7 @@ func (c *config) readHosts(faults *envfile.Faults, defaults map[string]string) {
 		faults.Add(prefix+"ALLOWED_LOGIN_HOSTS", "%v", err)
 		logins = tenants.AnyHost()
 	}
-	c.rules = &tenants.Rules{Organizations: orgs, Logins: logins, Defaults: defaults}
+	c.rules = &tenants.Rules{Organizations: orgs, Logins: logins, Defaults: defaults, Dir: c.TenantsDir}
 	if wrong := c.rules.CheckDefaults(prefix + "TENANT_"); len(wrong) > 0 {
 		*faults = append(*faults, wrong...)
 		c.rules.Defaults = nil // each tenant would tell of them again

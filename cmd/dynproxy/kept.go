@@ -124,6 +124,7 @@ func (h *server) retain() {
 	for _, name := range names {
 		there[name] = true
 	}
+	h.events.retain(there)
 	h.kept.usage.Retain(func(tenant string) bool { return there[tenant] })
 	h.kept.trend.Retain(func(tenant string) bool { return there[tenant] })
 	h.kept.notices.Retain(func(tenant string) bool { return there[tenant] })
@@ -160,6 +161,7 @@ func (h *server) stateChanged(c status.Change) {
 		e = h.log.Warn().Str("error", c.Code).Str("finding", c.Finding)
 	}
 	e.Str("tenant", c.Tenant).Str("from", string(c.From)).Str("to", string(c.To)).Msg("tenant's state")
+	h.tenantEvent(c)
 	h.kept.notices.TenantIs(c.To == status.Broken, notify.Notice{
 		Kind: notify.Broken, Tenant: c.Tenant, At: c.At, Code: c.Code, Finding: c.Finding, Next: c.Next,
 	})
@@ -175,7 +177,9 @@ func (h *server) remind(ctx context.Context) {
 			return
 		case <-next.C:
 		}
-		h.kept.notices.Remind(h.ends(), time.Now())
+		ends, now := h.ends(), time.Now()
+		h.kept.notices.Remind(ends, now)
+		h.endEvents(ends, now)
 		next.Reset(remindEvery)
 	}
 }
@@ -204,7 +208,7 @@ func (h *server) ends() []notify.End {
 			continue
 		}
 		if pair, err := over.GetCertificate(nil); err == nil && pair.Leaf != nil {
-			all = append(all, notify.End{Subject: "the TLS certificate of " + setting, At: pair.Leaf.NotAfter})
+			all = append(all, notify.End{Subject: "the TLS certificate of " + setting, At: pair.Leaf.NotAfter, OfTLS: true})
 		}
 	}
 	return all

@@ -13,6 +13,7 @@ import (
 	"dynproxy/internal/daemon"
 	"dynproxy/internal/logqueue"
 	"dynproxy/internal/machine"
+	"dynproxy/internal/service"
 )
 
 // entrances are the sockets by which callers and operators come in.
@@ -103,9 +104,8 @@ func (h *server) open(ctx context.Context, look *selfLook, in *entrances) error 
 	if err := daemon.Ready(h.summary()); err != nil {
 		h.log.Warn().Err(err).Msg("systemd cannot be told that the proxy serves")
 	}
-	if h.again != nil {
-		h.again.manager.Serving()
-	}
+	h.manager().Serving()
+	h.manager().Tell(service.Started, fmt.Sprintf("dynproxy %s, %s.", release, h.summary()))
 
 	var err error
 	select {

@@ -71,7 +71,9 @@ func (h *server) reload(read func() (map[string]string, error)) {
 	h.recordSettings(changed, now, next)
 	h.log.Info().Strs("changed", changed).Msg("the settings were read again")
 	h.tellUnknown(next)
-	if waiting := slices.DeleteFunc(differing(next.environ, environ), func(name string) bool { return !ofOurs(name) }); len(waiting) > 0 {
+	waiting := slices.DeleteFunc(differing(next.environ, environ), func(name string) bool { return !ofOurs(name) })
+	h.reloadEvent(nil, changed, waiting)
+	if len(waiting) > 0 {
 		h.log.Warn().Strs("settings", waiting).Msg("these settings have changed and need a restart; until then what they were holds")
 	}
 }
@@ -161,6 +163,7 @@ func (h *server) notChanged(err error) {
 		h.log.Error().Str("setting", f.Variable).Str("fault", f.Cure).Msg("this setting cannot be used")
 	}
 	h.badReload.Store(int64(len(faults)))
+	h.reloadEvent(faults, nil, nil)
 	h.log.Error().Int("faults", len(faults)).Msg("the settings cannot be read again like this; all of them stay what they were")
 }
 

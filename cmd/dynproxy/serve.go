@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -77,18 +76,6 @@ func (w *cli) serveHere(ctx context.Context, manager *service.Host) error {
 	return serve(ctx, cfg, in, again, newLog(cfg, out, lines), lines)
 }
 
-// serveManaged is serveHere for a service manager, which is told an exit status.
-func (w *cli) serveManaged(ctx context.Context, manager *service.Host) int {
-	own := *w
-	own.stderr, own.stdout = manager.Errors, manager.Errors
-	own.more = service.Environment
-	own.defaults = map[string]string{
-		prefix + "STATE_DIR": filepath.Join(manager.Data, "state"),
-		prefix + "LOG_FILE":  filepath.Join(manager.Data, "logs", "dynproxy.log"),
-	}
-	return exitStatus(own.serveHere(ctx, manager), own.stderr)
-}
-
 // lastLines is how long the end waits for the log's reader.
 const lastLines = 2 * time.Second
 
@@ -118,6 +105,7 @@ type server struct {
 
 	again     *reloader                              // nil where settings are read once
 	opsHosts  atomic.Pointer[func(host string) bool] // names of the operators' side
+	events    events                                 // that the system's event log was told
 	badReload atomic.Int64                           // faults of the settings when they were read again last
 
 	telling sync.Mutex // held while others are told of changed tenants

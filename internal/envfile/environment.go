@@ -2,11 +2,13 @@ package envfile
 
 import (
 	"errors"
+	"path/filepath"
 	"strings"
 )
 
 // Environment merges files of NAME=value under the process's own environment,
-// which wins. Of the files, the later wins.
+// which wins. Of the files, the later wins. Paths in a file lead from the folder
+// that it is in.
 func Environment(environ, files []string) (map[string]string, error) {
 	merged := make(map[string]string)
 	var faults Faults
@@ -19,7 +21,7 @@ func Environment(environ, files []string) (map[string]string, error) {
 		if err != nil && !wrong {
 			faults.Add("--env-file", "%v", err)
 		}
-		merged = Merge(merged, values)
+		merged = Merge(merged, Resolve(filepath.Dir(path), values))
 	}
 	if len(faults) > 0 {
 		return nil, faults

@@ -15,18 +15,29 @@ var reminders = []time.Duration{day, 3 * day, 7 * day, 14 * day, 30 * day}
 type End struct {
 	Subject string // "the secret of app registration 6f1a...": what, and whose
 	At      time.Time
+	OfTLS   bool // the proxy's own certificate, and no credential of the app
+}
+
+// Due reports whether the end is to be told of by now, and as what: how long
+// before it, at the latest.
+func (e End) Due(now time.Time) (before time.Duration, due bool) {
+	left := e.At.Sub(now)
+	if e.At.IsZero() || left > reminders[len(reminders)-1] {
+		return 0, false
+	}
+	before = reminders[0]
+	for i := len(reminders) - 1; i >= 0 && left <= reminders[i]; i-- {
+		before = reminders[i]
+	}
+	return before, true
 }
 
 // Remind tells of what ends soon: 30, 14, 7, 3 and 1 days before, each once.
 func (n *Notifier) Remind(ends []End, now time.Time) {
 	for _, e := range ends {
-		left := e.At.Sub(now)
-		if e.At.IsZero() || left > reminders[len(reminders)-1] {
+		before, due := e.Due(now)
+		if !due {
 			continue
-		}
-		before := reminders[0]
-		for i := len(reminders) - 1; i >= 0 && left <= reminders[i]; i-- {
-			before = reminders[i]
 		}
 		news := Notice{
 			Kind: Ends, At: now, Subject: e.Subject, Ends: e.At,

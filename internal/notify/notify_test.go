@@ -278,7 +278,7 @@ func TestNothingIsToldTwice(t *testing.T) {
 	r := receive(t)
 	n, _, end := r.run(t, root)
 	in := func(days int) time.Time { return time.Now().Add(time.Duration(days)*day - time.Hour) }
-	ends := []End{{"the secret of app registration app-1", in(6)}, {"the certificate of LISTEN", in(90)}, {"the certificate of OPS_LISTEN", in(1)}}
+	ends := []End{{Subject: "the secret of app registration app-1", At: in(6)}, {Subject: "the certificate of LISTEN", At: in(90)}, {Subject: "the certificate of OPS_LISTEN", At: in(1)}}
 	n.TenantIs(true, breaks("contoso"))
 	n.TenantIs(true, breaks("fabrikam"))
 	r.next(t)

@@ -14,6 +14,7 @@ type Host struct {
 	reload  chan struct{}
 	serving atomic.Bool
 	woken   chan struct{} // by Serving
+	events  *teller
 }
 
 // Reload is asked when the settings shall be read again.
@@ -32,6 +33,17 @@ func (h *Host) Serving() {
 	h.serving.Store(true)
 	nudge(h.woken)
 }
+
+// Tell puts an event into the system's event log, some time soon. details are
+// for people, and hold no secret.
+func (h *Host) Tell(e Event, details string) {
+	if h != nil {
+		h.events.tell(e, details)
+	}
+}
+
+// HasServed reports whether the start was ever over.
+func (h *Host) HasServed() bool { return h != nil && h.serving.Load() }
 
 // nudge wakes who waits for c; of several nudges one is enough.
 func nudge(c chan struct{}) {

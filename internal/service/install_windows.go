@@ -10,7 +10,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/windows"
-	"golang.org/x/sys/windows/svc/eventlog"
 	"golang.org/x/sys/windows/svc/mgr"
 )
 
@@ -51,8 +50,7 @@ func Install(ctx context.Context, plan Plan, warn Warn) error {
 			return fmt.Errorf("the service's environment cannot be changed: %w", err)
 		}
 	}
-	eventlog.Remove(serviceName)
-	if err := eventlog.InstallAsEventCreate(serviceName, eventlog.Info|eventlog.Warning|eventlog.Error); err != nil {
+	if err := registerEvents(); err != nil {
 		warn(fmt.Sprintf("the event source cannot be registered, so Event Viewer shows events without their text: %v", err))
 	}
 	if plan.Shut {
@@ -217,7 +215,7 @@ func Uninstall(ctx context.Context, warn Warn) error {
 	if err != nil {
 		return err
 	}
-	if err := eventlog.Remove(serviceName); err != nil && !errors.Is(err, windows.ERROR_FILE_NOT_FOUND) {
+	if err := unregisterEvents(); err != nil {
 		warn(fmt.Sprintf("the event source stays registered: %v", err))
 	}
 	closeFirewall(ctx)

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -27,6 +28,7 @@ func Run(ctx context.Context, body func(context.Context, *Host) int) error {
 	errs := openErrors(filepath.Join(m.host.Data, "logs"))
 	defer errs.Close()
 	m.host.Errors = errs
+	m.host.events = newTeller(toEventLog(), errs)
 	os.Chdir(m.host.Data) // System32 until then; a path that leads nowhere is told by who uses it
 	err := svc.Run(serviceName, m)
 	if errors.Is(err, windows.ERROR_FAILED_SERVICE_CONTROLLER_CONNECT) {
@@ -51,6 +53,7 @@ func openErrors(dir string) *os.File {
 		return os.Stderr // of which nobody hears; the event log is told all the same
 	}
 	debug.SetCrashOutput(f, debug.CrashOptions{})
+	fmt.Fprintf(f, "%s process %d begins\n", time.Now().Format(time.RFC3339), os.Getpid())
 	return f
 }
 
@@ -77,7 +80,11 @@ func (m *manager) Execute(_ []string, asked <-chan svc.ChangeRequest, tell chan<
 	ctx, stop := context.WithCancel(m.ctx)
 	defer stop()
 	ended := make(chan int, 1)
-	go func() { ended <- m.body(ctx, m.host) }()
+	go func() {
+		code := m.body(ctx, m.host)
+		m.host.events.close() // the process may go when the service manager knows
+		ended <- code
+	}()
 
 	progress := time.NewTicker(pendingEvery)
 	defer progress.Stop()
