@@ -142,9 +142,8 @@ func (m *BudgetMetrics) Collect(metrics chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
-	called := m.Calls.tenants()
 	for t := range m.Tenants.All() {
-		if !called[t.Name] {
+		if !m.Calls.tallies.called(t.Name) {
 			continue
 		}
 		s := m.Gate.Snapshot(BudgetKey(t, m.Tokens.ClientID(t)))
