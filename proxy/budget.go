@@ -57,17 +57,16 @@ type budgets struct {
 	gate    *limits.Gate
 	tokens  TokenSource
 
-	mu   sync.Mutex // held while the gate is told
-	told map[limits.Key]limits.Budget
+	mu sync.Mutex // held while the gate is told
 }
 
-// tell configures every budget that is new or changed and removes those that
-// no tenant spends any more. Tenants that spend one budget keep to the
+// tell configures every budget and removes those that no tenant spends any
+// more. Tenants that spend one budget keep to the
 // stricter of their numbers.
 func (b *budgets) tell() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := make(map[limits.Key]limits.Budget, len(b.told))
+	now := make(map[limits.Key]limits.Budget)
 	for t := range b.tenants.All() {
 		key, budget := BudgetKey(t, b.tokens.ClientID(t)), budgetOf(t)
 		if other, shared := now[key]; shared && other != budget {
@@ -75,17 +74,13 @@ func (b *budgets) tell() {
 		}
 		now[key] = budget
 	}
-	for key := range b.told {
-		if _, used := now[key]; !used {
-			b.gate.Remove(key)
-		}
-	}
+	b.gate.Retain(func(key limits.Key) bool {
+		_, used := now[key]
+		return used
+	})
 	for key, budget := range now {
-		if told, ok := b.told[key]; !ok || told != budget {
-			b.gate.Configure(key, budget)
-		}
+		b.gate.Configure(key, budget)
 	}
-	b.told = now
 }
 
 // enter waits for c's place in its tenant's budget, for as long as is left of

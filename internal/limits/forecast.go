@@ -64,10 +64,10 @@ func (p *retrySchedule) add(at time.Duration) {
 
 // refuse tells a call that it would wait too long, and when to come again.
 func (l *ledger) refuse(f forecast, now time.Duration) *Full {
-	l.counters.refused[f.kind]++
+	l.counters.odd().refused[f.kind]++
 	wait := wholeSeconds(f.likely)
 	l.retries.add(now + wait)
-	l.counters.refusedFor[f.reason]++
+	l.counters.odd().refusedFor[f.reason]++
 	return &Full{Kind: f.kind, Reason: f.reason, RetryAfter: wait}
 }
 

@@ -16,9 +16,11 @@ import (
 type Gate struct {
 	Log zerolog.Logger // of faults of the program
 
-	mu      sync.RWMutex // guards what follows
-	epoch   time.Time    // origin of the ledgers' clocks
-	budgets map[Key]*Budget
+	epoch time.Time // origin of the ledgers' clocks, from before there is one
+
+	mu      sync.RWMutex    // guards what follows
+	budgets map[Key]*Budget // never changed
+	latest  *Budget         // configured; most of many keys have the same
 	ledgers map[Key]*ledger // of the keys that were entered
 }
 
@@ -63,17 +65,36 @@ func (g *Gate) Configure(key Key, b Budget) {
 		g.ledgers = make(map[Key]*ledger)
 		g.epoch = time.Now()
 	}
-	g.budgets[key] = &b
+	if g.latest == nil || *g.latest != b {
+		g.latest = &b
+	}
+	shared := g.latest
+	g.budgets[key] = shared
 	l := g.ledgers[key]
 	g.mu.Unlock()
 	if l != nil {
-		l.configure(&b)
+		l.configure(shared)
 	}
 }
 
-// Remove forgets key and all that was learned about it. Calls that wait get
-// ErrDropped; passes already given out stay good.
-func (g *Gate) Remove(key Key) {
+// Retain forgets the keys that keep does not keep, and all that was learned
+// about them. Calls that wait get ErrDropped; passes already given out stay
+// good.
+func (g *Gate) Retain(keep func(Key) bool) {
+	var gone []Key
+	g.mu.RLock()
+	for key := range g.budgets {
+		if !keep(key) {
+			gone = append(gone, key)
+		}
+	}
+	g.mu.RUnlock()
+	for _, key := range gone {
+		g.remove(key)
+	}
+}
+
+func (g *Gate) remove(key Key) {
 	g.mu.Lock()
 	l := g.ledgers[key]
 	delete(g.ledgers, key)
@@ -152,7 +173,7 @@ func (g *Gate) ledger(key Key) *ledger {
 	if l = g.ledgers[key]; l != nil || b == nil {
 		return l
 	}
-	l = &ledger{epoch: g.epoch, log: g.Log}
+	l = &ledger{gate: g}
 	l.configure(b)
 	g.ledgers[key] = l
 	return l

@@ -159,7 +159,7 @@ func TestDropTellsWhoWaits(t *testing.T) {
 			told <- err
 		}()
 		synctest.Wait()
-		g.Remove(contoso)
+		g.remove(contoso)
 		if err := <-told; !errors.Is(err, ErrDropped) {
 			t.Errorf("waiting call got %v, want ErrDropped", err)
 		}

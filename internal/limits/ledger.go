@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
 )
 
@@ -16,7 +15,7 @@ var errForgotten = errors.New("ledger dropped")
 // maxShares bounds the shares of a ledger: callers beyond it share one.
 const maxShares = 1024
 
-// ledger is the account of one key. Its instants are durations since epoch,
+// ledger is the account of one key. Its instants are durations since its gate's epoch,
 // which the monotonic clock measures.
 //
 // A request counts in the windows from its admission until one span after its
@@ -25,8 +24,7 @@ const maxShares = 1024
 // kept there. The price is small: what is in flight counts a little longer,
 // which is at most Concurrency out of Requests.
 type ledger struct {
-	epoch time.Time
-	log   zerolog.Logger
+	gate *Gate
 
 	mu          sync.Mutex    // guards what follows
 	budget      *Budget       // shared, never changed
@@ -45,7 +43,7 @@ type ledger struct {
 	cooldown cooldown
 	retries  retrySchedule
 	gone     bool // dropped by its gate
-	shares   map[string]*share
+	shares   shares
 	kept     float64 // sum of the shares' kept
 	heaviest float64 // weight, of callers that were here lately
 	virtual  float64 // start of the share served last
@@ -57,7 +55,7 @@ type ledger struct {
 	counters counters
 }
 
-func (l *ledger) now() time.Duration { return time.Since(l.epoch) }
+func (l *ledger) now() time.Duration { return time.Since(l.gate.epoch) }
 
 // enter admits the call at once (a pass), lets it wait (a waiter) or refuses it.
 func (l *ledger) enter(who Caller, patience time.Duration) (*Pass, *waiter, error) {
@@ -78,7 +76,7 @@ func (l *ledger) enter(who Caller, patience time.Duration) (*Pass, *waiter, erro
 	if len(l.waiting) == 0 {
 		b := l.blocked(s, now)
 		if b.kind != None && l.budget.Mode == Report {
-			l.counters.wouldWait[b.kind]++
+			l.counters.odd().wouldWait[b.kind]++
 			b.kind = None
 		}
 		if b.kind == None {
@@ -86,7 +84,7 @@ func (l *ledger) enter(who Caller, patience time.Duration) (*Pass, *waiter, erro
 			return l.admit(s, now), nil, nil
 		}
 	}
-	return l.line(who.Name, s, now, patience)
+	return l.line(s, now, patience)
 }
 
 // admit takes a place for the next call of s.
@@ -99,7 +97,7 @@ func (l *ledger) admit(s *share, now time.Duration) *Pass {
 		l.kept -= less
 	}
 	if l.rate != nil {
-		l.rate.AllowN(l.epoch.Add(now), 1)
+		l.rate.AllowN(l.gate.epoch.Add(now), 1)
 	}
 	l.inFlight++
 	l.counted++
@@ -214,7 +212,7 @@ func (l *ledger) rateWait(now time.Duration, n float64) time.Duration {
 	if l.rate == nil {
 		return 0
 	}
-	short := n - l.rate.TokensAt(l.epoch.Add(now))
+	short := n - l.rate.TokensAt(l.gate.epoch.Add(now))
 	if short <= 1e-6 { // the bucket's own rounding
 		return 0
 	}
@@ -260,8 +258,8 @@ func (l *ledger) applyRate(now time.Duration, b *Budget) {
 	case l.rate == nil:
 		l.rate = rate.NewLimiter(rate.Limit(b.Rate), b.Burst)
 	default:
-		l.rate.SetLimitAt(l.epoch.Add(now), rate.Limit(b.Rate))
-		l.rate.SetBurstAt(l.epoch.Add(now), b.Burst)
+		l.rate.SetLimitAt(l.gate.epoch.Add(now), rate.Limit(b.Rate))
+		l.rate.SetBurstAt(l.gate.epoch.Add(now), b.Burst)
 	}
 }
 
@@ -270,7 +268,7 @@ func (l *ledger) stretch(now, span time.Duration) {
 	l.span = span
 	l.requests.stretch(now, span)
 	l.execution.stretch(now, span)
-	for _, s := range l.shares {
+	for s := range l.shares.all() {
 		s.used.stretch(now, span)
 	}
 }

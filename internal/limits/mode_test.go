@@ -173,7 +173,7 @@ func TestNothingIsLostInAMelee(t *testing.T) {
 			if l.inFlight != 0 || l.counted != 0 || l.starts != 0 || l.queued != 0 || len(l.waiting) != 0 {
 				t.Errorf("seed %d: in flight %d, counted %d, starts %v, queued %d", seed, l.inFlight, l.counted, l.starts, l.queued)
 			}
-			if l.timer != nil || l.shares != nil || l.requests.ring != nil {
+			if l.timer != nil || l.shares.len() > 0 || !l.requests.slots.empty() {
 				t.Errorf("seed %d: not at rest", seed)
 			}
 		})

@@ -100,7 +100,7 @@ func (l *ledger) observe(p *Pass, feedback Feedback, now time.Duration) {
 		l.counters.dopHint = int32(feedback.DOPHint)
 	}
 	if feedback.Refused != None || feedback.RetryAfter > 0 {
-		l.counters.throttled[feedback.Refused]++
+		l.counters.odd().throttled[feedback.Refused]++
 		l.shut(now, feedback)
 		l.holdBack(p, feedback, now)
 		l.evict(now)

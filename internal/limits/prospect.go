@@ -40,9 +40,9 @@ func (l *ledger) prospect(who Caller, patience time.Duration) Prospect {
 	}
 	now := l.now()
 	l.tick(now)
-	s := l.shares[who.Name]
+	s := l.shares.of(who.Name)
 	if s == nil {
-		s = newShare(l, now)
+		s = newShare(l, who.Name, now)
 		s.weight = float64(max(who.Weight, 1))
 	}
 	open := l.blocked(s, now).kind == None

@@ -9,10 +9,10 @@ import (
 )
 
 // line lets a call of s wait, or refuses it when that is sure to be in vain.
-func (l *ledger) line(caller string, s *share, now, patience time.Duration) (*Pass, *waiter, error) {
+func (l *ledger) line(s *share, now, patience time.Duration) (*Pass, *waiter, error) {
 	f := l.forecast(s, now)
 	if f.least > patience || l.queued >= l.budget.QueueLength && !l.pushOut(s, now) {
-		l.tidy(caller, s, now)
+		l.tidy(s, now)
 		return nil, nil, l.refuse(f, now)
 	}
 	w := &waiter{ready: make(chan result, 1), since: now, until: now + patience, share: s}
@@ -27,7 +27,7 @@ func (l *ledger) line(caller string, s *share, now, patience time.Duration) (*Pa
 	case v := <-w.ready:
 		return v.pass, nil, v.err
 	default:
-		l.counters.waited[f.kind]++
+		l.counters.odd().waited[f.kind]++
 		return nil, w, nil
 	}
 }
@@ -168,7 +168,7 @@ func (l *ledger) arm(now, at time.Duration) {
 // wake is the timer's: it lets in whom time has made room for, and lays the
 // ledger to rest when nothing is left in it.
 func (l *ledger) wake() {
-	defer panics.Recover(l.log, "budget", nil)
+	defer panics.Recover(l.gate.Log, "budget", nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wakeAt = 0
@@ -190,6 +190,6 @@ func (l *ledger) rest(now time.Duration) {
 	l.requests.reset()
 	l.execution.reset()
 	l.requests.others, l.execution.others, l.concurrency.others = backoff{}, backoff{}, backoff{}
-	l.shares, l.kept, l.heaviest = nil, 0, 0
+	l.shares, l.kept, l.heaviest = shares{}, 0, 0
 	l.waiting, l.timer = nil, nil
 }

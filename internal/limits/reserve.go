@@ -7,27 +7,24 @@ import (
 
 // share finds or opens the caller's share.
 func (l *ledger) share(caller string, now time.Duration) *share {
-	s := l.shares[caller]
+	s := l.shares.of(caller)
 	if s != nil {
 		return s
 	}
-	if len(l.shares) >= maxShares {
-		if caller = ""; l.shares[caller] != nil {
-			return l.shares[caller]
+	if l.shares.len() >= maxShares {
+		if caller, s = "", l.shares.of(""); s != nil {
+			return s
 		}
 	}
-	if l.shares == nil {
-		l.shares = make(map[string]*share)
-	}
-	s = newShare(l, now)
-	l.shares[caller] = s
+	s = newShare(l, caller, now)
+	l.shares.add(s)
 	return s
 }
 
 // tidy drops a share that holds nothing: a refused stranger leaves no trace.
-func (l *ledger) tidy(caller string, s *share, now time.Duration) {
+func (l *ledger) tidy(s *share, now time.Duration) {
 	if s.inFlight == 0 && len(s.queue) == 0 && s.used.sum == 0 && s.first == now {
-		delete(l.shares, caller)
+		l.shares.drop(func(one *share) bool { return one == s })
 	}
 }
 
@@ -36,18 +33,18 @@ func (l *ledger) tidy(caller string, s *share, now time.Duration) {
 // anything back from himself, so a lone caller may spend all.
 func (l *ledger) reserve(now time.Duration) {
 	weights := 0.0
-	for name, s := range l.shares {
+	l.shares.drop(func(s *share) bool {
 		s.used.advance(now)
 		s.kept = 0
 		if s.used.sum == 0 && !s.recent(now, l.span) {
-			delete(l.shares, name)
-			continue
+			return true
 		}
 		weights += s.weight
-	}
+		return false
+	})
 	l.kept, l.heaviest = 0, 0
 	requests, millis := l.requests.limit(), l.execution.limit()
-	for _, s := range l.shares {
+	for s := range l.shares.all() {
 		if s.recent(now, l.span) {
 			whole := math.Min(requests, millis/math.Max(s.busy, 1))
 			s.keep(now, l.span, whole*s.weight/weights)
@@ -68,7 +65,7 @@ func (l *ledger) keptFrom(s *share) (requests, millis float64) {
 	if math.IsInf(limit, 1) {
 		return l.kept, 0
 	}
-	for _, other := range l.shares {
+	for other := range l.shares.all() {
 		millis += other.kept * other.busy
 	}
 	return l.kept, math.Min(millis, limit/2)

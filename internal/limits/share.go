@@ -10,6 +10,7 @@ import (
 // earliest virtual start is next (start-time fair queueing).
 type share struct {
 	ledger *ledger
+	caller string
 	weight float64
 	queue  []*waiter
 
@@ -28,8 +29,8 @@ type share struct {
 // shareSlices is the resolution at which a caller's own use is known.
 const shareSlices = 15
 
-func newShare(l *ledger, now time.Duration) *share {
-	s := &share{ledger: l, weight: 1, first: now, last: now, used: newSlidingWindow(l.span, shareSlices)}
+func newShare(l *ledger, caller string, now time.Duration) *share {
+	s := &share{ledger: l, caller: caller, weight: 1, first: now, last: now, used: newSlidingWindow(l.span, shareSlices)}
 	s.used.advance(now)
 	return s
 }

@@ -77,13 +77,25 @@ type CallerState struct {
 
 // counters is what a ledger only counts.
 type counters struct {
-	waited, refused, throttled, wouldWait [limitKinds]uint64
-
-	refusedFor [reasons]uint64
+	oddities *oddities // nil for none
 
 	operations uint64
 	day        int32 // of operations, since 1970
 	dopHint    int32
+}
+
+// oddities are what calls of most tenants never meet.
+type oddities struct {
+	waited, refused, throttled, wouldWait [limitKinds]uint64
+
+	refusedFor [reasons]uint64
+}
+
+func (c *counters) odd() *oddities {
+	if c.oddities == nil {
+		c.oddities = new(oddities)
+	}
+	return c.oddities
 }
 
 // today numbers the days in UTC.
@@ -102,11 +114,9 @@ func (l *ledger) snapshot() State {
 		Concurrency:   l.concurrency.use(now, l.inFlight),
 		Waiting:       l.queued,
 		DOPHint:       int(l.counters.dopHint),
-		Waited:        l.counters.waited,
-		Refused:       l.counters.refused,
-		Throttled:     l.counters.throttled,
-		WouldWait:     l.counters.wouldWait,
-		RefusedFor:    l.counters.refusedFor,
+	}
+	if odd := l.counters.oddities; odd != nil {
+		s.Waited, s.Refused, s.Throttled, s.WouldWait, s.RefusedFor = odd.waited, odd.refused, odd.throttled, odd.wouldWait, odd.refusedFor
 	}
 	if l.cooldown.slots > 0 && now < l.cooldown.until {
 		s.ClosedFor, s.ClosedBy = l.cooldown.until-now, l.cooldown.kind
@@ -114,9 +124,9 @@ func (l *ledger) snapshot() State {
 	if today() == l.counters.day {
 		s.Operations = l.counters.operations
 	}
-	for name, c := range l.shares {
+	for c := range l.shares.all() {
 		c.used.advance(now)
-		s.Callers = append(s.Callers, CallerState{name, int(c.weight), c.used.sum, int(c.inFlight), len(c.queue)})
+		s.Callers = append(s.Callers, CallerState{c.caller, int(c.weight), c.used.sum, int(c.inFlight), len(c.queue)})
 	}
 	slices.SortFunc(s.Callers, func(a, b CallerState) int {
 		return cmp.Or(cmp.Compare(b.Used, a.Used), cmp.Compare(a.Name, b.Name))

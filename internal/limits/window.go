@@ -7,19 +7,16 @@ import (
 
 // slidingWindow sums amounts over a sliding time span, in slices. An amount is never
 // forgotten before the span is over, and at most one slice later. Memory is
-// taken for parts of the span in which something was added, and given back when
+// taken for those slices in which something was added, and given back when
 // nothing is left: most of many tenants are called now and then.
 type slidingWindow struct {
 	slice time.Duration // width of a slice
 	last  int64         // number of the newest slice, counted from the epoch
 	sum   uint64
-	gone  uint64  // that was forgotten, ever
-	n     int     // slices in the span
-	ring  []*part // of n+1 slices, by number modulo that; nil for nothing
+	gone  uint64 // that was forgotten, ever
+	n     int    // slices in the span
+	slots slots  // of n+1 slices, by number modulo that
 }
-
-// part holds slices that stand beside each other.
-type part [16]uint32
 
 func newSlidingWindow(span time.Duration, n int) slidingWindow {
 	slice := max((span+time.Duration(n)-1)/time.Duration(n), 1)
@@ -36,32 +33,13 @@ func (w *slidingWindow) number(at time.Duration) int64 { return int64(at / w.sli
 func (w *slidingWindow) nextTick() time.Duration { return time.Duration(w.last+1) * w.slice }
 
 // place is where a slice stands; slices before the epoch have negative numbers.
-func (w *slidingWindow) place(number int64) (in, at int) {
+func (w *slidingWindow) place(number int64) int {
 	n := int64(w.n + 1)
-	i := int((number%n + n) % n)
-	return i / len(part{}), i % len(part{})
+	return int((number%n + n) % n)
 }
 
 // at is a slice's amount.
-func (w *slidingWindow) at(number int64) uint32 {
-	in, at := w.place(number)
-	if w.ring == nil || w.ring[in] == nil {
-		return 0
-	}
-	return w.ring[in][at]
-}
-
-// slot holds a slice's amount.
-func (w *slidingWindow) slot(number int64) *uint32 {
-	in, at := w.place(number)
-	if w.ring == nil {
-		w.ring = make([]*part, w.n/len(part{})+1)
-	}
-	if w.ring[in] == nil {
-		w.ring[in] = new(part)
-	}
-	return &w.ring[in][at]
-}
+func (w *slidingWindow) at(number int64) uint32 { return w.slots.at(w.place(number)) }
 
 // advance forgets what lies further back than the span. It reports whether a
 // new slice began.
@@ -81,11 +59,9 @@ func (w *slidingWindow) advance(now time.Duration) bool {
 	}
 	for w.last < number {
 		w.last++
-		if left := w.at(w.last); left > 0 {
-			w.sum -= uint64(left)
-			w.gone += uint64(left)
-			*w.slot(w.last) = 0
-		}
+		left := uint64(w.slots.take(w.place(w.last)))
+		w.sum -= left
+		w.gone += left
 	}
 	if w.sum == 0 {
 		w.reset()
@@ -103,9 +79,13 @@ func (w *slidingWindow) put(number int64, amount uint64) {
 	if amount == 0 {
 		return
 	}
-	s := w.slot(number)
-	amount = min(amount, math.MaxUint32-uint64(*s))
-	*s += uint32(amount)
+	place := w.place(number)
+	held := w.slots.at(place)
+	amount = min(amount, math.MaxUint32-uint64(held))
+	if amount == 0 {
+		return
+	}
+	w.slots.set(place, held+uint32(amount), w.n+1)
 	w.sum += amount
 }
 
@@ -165,7 +145,7 @@ func (w *slidingWindow) stretch(now, span time.Duration) {
 }
 
 // reset forgets everything and gives the memory back.
-func (w *slidingWindow) reset() { w.gone, w.sum, w.ring = w.gone+w.sum, 0, nil }
+func (w *slidingWindow) reset() { w.gone, w.sum, w.slots = w.gone+w.sum, 0, slots{} }
 
 // ever is all that was added.
 func (w *slidingWindow) ever() uint64 { return w.gone + w.sum }

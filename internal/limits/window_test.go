@@ -2,6 +2,7 @@ package limits
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,13 +94,7 @@ func TestWindowForgetsNothingTooSoon(t *testing.T) {
 		1257*time.Second + 100*time.Microsecond: 4,
 	} {
 		c := w
-		c.ring = make([]*part, len(w.ring))
-		for i, p := range w.ring {
-			if p != nil {
-				copied := *p
-				c.ring[i] = &copied
-			}
-		}
+		c.slots = slots{few: slices.Clone(w.slots.few)}
 		if c.advance(at); c.sum != want {
 			t.Errorf("at %v: %d, want %d", at, c.sum, want)
 		}
@@ -135,34 +130,34 @@ func TestWindowKeepsItsAmountsWhenStretched(t *testing.T) {
 // Whatever is added when, the window holds what a list of all amounts would
 // say, and what has left takes no memory.
 func TestWindowHoldsWhatAListWould(t *testing.T) {
-	for _, slices := range []int{1, 15, 16, 17, windowSlices} {
-		random := rand.New(rand.NewPCG(1, uint64(slices)))
-		w := newSlidingWindow(time.Duration(slices)*time.Second, slices)
+	for _, n := range []int{1, 7, 8, 15, 16, 17, windowSlices} {
+		random := rand.New(rand.NewPCG(1, uint64(n)))
+		w := newSlidingWindow(time.Duration(n)*time.Second, n)
 		now := 1000 * time.Second
 		w.advance(now)
 		list := make(map[int64]uint64) // by slice
 		for range 3000 {
-			now += time.Duration(random.Int64N(int64(time.Second) * int64(1+slices/8)))
+			now += time.Duration(random.Int64N(int64(time.Second) * int64(1+n/8)))
 			amount := uint64(random.IntN(3))
 			w.add(now, amount)
 			list[w.number(now)] += amount
 			want := uint64(0)
 			for number, amount := range list {
-				if number < w.number(now)-int64(slices) {
+				if number < w.number(now)-int64(n) {
 					delete(list, number)
 					continue
 				}
 				want += amount
 			}
 			if w.sum != want {
-				t.Fatalf("%d slices: %d, want %d", slices, w.sum, want)
+				t.Fatalf("%d slices: %d, want %d", n, w.sum, want)
 			}
-			if want == 0 && w.ring != nil {
-				t.Fatalf("%d slices: an empty window takes memory", slices)
+			if want == 0 && !w.slots.empty() {
+				t.Fatalf("%d slices: an empty window takes memory", n)
 			}
 		}
-		if w.advance(now + 2*w.span()); w.sum != 0 || w.ring != nil {
-			t.Errorf("%d slices: %d are left", slices, w.sum)
+		if w.advance(now + 2*w.span()); w.sum != 0 || !w.slots.empty() {
+			t.Errorf("%d slices: %d are left", n, w.sum)
 		}
 	}
 }
