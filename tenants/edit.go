@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"slices"
 	"strings"
 
 	"dynproxy/internal/envfile"
@@ -134,4 +135,10 @@ func (r *Rules) Settings(t *Tenant, file string) []Setting {
 
 // Given returns the settings that t's own file, or list, gives; secrets
 // redacted.
-func (t *Tenant) Given() map[string]string { return Redacted(t.given) }
+func (t *Tenant) Given() map[string]string {
+	values := make(map[string]string)
+	for pair := range slices.Chunk(t.given, 2) {
+		values[pair[0]] = pair[1]
+	}
+	return Redacted(values)
+}

@@ -43,8 +43,8 @@ type Tenant struct {
 	Paths         []string
 	SecretExpires time.Time // zero when not set
 
-	given    map[string]string // the settings of its own file
-	explicit []string          // settings that an operator gave, there or for all tenants, sorted
+	given    []string // the settings of its own file, sorted: a name, its value, and so on
+	explicit []string // settings that an operator gave, there or for all tenants, sorted
 }
 
 // Explicit reports whether an operator gave setting, such as "REQUESTS", in
@@ -167,7 +167,7 @@ func (r *Rules) Read(name string, values map[string]string) (*Tenant, error) {
 	s, decode := envfile.Decode[settings](merged, "")
 	faults = append(faults, decode...)
 	t := r.build(s, "", &faults)
-	t.Name, t.given = name, values
+	t.Name, t.given = name, pairs(values)
 	for setting, value := range merged {
 		if value != "" {
 			t.explicit = append(t.explicit, setting)
@@ -179,6 +179,15 @@ func (r *Rules) Read(name string, values map[string]string) (*Tenant, error) {
 		return nil, faults
 	}
 	return t, nil
+}
+
+// pairs are a tenth of a map for the few settings that a file holds.
+func pairs(values map[string]string) []string {
+	all := make([]string, 0, 2*len(values))
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		all = append(all, name, values[name])
+	}
+	return all
 }
 
 func hasCredential(values map[string]string) bool {

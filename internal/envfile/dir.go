@@ -53,8 +53,8 @@ type tracked struct {
 
 	missed bool // listed at the latest look, but not there
 
-	stamp os.FileInfo // of the latest look
-	since time.Time   // when stamp was first seen
+	stamp stamp     // of the latest look
+	since time.Time // when stamp was first seen
 
 	due      bool // it may have changed since it was last read
 	read     time.Time
@@ -84,7 +84,7 @@ func (d *dir) look(now time.Time) ([]file, error) {
 	}
 	there := make(map[string]bool, len(entries))
 	for name, found := range identify(entries) {
-		stamp, err := os.Stat(filepath.Join(d.path, found.base))
+		info, err := os.Stat(filepath.Join(d.path, found.base))
 		if errors.Is(err, fs.ErrNotExist) {
 			// It went after the listing, alone or with the whole directory: then the
 			// next listing tells. A link may lead nowhere: then the next look does.
@@ -93,14 +93,14 @@ func (d *dir) look(now time.Time) ([]file, error) {
 			}
 			continue
 		}
-		if err == nil && stamp.IsDir() {
+		if err == nil && info.IsDir() {
 			continue
 		}
-		if err == nil && !stamp.Mode().IsRegular() {
+		if err == nil && !info.Mode().IsRegular() {
 			err = errors.New("it is not a regular file")
 		}
 		there[name] = true
-		d.track(name, found, stamp, cmp.Or(found.flaw, err), now)
+		d.track(name, found, stampOf(info), cmp.Or(found.flaw, err), now)
 	}
 	var gone []file
 	for name, t := range d.files {
@@ -115,26 +115,43 @@ func (d *dir) look(now time.Time) ([]file, error) {
 	return gone, nil
 }
 
-func (d *dir) track(name string, found candidate, stamp os.FileInfo, flaw error, now time.Time) {
+func (d *dir) track(name string, found candidate, seen stamp, flaw error, now time.Time) {
 	t := d.files[name]
 	if t == nil {
 		t = &tracked{due: true, since: now}
 		d.files[name] = t
-	} else if t.base != found.base || !sameStamp(t.stamp, stamp) || text(t.flaw) != text(flaw) {
+	} else if t.base != found.base || !t.stamp.same(seen) || text(t.flaw) != text(flaw) {
 		t.due, t.since = true, now
 	} else if now.Sub(t.read) > rereadAfter {
 		t.due = true
 	}
-	t.base, t.stamp, t.flaw, t.missed = found.base, stamp, flaw, false
+	t.base, t.stamp, t.flaw, t.missed = found.base, seen, flaw, false
 }
 
-// sameStamp reports whether a file is the one it was, as far as can be told
-// without reading it.
-func sameStamp(a, b os.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == b
+// stamp is how a file looks from outside. Its zero value is that of none.
+type stamp struct {
+	there    bool
+	size     int64
+	modified time.Time
+	identity
+}
+
+// stampOf keeps what is needed of info, nil for none: os.FileInfo itself is
+// large.
+func stampOf(info os.FileInfo) stamp {
+	if info == nil {
+		return stamp{}
 	}
-	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && changeTime(a) == changeTime(b) && os.SameFile(a, b)
+	return stamp{true, info.Size(), info.ModTime().UTC(), identityOf(info)}
+}
+
+// same reports whether a file is the one it was, as far as can be told without
+// reading it.
+func (a stamp) same(b stamp) bool {
+	if !a.there || !b.there {
+		return a.there == b.there
+	}
+	return a.size == b.size && a.modified.Equal(b.modified) && a.identity.same(b.identity)
 }
 
 func text(err error) string {
@@ -191,12 +208,9 @@ func (d *dir) report(name string, t *tracked, now time.Time) (file, bool) {
 	if f.err == nil {
 		d.reads++
 		raw, f.err = textfile.ReadRaw(filepath.Join(d.path, t.base))
-		stamp, err := os.Stat(filepath.Join(d.path, t.base))
-		if err != nil {
-			stamp = nil
-		}
-		if !sameStamp(t.stamp, stamp) {
-			t.stamp, t.since = stamp, now
+		info, _ := os.Stat(filepath.Join(d.path, t.base))
+		if seen := stampOf(info); !t.stamp.same(seen) {
+			t.stamp, t.since = seen, now
 			return f, false
 		}
 	}
@@ -219,8 +233,8 @@ func (d *dir) report(name string, t *tracked, now time.Time) (file, bool) {
 func (d *dir) young(age time.Duration) bool {
 	now := time.Now()
 	for _, t := range d.files {
-		if t.due && t.stamp != nil {
-			if old := now.Sub(t.stamp.ModTime()); old >= 0 && old < age {
+		if t.due && t.stamp.there {
+			if old := now.Sub(t.stamp.modified); old >= 0 && old < age {
 				return true
 			}
 		}

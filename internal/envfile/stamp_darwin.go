@@ -5,11 +5,20 @@ import (
 	"syscall"
 )
 
-// changeTime is when the file was last changed in any way: unlike the time of
-// modification, nobody can set it.
-func changeTime(info os.FileInfo) int64 {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return st.Ctimespec.Nano()
-	}
-	return 0
+// identity is what tells one file from another, and one state of it from the
+// next: changed is when it was last changed in any way, which unlike the time of
+// modification nobody can set.
+type identity struct {
+	device, inode uint64
+	changed       int64
 }
+
+func identityOf(info os.FileInfo) identity {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return identity{}
+	}
+	return identity{uint64(st.Dev), st.Ino, st.Ctimespec.Nano()}
+}
+
+func (a identity) same(b identity) bool { return a == b }

@@ -29,6 +29,10 @@ type tenant struct {
 // TenantIs notes what a tenant is now: broken, with what is behind it, or well.
 func (n *Notifier) TenantIs(broken bool, news Notice) {
 	n.mu.Lock()
+	if n.tenants[news.Tenant] == nil && !broken {
+		n.mu.Unlock()
+		return // as nearly all of many are, all the time
+	}
 	t := n.of(news.Tenant)
 	if t.broken != broken {
 		t.broken, t.since = broken, news.At

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -16,20 +17,23 @@ const maxFailures = 12
 // of the last minutes, the last success, and what failed. It is bounded: about a
 // kilobyte a tenant, whatever comes. The zero value is empty and ready.
 type traffic struct {
-	tenants sync.Map // name to *record
+	mu      sync.RWMutex       // guards what follows
+	tenants map[string]*record // by name
 }
 
 // record is one tenant's.
 type record struct {
 	mu       sync.Mutex // guards what follows
-	calls    [minutes]uint32
-	minute   int64 // that calls[minute%minutes] counts
+	calls    []minute   // those that had some, the oldest first
 	success  time.Time
 	failures []Failure
-	trouble  Trouble
+	trouble  *Trouble  // nil for none
 	doubted  bool      // whether a check has said that the tenant is broken since the last success
 	looked   time.Time // when failing calls have last started a check
 }
+
+// minute is how many calls ended in one, counted since 1970.
+type minute struct{ at, calls uint32 }
 
 // Failure is what failed in one way.
 type Failure struct {
@@ -49,19 +53,14 @@ type view struct {
 // another now, doubted that it is time to look whether the tenant itself is at
 // fault.
 func (b *traffic) note(o *Outcome) (turned, doubted bool) {
-	v, ok := b.tenants.Load(o.Tenant)
-	if !ok {
-		v, _ = b.tenants.LoadOrStore(o.Tenant, &record{})
-	}
-	r := v.(*record)
+	r := b.make(o.Tenant)
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.advance(now)
-	r.calls[r.minute%minutes]++
+	r.count(now)
 	if o.Failure == "" {
-		turned = r.success.IsZero() || r.trouble.Count > 0 || r.doubted
-		r.success, r.trouble, r.doubted = now, Trouble{}, false
+		turned = r.success.IsZero() || r.trouble != nil || r.doubted
+		r.success, r.trouble, r.doubted = now, nil, false
 		return turned, false
 	}
 	r.failed(o.Failure, now)
@@ -72,24 +71,51 @@ func (b *traffic) note(o *Outcome) (turned, doubted bool) {
 	if doubted = now.Sub(r.looked) >= lookAgain; doubted {
 		r.looked = now
 	}
+	if r.trouble == nil {
+		r.trouble = new(Trouble)
+	}
 	return r.trouble.add(o.Failure, of, now), doubted
+}
+
+// of returns the tenant's record, nil if there is none.
+func (b *traffic) of(tenant string) *record {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.tenants[tenant]
+}
+
+// make is of, and makes one if there is none.
+func (b *traffic) make(tenant string) *record {
+	if r := b.of(tenant); r != nil {
+		return r
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.tenants[tenant]
+	if r == nil {
+		if b.tenants == nil {
+			b.tenants = make(map[string]*record)
+		}
+		r = new(record)
+		b.tenants[tenant] = r
+	}
+	return r
 }
 
 // lookAgain is how long after a check that failing calls have started they may
 // start the next.
 const lookAgain = 10 * time.Second
 
-func (r *record) advance(now time.Time) {
-	minute := now.Unix() / 60
-	if minute-r.minute >= minutes {
-		clear(r.calls[:])
-		r.minute = minute
+func minuteOf(t time.Time) uint32 { return uint32(t.Unix() / 60) }
+
+// count counts a call, and forgets those that are too long ago.
+func (r *record) count(now time.Time) {
+	at := minuteOf(now)
+	if n := len(r.calls); n > 0 && r.calls[n-1].at >= at { // clocks are set back
+		r.calls[n-1].calls++
 		return
 	}
-	for r.minute < minute {
-		r.minute++
-		r.calls[r.minute%minutes] = 0
-	}
+	r.calls = append(slices.DeleteFunc(r.calls, func(m minute) bool { return at-m.at >= minutes }), minute{at, 1})
 }
 
 // failed counts a failure; of too many kinds the one that is longest ago goes.
@@ -117,16 +143,17 @@ func (r *record) failed(code string, now time.Time) {
 // none.
 func (b *traffic) view(tenant string) view {
 	seen := view{Calls: make([]int, minutes)}
-	v, ok := b.tenants.Load(tenant)
-	if !ok {
+	r := b.of(tenant)
+	if r == nil {
 		return seen
 	}
-	r := v.(*record)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.advance(time.Now())
-	for i := range minutes {
-		seen.Calls[i] = int(r.calls[(r.minute+1+int64(i))%minutes])
+	now := minuteOf(time.Now())
+	for _, m := range r.calls {
+		if ago := int(now) - int(m.at); ago < minutes {
+			seen.Calls[minutes-1-max(ago, 0)] += int(m.calls)
+		}
 	}
 	seen.Success = r.success
 	seen.Failures = slices.Clone(r.failures)
@@ -137,11 +164,10 @@ func (b *traffic) view(tenant string) view {
 // success is when a call of the tenant last succeeded, the zero Time if none
 // did.
 func (b *traffic) success(tenant string) time.Time {
-	v, ok := b.tenants.Load(tenant)
-	if !ok {
+	r := b.of(tenant)
+	if r == nil {
 		return time.Time{}
 	}
-	r := v.(*record)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.success
@@ -149,24 +175,22 @@ func (b *traffic) success(tenant string) time.Time {
 
 // trouble is what calls of the tenant fail of, nil if they do not.
 func (b *traffic) trouble(tenant string) *Trouble {
-	v, ok := b.tenants.Load(tenant)
-	if !ok {
+	r := b.of(tenant)
+	if r == nil {
 		return nil
 	}
-	r := v.(*record)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.trouble.Count == 0 {
+	if r.trouble == nil {
 		return nil
 	}
-	trouble := r.trouble
+	trouble := *r.trouble
 	return &trouble
 }
 
 // doubt notes that a check finds the tenant broken: the next success is news.
 func (b *traffic) doubt(tenant string) {
-	if v, ok := b.tenants.Load(tenant); ok {
-		r := v.(*record)
+	if r := b.of(tenant); r != nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.doubted = true
@@ -175,11 +199,10 @@ func (b *traffic) doubt(tenant string) {
 
 // clear notes that a check finds all well.
 func (b *traffic) clear(tenant string) {
-	if v, ok := b.tenants.Load(tenant); ok {
-		r := v.(*record)
+	if r := b.of(tenant); r != nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if t := &r.trouble; t.Count > 0 && !t.cleared {
+		if t := r.trouble; t != nil && !t.cleared {
 			t.cleared, t.against = true, 0
 		}
 	}
@@ -187,20 +210,16 @@ func (b *traffic) clear(tenant string) {
 
 // pardon forgets what calls failed of: the tenant's settings are others now.
 func (b *traffic) pardon(tenant string) {
-	if v, ok := b.tenants.Load(tenant); ok {
-		r := v.(*record)
+	if r := b.of(tenant); r != nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.trouble = Trouble{}
+		r.trouble = nil
 	}
 }
 
 // retain drops all tenants but those that are there.
 func (b *traffic) retain(there map[string]bool) {
-	b.tenants.Range(func(tenant, _ any) bool {
-		if !there[tenant.(string)] {
-			b.tenants.Delete(tenant)
-		}
-		return true
-	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.tenants, func(tenant string, _ *record) bool { return !there[tenant] })
 }

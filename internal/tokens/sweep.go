@@ -2,6 +2,7 @@ package tokens
 
 import (
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,12 +14,9 @@ import (
 // secrets, answers of organizations.
 func (s *Source) Sweep(live iter.Seq[*tenants.Tenant]) {
 	n := s.needsOf(live)
-	s.held.Range(func(key, _ any) bool {
-		if !n.tenants[key.(*tenants.Tenant)] {
-			s.held.Delete(key)
-		}
-		return true
-	})
+	s.mu.Lock()
+	maps.DeleteFunc(s.held, func(t *tenants.Tenant, _ *entra.Source) bool { return !n.tenants[t] })
+	s.mu.Unlock()
 	s.cache.Retain(n.target)
 	s.client.Retain(n.identities)
 	s.resolver.Retain(func(org string) bool { return n.orgs[org] })

@@ -171,7 +171,7 @@ func TestSweepIsNoQuadraticWalk(t *testing.T) {
 		all[i] = organization(i)
 		if i < held {
 			b.spent(t, all[i])
-			b.held.Delete(all[i]) // as if each had changed
+			delete(b.held, all[i]) // as if each had changed
 		}
 	}
 	looks := 0

@@ -38,7 +38,9 @@ type Source struct {
 	consentLink func(*tenants.Tenant, entra.Authority) string
 	mints       *prometheus.CounterVec
 	took        prometheus.Histogram
-	held        sync.Map // *tenants.Tenant to *entra.Source; a changed tenant is another key
+
+	mu   sync.RWMutex                      // guards held
+	held map[*tenants.Tenant]*entra.Source // a changed tenant is another key
 }
 
 // New returns a Source. Its error says that the credential of o.Registration
@@ -48,7 +50,7 @@ func New(o Options) (*Source, error) {
 		own: o.Registration, consentLink: o.ConsentLink,
 		client:   entra.NewTokenClient(o.Login, o.Log),
 		resolver: &entra.AuthorityResolver{Transport: o.Challenge, LoginAllowed: o.LoginAllowed, Log: o.Log},
-		mints:    newMints(), took: newTook(),
+		mints:    newMints(), took: newTook(), held: make(map[*tenants.Tenant]*entra.Source),
 	}
 	s.cache = &entra.Cache{Mint: s.client.Token, Log: o.Log, Observe: s.observe}
 	identity, err := s.client.Register(entra.Registration(o.Registration))
@@ -205,10 +207,9 @@ func (s *Source) Named(ctx context.Context, t *tenants.Tenant) (entra.Authority,
 }
 
 func (s *Source) heldOf(t *tenants.Tenant) *entra.Source {
-	if source, ok := s.held.Load(t); ok {
-		return source.(*entra.Source)
-	}
-	return nil
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.held[t]
 }
 
 func (s *Source) registration(t *tenants.Tenant) tenants.Registration {
@@ -232,7 +233,9 @@ func (s *Source) source(ctx context.Context, t *tenants.Tenant) (*entra.Source, 
 	source := s.cache.Source(entra.Target{
 		Login: authority.Login, TenantID: authority.TenantID, ClientID: r.ClientID, Resource: t.Org, Credential: identity,
 	})
-	s.held.Store(t, source)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held[t] = source
 	return source, nil
 }
 
@@ -241,10 +244,15 @@ func (s *Source) source(ctx context.Context, t *tenants.Tenant) (*entra.Source, 
 // What bears on tokens in nothing leaves them alone: nobody is asked again.
 // When all changes are told, Sweep drops what is not needed any more.
 func (s *Source) Changed(old, now *tenants.Tenant) {
-	source := s.heldOf(old)
-	s.held.Delete(old)
-	if now != nil && source != nil && sameOrigin(old, now) {
-		s.held.LoadOrStore(now, source)
+	s.mu.Lock()
+	source := s.held[old]
+	delete(s.held, old)
+	stays := now != nil && source != nil && sameOrigin(old, now)
+	if stays && s.held[now] == nil {
+		s.held[now] = source
+	}
+	s.mu.Unlock()
+	if stays {
 		source.Retry()
 		return
 	}

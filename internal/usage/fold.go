@@ -2,7 +2,6 @@ package usage
 
 import (
 	"maps"
-	"sync/atomic"
 	"time"
 )
 
@@ -42,10 +41,7 @@ func (u *Usage) fold(now time.Time) bool {
 			changed = foldSpans(r.spans, hours, days) || changed
 			empty := len(r.spans) == 0 && r.now.requests == 0
 			if empty {
-				u.total.Add(-1)
-				if one, ok := u.perOne.Load(k.tenant); ok {
-					one.(*atomic.Int64).Add(-1)
-				}
+				u.dropped(k)
 			}
 			return empty
 		})
@@ -90,8 +86,7 @@ func (u *Usage) Retain(there func(tenant string) bool) {
 		maps.DeleteFunc(s.rows, func(k key, _ *row) bool {
 			gone := forget(k)
 			if gone {
-				u.total.Add(-1)
-				u.perOne.Delete(k.tenant)
+				u.dropped(k)
 			}
 			return gone
 		})

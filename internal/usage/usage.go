@@ -90,7 +90,9 @@ type Usage struct {
 	seed    maphash.Seed
 	shards  [64]shard
 	total   atomic.Int64 // rows
-	perOne  sync.Map     // tenant to *atomic.Int64, its rows
+
+	counting sync.Mutex     // guards perOne
+	perOne   map[string]int // rows of each tenant
 
 	mu     sync.Mutex // guards what follows
 	before rows       // that this process has found in its place
@@ -119,7 +121,7 @@ type row struct {
 
 // Open returns a Usage that goes on where what is kept in dir ends.
 func Open(dir *statedir.Dir) *Usage {
-	u := &Usage{seed: maphash.MakeSeed(), before: make(rows), beside: make(rows), gone: make(map[string]bool)}
+	u := &Usage{seed: maphash.MakeSeed(), before: make(rows), beside: make(rows), gone: make(map[string]bool), perOne: make(map[string]int)}
 	for i := range u.shards {
 		u.shards[i].rows = make(map[key]*row)
 	}
@@ -175,11 +177,7 @@ func (u *Usage) row(k key) (*shard, *row) {
 	if r != nil {
 		return s, r
 	}
-	one, ok := u.perOne.Load(k.tenant)
-	if !ok {
-		one, _ = u.perOne.LoadOrStore(strings.Clone(k.tenant), new(atomic.Int64))
-	}
-	if k.caller != others && (one.(*atomic.Int64).Load() >= mostOfOne || u.total.Load() >= mostRows) {
+	if k.caller != others && (u.rowsOf(k.tenant) >= mostOfOne || u.total.Load() >= mostRows) {
 		k.caller = others
 		return u.row(k)
 	}
@@ -190,9 +188,27 @@ func (u *Usage) row(k key) (*shard, *row) {
 		r = &row{}
 		s.rows[k] = r
 		u.total.Add(1)
-		one.(*atomic.Int64).Add(1)
+		u.counting.Lock()
+		u.perOne[k.tenant]++
+		u.counting.Unlock()
 	}
 	return s, r
+}
+
+func (u *Usage) rowsOf(tenant string) int {
+	u.counting.Lock()
+	defer u.counting.Unlock()
+	return u.perOne[tenant]
+}
+
+// dropped counts that a row is gone.
+func (u *Usage) dropped(k key) {
+	u.total.Add(-1)
+	u.counting.Lock()
+	defer u.counting.Unlock()
+	if u.perOne[k.tenant]--; u.perOne[k.tenant] <= 0 {
+		delete(u.perOne, k.tenant)
+	}
 }
 
 func (u *Usage) shard(k key) *shard {
