@@ -12,6 +12,9 @@ import (
 	"dynproxy/internal/audit"
 	"dynproxy/internal/callers"
 	"dynproxy/internal/changes"
+	"dynproxy/internal/envfile"
+	"dynproxy/internal/secret"
+	"dynproxy/internal/service"
 	"dynproxy/internal/textfile"
 	"dynproxy/tenants"
 )
@@ -41,7 +44,11 @@ func (w *cli) begin(ctx context.Context, p *prompt, s beginning) error {
 		fmt.Fprintf(w.stderr, "The key of %s, which is shown only now (send it as X-Api-Key, or as the password of HTTP Basic with that user name):\n", s.caller)
 		fmt.Fprintln(w.stdout, key)
 	}
-	fmt.Fprintf(w.stderr, "Next: dynproxy serve --env-file %s\n", s.file)
+	if s.ofService() {
+		fmt.Fprintf(w.stderr, "Next: %s\n", service.StartLine)
+	} else {
+		fmt.Fprintf(w.stderr, "Next: dynproxy serve --env-file %s\n", s.file)
+	}
 	if s.noCheck {
 		return nil
 	}
@@ -60,6 +67,9 @@ func (s *beginning) values() map[string]string {
 		"CLIENT_ID": s.clientID, "CLIENT_SECRET_FILE": s.beside("client-secret"),
 		"TENANTS_DIR": s.beside("tenants"), "STATE_DIR": s.beside("state"), "LISTEN": s.listen,
 	}
+	if s.ofService() {
+		v["STATE_DIR"] = service.StateDir()
+	}
 	if s.secretFile != "" {
 		v["CLIENT_SECRET_FILE"] = s.beside(s.secretFile)
 		if path, err := filepath.Abs(s.secretFile); err == nil {
@@ -73,6 +83,16 @@ func (s *beginning) values() map[string]string {
 		v["CALLERS_DIR"] = s.beside("callers")
 	}
 	return v
+}
+
+// ofService reports whether the settings are those of this machine's service.
+func (s *beginning) ofService() bool { return s.file == service.DefaultEnvFile() }
+
+// exampleStill reports whether the file at path holds settings of which an
+// example's are not yet replaced: those of a package that was just installed.
+func exampleStill(path string) bool {
+	values, err := envfile.Environment(nil, []string{path})
+	return err == nil && secret.Placeholder(values[prefix+"CLIENT_ID"])
 }
 
 // judged reads the settings as serve will, beside those of the environment.
@@ -97,7 +117,7 @@ func (s *beginning) mayWrite(p *prompt) error {
 		paths = append(paths, s.beside("client-secret"))
 	}
 	for _, path := range paths {
-		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) || s.replace {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) || s.replace || exampleStill(path) {
 			continue
 		}
 		if !p.confirmed(path + " exists. Replace it?") {

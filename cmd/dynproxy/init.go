@@ -53,10 +53,15 @@ func (w *cli) init() *cobra.Command {
 			"Settings that it writes: CLIENT_ID, CLIENT_SECRET_FILE, TENANTS_DIR, STATE_DIR, LISTEN, ALLOW_CIDRS, CALLERS_DIR.",
 		Example: "  dynproxy init\n" +
 			"  dynproxy init --client-id 6f1a4c3e-... --client-secret-file /run/secrets/app --tenant contoso --org-url https://contoso.crm.dynamics.com --callers keys --caller webform",
-		RunE: func(c *cobra.Command, _ []string) error { return w.runInit(c.Context(), s) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if s.file == "" {
+				s.file = firstSettings()
+			}
+			return w.runInit(c.Context(), s)
+		},
 	}
 	f := c.Flags()
-	f.StringVar(&s.file, "file", "dynproxy.env", "the settings `FILE` to write; other files go beside it")
+	f.StringVar(&s.file, "file", "", "the settings `FILE` to write; other files go beside it (default: that of the service, where one is installed, or dynproxy.env)")
 	f.StringVar(&s.clientID, "client-id", "", "the application (client) id of the app registration")
 	f.StringVar(&s.secretFile, "client-secret-file", "", "a `FILE` that holds its secret already")
 	f.BoolVar(&s.secretFromStdin, "client-secret-stdin", false, "read its secret from standard input")

@@ -19,7 +19,9 @@ var plan = map[string][]string{
 	"bench/stand":    nil,
 	"bench/throttle": {"bench/stand", "internal/emulator"},
 
-	"docs":    nil, // tests alone: what the documents say is carried out
+	"deploy/systemd": nil,
+	"docs":           nil, // tests alone: what the documents say is carried out
+
 	"consent": {"internal/check", "internal/page", "internal/textfile", "internal/problem", "internal/status", "tenants"},
 	"portal":  {"internal/audit", "internal/calls", "internal/check", "internal/help", "internal/history", "internal/page", "internal/problem", "internal/status", "internal/trend", "internal/usage", "tenants"},
 	"proxy":   {"tenants", "internal/callers", "internal/calls", "internal/egress", "internal/limits", "internal/odata", "internal/panics", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/tracing", "internal/httpguard"},
@@ -60,7 +62,7 @@ var plan = map[string][]string{
 	"internal/reload":             {"internal/textfile"},
 	"internal/retryafter":         nil,
 	"internal/secret":             {"internal/textfile"},
-	"internal/service":            nil,
+	"internal/service":            {"deploy/systemd", "internal/textfile"},
 	"internal/soap":               nil,
 	"internal/spool":              nil,
 	"internal/statedir":           {"internal/textfile"},

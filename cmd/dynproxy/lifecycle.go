@@ -138,6 +138,10 @@ const (
 	lastCalls = 2 * time.Second
 
 	lastPages = time.Second // of operators
+
+	// lastWords is what the end takes at most when calls have ended: pages, the
+	// log's reader, spans and files, on a machine that is busy.
+	lastWords = 20 * time.Second
 )
 
 // drain ends the callers' side: first nobody new is sent here, then nobody new
@@ -146,7 +150,7 @@ func (h *server) drain(calls *http.Server, callers *daemon.Socket, ended <-chan 
 	h.log.Info().Dur("delay_ms", h.config().DrainDelay).Msg("draining")
 	h.ops.draining.Store(true)
 	h.board.Drain()
-	daemon.Stopping("draining: what is in flight is finished")
+	daemon.Stopping("draining: what is in flight is finished", h.config().DrainDelay+h.config().DrainTimeout+lastWords)
 	h.calls.Leave()
 	time.Sleep(h.config().DrainDelay)
 	within, cancel := context.WithTimeout(context.Background(), h.config().DrainTimeout)

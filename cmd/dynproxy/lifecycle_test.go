@@ -145,7 +145,7 @@ func TestWhatSystemdHearsOfTheProxy(t *testing.T) {
 	heard("WATCHDOG=1")
 	heard("WATCHDOG=1")
 	r.stop()
-	heard("STOPPING=1")
+	heard("STOPPING=1\nEXTEND_TIMEOUT_USEC=50000000") // DRAIN_TIMEOUT and what comes behind it
 	if err := r.over(); err != nil {
 		t.Error(err)
 	}

@@ -96,6 +96,13 @@ func (w *cli) config() (*config, error) {
 // run carries out the command line args.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
 	w := &cli{environ: environ, stdout: stdout, stderr: stderr}
+	root := w.root()
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}
+
+// root is the program's command, with all others under it.
+func (w *cli) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dynproxy",
 		Short: "A proxy that lets plain-HTTP applications call Microsoft Dataverse",
@@ -103,16 +110,16 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 			"Callers use http://proxy:8080/<tenant>/api/data/...; tokens, limits and links are its business.\n\n" +
 			"To see it at work without any set-up: dynproxy demo",
 		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRun: func(c *cobra.Command, _ []string) { w.lookAtInstalled(c) },
 	}
 	root.PersistentFlags().StringArrayVar(&w.envFiles, "env-file", nil, "read settings from `FILE` (may be repeated; a real environment variable wins)")
 	root.AddCommand(w.serve(), w.demo(), w.emulator(), w.check(), w.consentURL(), w.onboard(), w.tenant(), w.caller(), w.tail(), w.trace(), w.usage(), w.explain(), w.health(), w.version(), w.settings(), w.init(), w.service())
 	root.SetHelpCommand(w.help(root))
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(w.stdout)
+	root.SetErr(w.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	usageErrors(root)
-	return root.ExecuteContext(ctx)
+	return root
 }
 
 // usageErrors makes every command tell words it does not take from what goes

@@ -58,6 +58,7 @@ func (w *cli) serveHere(ctx context.Context, manager *service.Host) error {
 	if err != nil {
 		return err
 	}
+	w.keptBySystemd()
 	cfg, err := w.config()
 	if err != nil {
 		return withFiles(err, cfg)

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -63,6 +66,7 @@ func (w *cli) serviceInstall() *cobra.Command {
 	}
 	c.Flags().StringVar(&listen, "listen", "", "where callers connect, whatever the settings' files say; \"\" goes by them again (Windows)")
 	c.Flags().BoolVar(&delayed, "delayed", false, "start it some two minutes after the system's other services")
+	c.Flags().BoolVar(&plan.Socket, "socket", false, "let systemd open the callers' port, which may be below 1024 and outlives the program (Linux)")
 	c.Flags().BoolVar(&firewall, "firewall", false, "let callers through this machine's firewall, to the port of LISTEN; uninstall takes it back (Windows)")
 	return c
 }
@@ -137,6 +141,45 @@ func (w *cli) serviceStatus(c *cobra.Command) error {
 		return errNotWell
 	}
 	return nil
+}
+
+// apart are the commands that have nothing to do with a service that is
+// installed, or are told which one they mean.
+var apart = []string{"serve", "demo", "emulator", "init", "service", "version", "completion", "help"}
+
+// lookAtInstalled lets a command that is told no settings at all go by those of
+// the service on this machine.
+func (w *cli) lookAtInstalled(c *cobra.Command) {
+	for ; c.HasParent(); c = c.Parent() {
+		if slices.Contains(apart, c.Name()) {
+			return
+		}
+	}
+	told := slices.ContainsFunc(w.environ, func(entry string) bool { return strings.HasPrefix(entry, prefix) })
+	if _, err := os.Stat(service.DefaultEnvFile()); len(w.envFiles) > 0 || told || errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	w.envFiles = []string{service.DefaultEnvFile()}
+}
+
+// firstSettings is the file that a first start writes: that of the service,
+// where one is installed.
+func firstSettings() string {
+	file := service.DefaultEnvFile()
+	if _, err := os.Stat(filepath.Dir(file)); err == nil {
+		return file
+	}
+	return "dynproxy.env"
+}
+
+// keptBySystemd takes up where systemd wants a service's state, unless settings say otherwise.
+func (w *cli) keptBySystemd() {
+	for _, entry := range w.environ {
+		if dirs, is := strings.CutPrefix(entry, "STATE_DIRECTORY="); is && w.defaults == nil {
+			first, _, _ := strings.Cut(dirs, ":")
+			w.defaults = map[string]string{prefix + "STATE_DIR": first}
+		}
+	}
 }
 
 func (w *cli) warn(words string) { fmt.Fprintf(w.stderr, "dynproxy: %s\n", words) }

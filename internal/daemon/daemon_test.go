@@ -173,7 +173,9 @@ func TestWhatSystemdIsTold(t *testing.T) {
 	for want, tell := range map[string]func() error{
 		"READY=1\nSTATUS=serving 2 tenants": func() error { return Ready("serving 2\ntenants") },
 		"STATUS=well":                       func() error { return Status("well") },
-		"STOPPING=1\nSTATUS=draining":       func() error { return Stopping("draining") },
+		"STOPPING=1\nEXTEND_TIMEOUT_USEC=90000000\nSTATUS=draining": func() error {
+			return Stopping("draining", 90*time.Second)
+		},
 	} {
 		if err := tell(); err != nil {
 			t.Fatal(err)

@@ -17,8 +17,11 @@ func Ready(status string) error { return notify(daemon.SdNotifyReady, statusLine
 // Status tells systemd a new line for people.
 func Status(status string) error { return notify(statusLine(status)) }
 
-// Stopping tells systemd that the service ends.
-func Stopping(status string) error { return notify(daemon.SdNotifyStopping, statusLine(status)) }
+// Stopping tells systemd that the service ends, and that this may take as long
+// as within, whatever its TimeoutStopSec is.
+func Stopping(status string, within time.Duration) error {
+	return notify(daemon.SdNotifyStopping, fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", within.Microseconds()), statusLine(status))
+}
 
 // Reloading tells systemd that settings are being read again. Ready must follow.
 func Reloading() error {

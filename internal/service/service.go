@@ -10,6 +10,7 @@ type Plan struct {
 	Delayed  *bool    // whether it starts after the other services of the system; nil as it is
 	ListenOn *string  // where callers connect whatever EnvFiles say, host:port; "" by them, nil as it is (Windows)
 	Shut     bool     // whether the firewall's rule is taken away
+	Socket   bool     // whether systemd opens the callers' port
 
 	// Listen returns where callers connect by these settings, host:port, for which
 	// the system's firewall is opened; nil leaves the firewall alone.

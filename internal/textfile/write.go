@@ -9,7 +9,7 @@ import (
 
 // Replace puts text into the file at path, whole or not at all: a reader, and
 // whoever comes after a crash, sees the old file or the new one. Only its owner
-// can read it.
+// can read it, and those for whom its directory is (entrust).
 func Replace(path string, text []byte) error {
 	tmp, err := temporary(path, text)
 	if err != nil {
@@ -51,7 +51,9 @@ func temporary(path string, text []byte) (name string, err error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = tmp.Write(text)
+	if err = entrust(tmp); err == nil {
+		_, err = tmp.Write(text)
+	}
 	if err == nil {
 		err = tmp.Sync()
 	}
