@@ -64,6 +64,7 @@ func readPaper(path, text string) *paper {
 	var prose strings.Builder
 	var open *block
 	indent, before, inList := "", "", false
+	stage := regexp.MustCompile(`^<!-- stage: (.*) -->$`)
 	for number, line := range strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n") {
 		bare := strings.TrimLeft(line, " ")
 		switch {
@@ -82,6 +83,8 @@ func readPaper(path, text string) *paper {
 			if len(words) > 1 {
 				open.class, open.words = words[1], words[2:]
 			}
+		case stage.MatchString(line):
+			p.blocks = append(p.blocks, block{language: "sh", class: "run", text: stage.FindStringSubmatch(line)[1] + "\n", line: number + 1})
 		default:
 			inList = listItem.MatchString(line) || inList && (line == "" || strings.HasPrefix(line, " "))
 			if strings.HasPrefix(line, "    ") && before == "" && !inList {

@@ -1,10 +1,13 @@
 package docs
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -62,9 +65,46 @@ func helpOf(t *testing.T, words string) (string, bool) {
 
 // runners carry out blocks, by their language.
 var runners = map[string]func(*world, block) (string, error){
-	"sh":   (*world).shell,
-	"http": (*world).request,
+	"sh": func(w *world, b block) (string, error) {
+		for _, word := range b.words {
+			if tool, is := strings.CutPrefix(word, "needs="); is {
+				return w.where(tool, b)
+			}
+		}
+		return w.shell(b)
+	},
+	"php":    script("PHP", "snippet.php", "php snippet.php"),
+	"perl":   script("Perl", "snippet.pl", "perl snippet.pl"),
+	"python": script("Python", "snippet.py", "/usr/bin/python3 snippet.py"),
+	"java":   script("Java", "Snippet.java", "java Snippet.java"),
+	"js":     script("node", "snippet.mjs", "node snippet.mjs"),
 }
+
+// script carries out a program in a file of the reader's folder. YOUR_KEY is
+// what the shell before it has as KEY.
+func script(tool, name, run string) func(*world, block) (string, error) {
+	return func(w *world, b block) (string, error) {
+		w.write(name, b.text)
+		b.text = fmt.Sprintf("sed -i \"s/YOUR_KEY/$KEY/\" %s; %s\n", name, run)
+		return w.where(tool, b)
+	}
+}
+
+// where carries out a block that needs a tool, where that is.
+func (w *world) where(tool string, b block) (said string, err error) {
+	err = errLeftOut
+	w.t.Run(fmt.Sprintf("line %d", b.line), func(t *testing.T) {
+		needs.Tool(t, tool)
+		if said, err = w.shell(b); err != nil && slices.Contains(b.words, "fetches") {
+			defer func() { err = errLeftOut }()
+			needs.Missing(t, "nothing can be fetched from here: "+said)
+		}
+	})
+	return said, err
+}
+
+// errLeftOut is no failure: what a block needs is not here.
+var errLeftOut = errors.New("left out")
 
 // What documents tell to type does what they say: every block that is run is
 // run, in the order of its document, by somebody who has done nothing else.
@@ -87,6 +127,9 @@ func TestCommandsDoWhatTheDocsSay(t *testing.T) {
 					w.write(b.words[0], b.text)
 				case "run":
 					said, err := runners[b.language](w, b)
+					if err == errLeftOut {
+						continue
+					}
 					if err != nil {
 						t.Fatalf("%s:%d: %v\n%s\nprinted:\n%s", p.name(), b.line, err, b.text, said)
 					}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -119,7 +118,7 @@ func (w *world) open(settings map[string]string) {
 	w.in, w.out = in, bufio.NewReader(out)
 	w.t.Cleanup(func() { in.Close(); c.Wait() })
 	// Root's rights are not needed here, and a failure inside a block is one.
-	fmt.Fprintln(in, `sudo() { "$@"; }; set -o pipefail; trap 'FAILED="${FAILED:-} $?"' ERR`)
+	fmt.Fprintln(in, `sudo() { "$@"; }; emulator() { curl -sf --cacert "$DYNPROXY_TRUSTED_CA_FILE" -X "$1" "https://${DYNPROXY_ALLOWED_LOGIN_HOSTS}/_emulator/$2" -d "$3"; }; set -o pipefail; trap 'FAILED="${FAILED:-} $?"' ERR`)
 }
 
 // here is a text as documents have it with what is really here.
@@ -214,26 +213,4 @@ func (w *world) serve(path, text string) (string, error) {
 	}
 	printed, _ := os.ReadFile(said)
 	return string(printed), errors.New("it does not serve")
-}
-
-// request sends what a block says: a request line, header lines and a body.
-func (w *world) request(b block) (string, error) {
-	head, body, _ := strings.Cut(w.here(b.text), "\n\n")
-	lines := strings.Split(strings.TrimSpace(head), "\n")
-	method, address, _ := strings.Cut(lines[0], " ")
-	r, err := http.NewRequest(method, address, strings.NewReader(body))
-	if err != nil {
-		return "", err
-	}
-	for _, line := range lines[1:] {
-		name, value, _ := strings.Cut(line, ": ")
-		r.Header.Set(name, value)
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	said, err := io.ReadAll(resp.Body)
-	return string(said), err
 }
