@@ -67,7 +67,7 @@ var (
 	variable = regexp.MustCompile(`\bDYNPROXY_[A-Z0-9_]*[A-Z0-9]\b`)
 	ofTests  = regexp.MustCompile(`^DYNPROXY_(TEST|CI|DOCS)_`)
 	quoted   = regexp.MustCompile("`([^`\n]+)`")
-	command  = regexp.MustCompile(`(?m)(?:^|[\s/\\(&"|])dynproxy(?:\.exe)?"? +([^|;&)\n]*)`)
+	command  = regexp.MustCompile(`(?m)(?:^ *|[/\\(&"|] *|sudo +|=\S+ +)dynproxy(?:\.exe)?"? +([^|;&)\n]*)`)
 	flag     = regexp.MustCompile(`--[a-z][a-z0-9-]*`)
 	word     = regexp.MustCompile(`^[a-z][a-z-]*$`)
 )
