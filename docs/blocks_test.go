@@ -17,6 +17,7 @@ var classes = map[string]string{
 	"settings": "lines of a settings file: each is a setting",
 	"file":     "a file that the blocks after it use, under the name that follows",
 	"shape":    "a form or a picture: nothing that could be run",
+	"image":    "carried out by .ci/image, one after the other, with the image and podman",
 
 	"not:windows":  "needs Windows",
 	"not:root":     "changes a system: needs root, a package manager or systemd",

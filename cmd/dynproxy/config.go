@@ -208,7 +208,7 @@ func (c *config) readListeners(faults *envfile.Faults) {
 	case err != nil:
 		fault("LISTEN", "must be host:port, such as 127.0.0.1:8080")
 	case !inside && !open:
-		fault("LISTEN", "is not loopback: whoever reaches it would act as the app. Set %sCALLERS_DIR or %sALLOW_CIDRS, or %sALLOW_ANONYMOUS=true to allow it", prefix, prefix, prefix)
+		fault("LISTEN", "is not loopback: whoever reaches it would act as the app. %s", c.cure(openCure, openCureInContainer))
 	}
 	if !open {
 		c.addresses = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
@@ -217,7 +217,7 @@ func (c *config) readListeners(faults *envfile.Faults) {
 	case err != nil:
 		fault("OPS_LISTEN", "must be host:port, such as 127.0.0.1:8081")
 	case !inside && c.OpsPassword.Empty() && c.OpsPasswordFile == "":
-		fault("OPS_LISTEN", "is not loopback: set %sOPS_PASSWORD or %sOPS_PASSWORD_FILE", prefix, prefix)
+		fault("OPS_LISTEN", "is not loopback: %s", c.cure(opsCure, opsCureInContainer))
 	}
 	if !c.OpsPassword.Empty() && c.OpsPasswordFile != "" {
 		fault("OPS_PASSWORD", "and %sOPS_PASSWORD_FILE exclude each other: set one", prefix)
@@ -239,6 +239,27 @@ func (c *config) readListeners(faults *envfile.Faults) {
 	}
 	c.PublicURL = readPublicURL("PUBLIC_URL", c.PublicURL, fault)
 	c.OpsPublicURL = readPublicURL("OPS_PUBLIC_URL", c.OpsPublicURL, fault)
+}
+
+// What a listener off loopback asks for. The image listens on all addresses,
+// so who starts a container meets these first, and reads them as he would type
+// them.
+const (
+	openCure            = "Set " + prefix + "CALLERS_DIR or " + prefix + "ALLOW_CIDRS, or " + prefix + "ALLOW_ANONYMOUS=true to allow it"
+	openCureInContainer = "Say who may call: -v ./callers:/etc/dynproxy/callers:ro -e " + prefix + "CALLERS_DIR=/etc/dynproxy/callers (by keys), or -e " +
+		prefix + "ALLOW_CIDRS=10.1.0.0/16 (by addresses, as they arrive in the container), or -e " + prefix + "ALLOW_ANONYMOUS=true (everybody)"
+	opsCure            = "set " + prefix + "OPS_PASSWORD or " + prefix + "OPS_PASSWORD_FILE"
+	opsCureInContainer = "give operators a password by -e " + prefix + "OPS_PASSWORD_FILE=/run/secrets/ops-password or -e " + prefix +
+		"OPS_PASSWORD=..., or let nobody outside the container in by -e " + prefix + "OPS_LISTEN=127.0.0.1:8081"
+)
+
+// cure is what to do, in the words of where the program runs: engines and our
+// image say "container" to what runs in one.
+func (c *config) cure(elsewhere, inContainer string) string {
+	if c.environ["container"] != "" {
+		return inContainer
+	}
+	return elsewhere
 }
 
 func readPublicURL(name, address string, fault func(name, cure string, args ...any)) string {

@@ -85,6 +85,27 @@ func TestEveryFaultIsToldAndNoSecret(t *testing.T) {
 	}
 }
 
+// The image listens on all addresses. Who starts it with three settings reads
+// what else to write, as a container takes it.
+func TestInAContainerTheCureIsOneOfContainers(t *testing.T) {
+	settings := with("LISTEN=:8080", "OPS_LISTEN=:8081")
+	settings["container"] = "oci"
+	_, err := loadConfig(settings)
+	faults, _ := errors.AsType[envfile.Faults](err)
+	if len(faults) != 2 {
+		t.Fatalf("%v", err)
+	}
+	for _, want := range []string{"-e DYNPROXY_CALLERS_DIR=/etc/dynproxy/callers", "-e DYNPROXY_ALLOW_CIDRS=10.1.0.0/16", "-e DYNPROXY_ALLOW_ANONYMOUS=true", "-e DYNPROXY_OPS_PASSWORD_FILE=", "-e DYNPROXY_OPS_LISTEN=127.0.0.1:8081"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in\n%v", want, err)
+		}
+	}
+	settings["DYNPROXY_ALLOW_CIDRS"], settings["DYNPROXY_OPS_LISTEN"] = "10.1.0.0/16", "127.0.0.1:8081"
+	if _, err := loadConfig(settings); err != nil {
+		t.Errorf("the cures do not cure: %v", err)
+	}
+}
+
 // Every setting wrong at once: each is told, and none twice.
 func TestNoFaultIsToldTwice(t *testing.T) {
 	everything := map[string]string{prefix + "TENANTS": "a=http://a,a=http://a"}
