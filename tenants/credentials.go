@@ -11,27 +11,29 @@ import (
 // give it: of Secret, SecretFile, CertificateFile, FederatedTokenFile and
 // ManagedIdentity one is used. SecretNext and SecretNextFile go with a secret.
 type Registration struct {
-	ClientID           string
-	Secret             secret.Text
-	SecretFile         string
-	SecretNext         secret.Text
-	SecretNextFile     string
-	CertificateFile    string
-	FederatedTokenFile string
-	ManagedIdentity    string
+	ClientID                string
+	Secret                  secret.Text
+	SecretFile              string
+	SecretNext              secret.Text
+	SecretNextFile          string
+	CertificateFile         string
+	CertificatePasswordFile string // for a PFX that has one
+	FederatedTokenFile      string
+	ManagedIdentity         string
 }
 
 // Credentials are the settings of a Registration. The same ones name the
 // proxy's own registration and that of a tenant.
 type Credentials struct {
-	ClientID              string      `env:"CLIENT_ID"`
-	ClientSecret          secret.Text `env:"CLIENT_SECRET"`
-	ClientSecretFile      string      `env:"CLIENT_SECRET_FILE"`
-	ClientSecretNext      secret.Text `env:"CLIENT_SECRET_NEXT"`
-	ClientSecretNextFile  string      `env:"CLIENT_SECRET_NEXT_FILE"`
-	ClientCertificateFile string      `env:"CLIENT_CERTIFICATE_FILE"`
-	FederatedTokenFile    string      `env:"FEDERATED_TOKEN_FILE"`
-	ManagedIdentity       string      `env:"MANAGED_IDENTITY"`
+	ClientID                      string      `env:"CLIENT_ID"`
+	ClientSecret                  secret.Text `env:"CLIENT_SECRET"`
+	ClientSecretFile              string      `env:"CLIENT_SECRET_FILE"`
+	ClientSecretNext              secret.Text `env:"CLIENT_SECRET_NEXT"`
+	ClientSecretNextFile          string      `env:"CLIENT_SECRET_NEXT_FILE"`
+	ClientCertificateFile         string      `env:"CLIENT_CERTIFICATE_FILE"`
+	ClientCertificatePasswordFile string      `env:"CLIENT_CERTIFICATE_PASSWORD_FILE"`
+	FederatedTokenFile            string      `env:"FEDERATED_TOKEN_FILE"`
+	ManagedIdentity               string      `env:"MANAGED_IDENTITY"`
 }
 
 // Registration checks that the credentials name one way to prove the app's
@@ -67,6 +69,9 @@ func (c Credentials) Registration(prefix string, faults *envfile.Faults) Registr
 	if next && c.ClientSecret.Empty() && c.ClientSecretFile == "" {
 		faults.Add(prefix+"CLIENT_SECRET_NEXT", "goes with a secret: set %sCLIENT_SECRET or %sCLIENT_SECRET_FILE too", prefix, prefix)
 	}
+	if c.ClientCertificatePasswordFile != "" && c.ClientCertificateFile == "" {
+		faults.Add(prefix+"CLIENT_CERTIFICATE_PASSWORD_FILE", "goes with a certificate: set %sCLIENT_CERTIFICATE_FILE too", prefix)
+	}
 	switch {
 	case c.ClientID == "":
 	case secret.Placeholder(c.ClientID):
@@ -80,6 +85,7 @@ func (c Credentials) Registration(prefix string, faults *envfile.Faults) Registr
 	return Registration{
 		ClientID: c.ClientID, Secret: c.ClientSecret, SecretFile: c.ClientSecretFile,
 		SecretNext: c.ClientSecretNext, SecretNextFile: c.ClientSecretNextFile,
-		CertificateFile: c.ClientCertificateFile, FederatedTokenFile: c.FederatedTokenFile, ManagedIdentity: c.ManagedIdentity,
+		CertificateFile: c.ClientCertificateFile, CertificatePasswordFile: c.ClientCertificatePasswordFile,
+		FederatedTokenFile: c.FederatedTokenFile, ManagedIdentity: c.ManagedIdentity,
 	}
 }

@@ -67,6 +67,9 @@ func (w *cli) runCheck(ctx context.Context, names []string, form checkForm) erro
 		return err
 	}
 	defer a.close()
+	for _, e := range a.exposures() {
+		w.warn(e.String())
+	}
 	reports, err := a.checkAll(ctx, names)
 	if err != nil {
 		return err

@@ -100,6 +100,7 @@ type config struct {
 	proxies      []string          // host:port of the ways out through which outgoing calls may go
 	unknown      []string          // variables with the prefix that mean nothing
 	environ      map[string]string // what all this was read from
+	envFiles     []string          // of that, the files
 }
 
 // loadConfig reads the settings from environ. Its error is envfile.Faults: all

@@ -84,6 +84,7 @@ var soleImporters = map[string]string{
 	"github.com/redis/go-redis":                                  "internal/cluster",
 	"gopkg.in/natefinch/lumberjack.v2":                           "internal/logfile",
 	"github.com/spf13/cobra":                                     "cmd/dynproxy",
+	"software.sslmate.com/src/go-pkcs12":                         "internal/entra",
 	"go.opentelemetry.io":                                        "internal/tracing",
 }
 

@@ -39,7 +39,7 @@ func linkKey(cfg *config) (key consent.Key, lasting bool, err error) {
 		if file == "" {
 			continue
 		}
-		if text, err := textfile.ReadRaw(file); err == nil {
+		if text, err := textfile.ReadSecret(file); err == nil {
 			return consent.NewKey(text), true, nil
 		}
 	}

@@ -90,7 +90,9 @@ func (w *cli) config() (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return loadConfig(environ)
+	cfg, err := loadConfig(environ)
+	cfg.envFiles = w.envFiles
+	return cfg, err
 }
 
 // run carries out the command line args.
@@ -113,7 +115,7 @@ func (w *cli) root() *cobra.Command {
 		PersistentPreRun: func(c *cobra.Command, _ []string) { w.lookAtInstalled(c) },
 	}
 	root.PersistentFlags().StringArrayVar(&w.envFiles, "env-file", nil, "read settings from `FILE` (may be repeated; a real environment variable wins)")
-	root.AddCommand(w.serve(), w.demo(), w.emulator(), w.check(), w.consentURL(), w.onboard(), w.tenant(), w.caller(), w.tail(), w.trace(), w.usage(), w.explain(), w.health(), w.version(), w.settings(), w.init(), w.service())
+	root.AddCommand(w.serve(), w.demo(), w.emulator(), w.check(), w.consentURL(), w.onboard(), w.tenant(), w.caller(), w.tail(), w.trace(), w.usage(), w.explain(), w.health(), w.version(), w.settings(), w.init(), w.service(), w.secret())
 	root.SetHelpCommand(w.help(root))
 	root.SetOut(w.stdout)
 	root.SetErr(w.stderr)

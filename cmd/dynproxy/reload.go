@@ -71,6 +71,7 @@ func (h *server) reload(read func() (map[string]string, error)) {
 	h.recordSettings(changed, now, next)
 	h.log.Info().Strs("changed", changed).Msg("the settings were read again")
 	h.tellUnknown(next)
+	h.tellExposed()
 	waiting := slices.DeleteFunc(differing(next.environ, environ), func(name string) bool { return !ofOurs(name) })
 	h.reloadEvent(nil, changed, waiting)
 	if len(waiting) > 0 {
@@ -125,6 +126,7 @@ func (h *server) renewed(now *config, environ map[string]string) (*config, error
 		return nil, faults.Unique()
 	}
 	next.unknown = read.unknown
+	next.envFiles = now.envFiles
 	next.Listen, next.OpsListen, next.verbosity = now.Listen, now.OpsListen, now.verbosity
 	return next, nil
 }
@@ -170,6 +172,13 @@ func (h *server) notChanged(err error) {
 func (h *server) tellUnknown(cfg *config) {
 	for _, name := range cfg.unknown {
 		h.log.Warn().Str("variable", prefix+name).Msg("this setting means nothing; is it spelled right?")
+	}
+}
+
+// tellExposed warns of secrets that others can read.
+func (h *server) tellExposed() {
+	for _, e := range h.exposures() {
+		h.log.Warn().Str("file", e.path).Str("readable_by", e.who).Msg("others can read this file, which holds a secret; " + secret.HowToHide)
 	}
 }
 

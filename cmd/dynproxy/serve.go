@@ -207,6 +207,7 @@ func (h *server) run(ctx context.Context, in *entrances) error {
 			Msg("bodies larger than 1 MiB cannot be kept: they go once, and batches of that size are refused; make room or correct " + prefix + "SPOOL_DIR")
 	}
 	h.tellUnknown(h.config())
+	h.tellExposed()
 
 	h.guard(in.callers, in.operators)
 	for _, watch := range h.guards.watch {

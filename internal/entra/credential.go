@@ -3,7 +3,9 @@ package entra
 import (
 	"cmp"
 	"context"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -95,16 +97,9 @@ func secretOf(text secret.Text, file string) (secret.Text, error) {
 }
 
 func (r Registration) certificate() (credential, error) {
-	content, err := textfile.ReadPEM(r.CertificateFile)
-	if errors.Is(err, textfile.ErrBinary) || errors.Is(err, textfile.ErrNoPEM) {
-		return credential{}, fmt.Errorf("%s: %w", r.CertificateFile, errNotPEM)
-	}
+	certs, key, err := r.readCertificate()
 	if err != nil {
 		return credential{}, err
-	}
-	certs, key, err := readPEM(content)
-	if err != nil {
-		return credential{}, fmt.Errorf("%s: %w", r.CertificateFile, err)
 	}
 	leaf := leafOf(certs, key)
 	if leaf == nil {
@@ -116,6 +111,22 @@ func (r Registration) certificate() (credential, error) {
 	}
 	sum := sha256.Sum256(leaf.Raw)
 	return credential{name: "certificate", id: hex.EncodeToString(sum[:8]), shown: shown, expires: leaf.NotAfter}, nil
+}
+
+// readCertificate reads certificates and key from a file of either form.
+func (r Registration) readCertificate() ([]*x509.Certificate, *rsa.PrivateKey, error) {
+	content, err := textfile.ReadPEM(r.CertificateFile)
+	if errors.Is(err, textfile.ErrBinary) || errors.Is(err, textfile.ErrNoPEM) {
+		return r.readPFX()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	certs, key, err := readPEM(content)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", r.CertificateFile, err)
+	}
+	return certs, key, nil
 }
 
 // federated reads the assertion anew each time: whoever writes the file renews
@@ -151,7 +162,7 @@ func (r Registration) managed(ctx context.Context, _ confidential.AssertionReque
 // it is always new.
 func (r Registration) files() []string {
 	var all []string
-	for _, f := range []string{r.SecretFile, r.SecretNextFile, r.CertificateFile} {
+	for _, f := range []string{r.SecretFile, r.SecretNextFile, r.CertificateFile, r.CertificatePasswordFile} {
 		if f != "" {
 			all = append(all, f)
 		}

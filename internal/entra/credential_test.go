@@ -65,6 +65,20 @@ func pkcs8(t *testing.T, key any) string {
 	return block("PRIVATE KEY", der)
 }
 
+// signedIn is how the app of cert has signed in, "2" for by certificate.
+func signedIn(t *testing.T, h *harness, cert *x509.Certificate) string {
+	t.Helper()
+	app := emulator.App{ClientID: "22222222-2222-4222-8222-222222222222", Certificates: []*x509.Certificate{cert}}
+	if err := h.Entra().AddApp(app); err != nil {
+		t.Fatal(err)
+	}
+	target := h.target(0)
+	target.ClientID = app.ClientID
+	h.Entra().Consent(target.TenantID, app.ClientID)
+	// The emulator takes PS256 with x5t#S256 only.
+	return claimsOf(t, token(t, h.cache.Source(target))).How
+}
+
 func TestCertificate(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "app.pem")
 	until := time.Now().AddDate(1, 0, 0).Truncate(time.Second)
@@ -81,15 +95,7 @@ func TestCertificate(t *testing.T) {
 	} {
 		write(t, file, content)
 		h := open(t, 1, entra.Registration{ClientID: clientID, CertificateFile: file})
-		app := emulator.App{ClientID: "22222222-2222-4222-8222-222222222222", Certificates: []*x509.Certificate{cert}}
-		if err := h.Entra().AddApp(app); err != nil {
-			t.Fatal(err)
-		}
-		target := h.target(0)
-		target.ClientID = app.ClientID
-		h.Entra().Consent(target.TenantID, app.ClientID)
-		// The emulator takes PS256 with x5t#S256 only.
-		if how := claimsOf(t, token(t, h.cache.Source(target))).How; how != "2" {
+		if how := signedIn(t, h, cert); how != "2" {
 			t.Errorf("%s: signed in by %q", name, how)
 		}
 		if e := h.mint.Expiries(); len(e) != 1 || !e[0].At.Equal(until) || e[0].Credential != "certificate" {
@@ -140,8 +146,8 @@ func TestUnusableCertificateFilesNameTheCure(t *testing.T) {
 	certPEM := block("CERTIFICATE", cert.Raw)
 	old := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"}, Bytes: []byte("x")}))
 	for name, c := range map[string]struct{ content, says string }{
-		"PFX":               {"\x30\x82\x0a\x01", "openssl pkcs12 -in app.pfx -nodes -out app.pem"},
-		"empty":             {"", "openssl pkcs12"},
+		"PFX":               {"\x30\x82\x0a\x01", "neither a PEM nor a PFX"},
+		"empty":             {"", "neither a PEM nor a PFX"},
 		"ECDSA in PKCS #8":  {certPEM + pkcs8(t, curve), "openssl req -x509 -newkey rsa:2048"},
 		"ECDSA":             {certPEM + block("EC PRIVATE KEY", sec1), "openssl req -x509 -newkey rsa:2048"},
 		"encrypted":         {certPEM + block("ENCRYPTED PRIVATE KEY", []byte("x")), "openssl pkey -in app.pem"},

@@ -34,14 +34,15 @@ type Token struct {
 // ManagedIdentity. Beside a secret there may be a next one. Files are read at
 // every mint; what they held last serves while they cannot be read.
 type Registration struct {
-	ClientID           string
-	Secret             secret.Text
-	SecretFile         string
-	SecretNext         secret.Text
-	SecretNextFile     string
-	CertificateFile    string // PEM, with an RSA key
-	FederatedTokenFile string
-	ManagedIdentity    string // "system", or the client id of a user-assigned one
+	ClientID                string
+	Secret                  secret.Text
+	SecretFile              string
+	SecretNext              secret.Text
+	SecretNextFile          string
+	CertificateFile         string // PEM or PFX, with an RSA key
+	CertificatePasswordFile string // for a PFX that has one
+	FederatedTokenFile      string
+	ManagedIdentity         string // "system", or the client id of a user-assigned one
 }
 
 // Identity tells registrations apart. It does not change when the content of a
@@ -49,7 +50,7 @@ type Registration struct {
 func (r Registration) Identity() string {
 	sum := sha256.Sum256([]byte(strings.Join([]string{
 		r.ClientID, r.Secret.Reveal(), r.SecretNext.Reveal(), r.SecretFile, r.SecretNextFile,
-		r.CertificateFile, r.FederatedTokenFile, r.ManagedIdentity,
+		r.CertificateFile, r.CertificatePasswordFile, r.FederatedTokenFile, r.ManagedIdentity,
 	}, "\x00")))
 	return hex.EncodeToString(sum[:8])
 }

@@ -8,21 +8,21 @@ import (
 	"strings"
 )
 
-// What to type, by what is wrong with a certificate file.
+// What to do, by what is wrong with a certificate file.
 const (
-	curePFX       = "for a PFX: openssl pkcs12 -in app.pfx -nodes -out app.pem"
-	cureEncrypted = "(openssl pkey -in app.pem && openssl x509 -in app.pem) > plain.pem"
+	curePFX       = "a PFX can be given as it is, its password in the file that CLIENT_CERTIFICATE_PASSWORD_FILE names"
+	cureEncrypted = "(openssl pkey -in app.pem && openssl x509 -in app.pem) > plain.pem; or give a PFX: " + curePFX
 	cureNotRSA    = "openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=dynproxy -keyout key.pem -out cert.pem && cat cert.pem key.pem > app.pem"
 )
 
 var (
-	errNotPEM    = errors.New("not a PEM file; " + curePFX)
-	errEncrypted = errors.New("the key is encrypted; make a file without a password: " + cureEncrypted)
-	errNotRSA    = errors.New("the key is not an RSA key, and Entra ID takes no other; make one and register its certificate: " + cureNotRSA)
-	errNoCert    = errors.New("there is a key but no certificate; put both into the file; " + curePFX)
-	errNoKey     = errors.New("there is a certificate but no key; put both into the file; " + curePFX)
-	errTwoKeys   = errors.New("there are two keys; keep the one that belongs to the certificate")
-	errBroken    = errors.New("the key or the certificate is broken; make the file anew; " + curePFX)
+	errNeitherForm = errors.New("neither a PEM nor a PFX file; export certificate and key again: " + curePFX)
+	errEncrypted   = errors.New("the key is encrypted; make a file without a password: " + cureEncrypted)
+	errNotRSA      = errors.New("the key is not an RSA key, and Entra ID takes no other; make one and register its certificate: " + cureNotRSA)
+	errNoCert      = errors.New("there is a key but no certificate; put both into the file; " + curePFX)
+	errNoKey       = errors.New("there is a certificate but no key; put both into the file; " + curePFX)
+	errTwoKeys     = errors.New("there are two keys; keep the one that belongs to the certificate")
+	errBroken      = errors.New("the key or the certificate is broken; make the file anew; " + curePFX)
 )
 
 // readPEM reads certificates and the RSA key of one of them, in any order, and
@@ -54,7 +54,7 @@ func readPEM(content []byte) ([]*x509.Certificate, *rsa.PrivateKey, error) {
 	}
 	switch {
 	case blocks == 0:
-		return nil, nil, errNotPEM
+		return nil, nil, errNeitherForm
 	case key == nil:
 		return nil, nil, errNoKey
 	case len(certs) == 0:

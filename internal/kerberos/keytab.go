@@ -32,7 +32,7 @@ func Open(path, service string) (*Acceptor, error) {
 func (a *Acceptor) Watch(ctx context.Context, told func(error)) { a.keys.Watch(ctx, told) }
 
 func (a *Acceptor) read() (*keytab.Keytab, error) {
-	content, err := textfile.ReadRaw(a.path)
+	content, err := textfile.ReadSecret(a.path)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,7 @@ var tools = []tool{
 	{name: "slowhttptest", programs: []string{"slowhttptest"}, from: "apt install slowhttptest"},
 	{name: "Redis", programs: []string{"redis-server", "redis-cli", "redis-sentinel"}, from: "apt install redis-server redis-sentinel"},
 	{name: "Prometheus", programs: []string{"prometheus", "promtool"}, from: "apt install prometheus"},
+	{name: "openssl", programs: []string{"openssl"}, from: "apt install openssl"},
 	{name: "chromium", probes: [][]string{{"sh", "-c", "command -v chromium || command -v chromium-browser || command -v google-chrome"}}, from: "apt install chromium"},
 }
 

@@ -90,7 +90,7 @@ func decodeBlock(kind string, body []byte) *pem.Block {
 // exports. One that cannot be read is an error that names its number: a root
 // that is lost in silence shows much later, and elsewhere.
 func ReadCertificates(path string) ([]*x509.Certificate, error) {
-	raw, err := ReadRaw(path)
+	raw, err := ReadSecret(path)
 	if err != nil {
 		return nil, err
 	}

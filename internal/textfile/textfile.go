@@ -28,9 +28,10 @@ var (
 
 // Read returns the text of the file at path as UTF-8 with line feeds between
 // lines, as Decode makes it. The error names path and the cure, and holds
-// nothing of the content; the operating system's own is inside.
+// nothing of the content; the operating system's own is inside. What is
+// protected is read too, as ReadSecret does.
 func Read(path string) ([]byte, error) {
-	raw, err := ReadRaw(path)
+	raw, err := ReadSecret(path)
 	if err != nil {
 		return nil, err
 	}
