@@ -60,9 +60,9 @@ func (m *budgetCounter) refused(r refusal) { m.ceiling.refused(r, m.biasNow(r.no
 // served takes it for proof that what was served and is not about to leave the
 // window found room. Where others use the same budget what remains is the
 // better word.
-func (m *budgetCounter) served(now, fading time.Duration) {
+func (m *budgetCounter) served(now, fading time.Duration, elsewhere float64) {
 	if m.others.held+m.doubt.held > 0 && m.biasNow(now) == 0 {
-		m.proves(float64(m.sum - m.oldest(fading)))
+		m.proves(float64(m.sum-m.oldest(fading)) + elsewhere)
 	}
 }
 

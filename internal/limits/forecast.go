@@ -89,9 +89,13 @@ func (l *ledger) forecast(s *share, now time.Duration) forecast {
 	f.later(Requests, l.rateWait(now, turn), l.rateWait(now, later))
 
 	requests, millis := l.keptFrom(s)
-	f.counter(Requests, &l.requests, now, turn, later+requests, float64(l.counted), 1)
-	if l.busy > 0 {
-		f.counter(ExecutionTime, &l.execution, now, turn*l.busy, later*l.busy+millis, l.pending(now), l.guess())
+	if l.shared != nil {
+		l.forecastShared(&f, now, turn, later)
+	} else {
+		f.counter(Requests, &l.requests, now, turn, later+requests, float64(l.counted), 1)
+		if l.busy > 0 {
+			f.counter(ExecutionTime, &l.execution, now, turn*l.busy, later*l.busy+millis, l.pending(now), l.guess())
+		}
 	}
 	if places, _ := l.concurrency.places(now); b.kind == Concurrency || l.inFlight >= places {
 		f.later(Concurrency, 0, time.Duration(later/float64(places)*l.held*1e6))
@@ -131,5 +135,34 @@ func (f *forecast) later(kind LimitKind, least, likely time.Duration) {
 	f.least = max(f.least, least)
 	if likely > f.likely {
 		f.kind, f.likely = kind, likely
+	}
+}
+
+// forecastShared looks at the windows of all proxies: what others have used
+// leaves them as our own does. What others only hold may come back at once.
+func (l *ledger) forecastShared(f *forecast, now time.Duration, turn, later float64) {
+	x := l.shared
+	look := func(kind LimitKind, m *budgetCounter, need, all, pending, unit, held float64) {
+		limit := m.limit()
+		if x.isApart {
+			if short := all - m.room(now, pending+l.apartElsewhere(kind, now), unit); short > 0 {
+				f.later(kind, 0, time.Duration(math.Min(short/math.Max(limit, 1)*float64(x.among()), 100)*float64(l.span)))
+			}
+			return
+		}
+		w := l.window(kind, now)
+		unbooked := math.Max(0, float64(m.sum)+x.served(kind)-float64(w.sum))
+		var least, likely time.Duration
+		if short := need + float64(w.sum) + unbooked + pending - m.highest() - math.Max(0, m.biasNow(now)); short > 0 && w.slice > 0 {
+			least = w.freed(short, limit) - x.offset - now
+		}
+		if short := all + float64(w.sum) + unbooked + pending + held - m.open(now, unit) - m.biasNow(now); short > 0 && w.slice > 0 {
+			likely = w.freed(short, limit) - x.offset - now + time.Duration(math.Floor(short/math.Max(limit, 1)))*time.Second
+		}
+		f.later(kind, least, likely)
+	}
+	look(Requests, &l.requests, turn, later, float64(l.counted), 1, x.others.held)
+	if l.busy > 0 {
+		look(ExecutionTime, &l.execution, turn*l.busy, later*l.busy, l.pending(now), l.guess(), x.others.millisHeld)
 	}
 }

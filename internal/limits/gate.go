@@ -14,7 +14,8 @@ import (
 // its own. The zero value is ready for Configure. It starts no goroutine; a key
 // with nothing in flight, waiting or inside its window has no timer either.
 type Gate struct {
-	Log zerolog.Logger // of faults of the program
+	Log   zerolog.Logger // of faults of the program
+	Store Store          // where other proxies spend the same budgets; nil: there are none
 
 	epoch time.Time // origin of the ledgers' clocks, from before there is one
 
@@ -49,6 +50,7 @@ type Pass struct {
 
 	requestsBefore uint64 // settled before admission, ever
 	millisBefore   uint64
+	elsewhere      [limitKinds]float64 // that other proxies had surely spent
 
 	risked  [limitKinds]bool
 	counted bool // the windows count it
@@ -174,9 +176,24 @@ func (g *Gate) ledger(key Key) *ledger {
 		return l
 	}
 	l = &ledger{gate: g}
+	if g.Store != nil {
+		l.shared = newSharing(g.Store, key)
+	}
 	l.configure(b)
 	g.ledgers[key] = l
 	return l
+}
+
+// Retell tells the Store anew of every budget of which this gate has spent in
+// the window, one after the other: it has lost what it knew.
+func (g *Gate) Retell() {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	for _, l := range g.ledgers {
+		if l.shared != nil {
+			l.retell()
+		}
+	}
 }
 
 // Snapshot is the present state of key, the zero State for one that nobody

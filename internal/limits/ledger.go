@@ -33,6 +33,7 @@ type ledger struct {
 	execution   budgetCounter // milliseconds
 	concurrency concurrencyLimit
 	rate        *rate.Limiter // nil without Rate
+	shared      *sharing      // nil: nobody else spends the budget
 
 	inFlight int
 	counted  int           // of these, counted by the windows
@@ -71,7 +72,7 @@ func (l *ledger) enter(who Caller, patience time.Duration) (*Pass, *waiter, erro
 	}
 	l.tick(now)
 	s := l.share(who.Name, now)
-	s.weight = float64(max(who.Weight, 1))
+	s.weight = float64(max(who.Weight, 1)) / math.Max(s.split, 1)
 	s.last = now
 	if len(l.waiting) == 0 {
 		b := l.blocked(s, now)
@@ -102,17 +103,24 @@ func (l *ledger) admit(s *share, now time.Duration) *Pass {
 	l.inFlight++
 	l.counted++
 	l.starts += now
+	placesElsewhere := 0
+	if l.shared != nil {
+		l.shared.admit(s, l.inFlight)
+		l.refill(now)
+		placesElsewhere = l.shared.others.inUse
+	}
 	p := &Pass{
 		ledger:   l,
 		share:    s,
 		start:    now,
 		counted:  true,
-		requests: float64(l.requests.sum) + float64(l.counted),
-		millis:   float64(l.execution.sum) + l.pending(now),
-		inFlight: l.inFlight,
+		requests: float64(l.requests.sum) + float64(l.counted) + l.elsewhere(Requests, now),
+		millis:   float64(l.execution.sum) + l.pending(now) + l.elsewhere(ExecutionTime, now),
+		inFlight: l.inFlight + placesElsewhere,
 
 		requestsBefore: l.requests.ever(),
 		millisBefore:   l.execution.ever(),
+		elsewhere:      l.certainElsewhere(now),
 	}
 	p.risked = [limitKinds]bool{
 		Requests:      l.requests.risked(now, p.requests),
@@ -152,8 +160,14 @@ func (l *ledger) blocked(s *share, now time.Duration) block {
 	if b := l.crowded(s, now); b.kind != None {
 		return b
 	}
+	if l.shared != nil && !l.shared.isApart {
+		return l.emptied(s, now)
+	}
 	if wait := l.rateWait(now, 1); wait > 0 {
 		return block{Requests, Rate, now + wait}
+	}
+	if l.shared != nil {
+		return l.emptiedApart(now)
 	}
 	requests, millis := l.keptFrom(s)
 	if b := l.requests.blocked(now, float64(l.counted), requests, 1); b != NoReason {
@@ -167,14 +181,15 @@ func (l *ledger) blocked(s *share, now time.Duration) block {
 
 // crowded is the block by the number of calls in flight.
 func (l *ledger) crowded(s *share, now time.Duration) block {
-	if l.inFlight == 0 {
+	if l.inFlight == 0 && (l.shared == nil || l.shared.isApart) {
 		return block{}
 	}
 	places, rise := l.concurrency.places(now)
+	here, free := l.mine(places)
 	switch {
-	case l.inFlight < places && s.spared(places, places-l.inFlight, l.heaviest):
+	case l.inFlight < here && s.spared(places, free, l.heaviest):
 		return block{}
-	case l.inFlight < places:
+	case l.inFlight < here:
 		return block{Concurrency, Share, rise}
 	case float64(l.inFlight) < l.concurrency.limit():
 		return block{Concurrency, Learned, rise}
@@ -287,5 +302,8 @@ func (l *ledger) forget() {
 	l.waiting, l.queued = nil, 0
 	if l.timer != nil {
 		l.timer.Stop()
+	}
+	if l.shared != nil && l.shared.timer != nil {
+		l.shared.timer.Stop()
 	}
 }

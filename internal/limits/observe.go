@@ -70,12 +70,18 @@ func (l *ledger) settle(p *Pass, o Outcome, now time.Duration) {
 	if o.Feedback.Refused != None {
 		return // before it was counted, and a refusal's time is no work
 	}
-	l.requests.add(now, 1)
+	millis := uint64(math.Ceil(float64(busy) / 1e6))
 	if !o.Answered {
-		l.execution.add(now, uint64(math.Ceil(math.Min(float64(busy)/1e6, l.busy))))
+		millis = uint64(math.Ceil(math.Min(float64(busy)/1e6, l.busy)))
+	}
+	l.requests.add(now, 1)
+	l.execution.add(now, millis)
+	if l.shared != nil {
+		l.shared.settle(now, l.requests.slice, 1, millis)
+	}
+	if !o.Answered {
 		return
 	}
-	l.execution.add(now, uint64(math.Ceil(float64(busy)/1e6)))
 	updateMean(&l.busy, float64(busy)/1e6)
 	updateMean(&l.held, float64(held)/1e6)
 	updateMean(&p.share.busy, float64(busy)/1e6)
@@ -104,6 +110,10 @@ func (l *ledger) observe(p *Pass, feedback Feedback, now time.Duration) {
 		l.shut(now, feedback)
 		l.holdBack(p, feedback, now)
 		l.evict(now)
+		if l.shared != nil {
+			l.shared.unmet = false // the others must hear of it
+			l.hurry(now)
+		}
 		return
 	}
 	l.read(p, feedback, now)
@@ -121,15 +131,18 @@ func (l *ledger) holdBack(p *Pass, feedback Feedback, now time.Duration) {
 	r := refusal{now: now, started: p.start, until: l.cooldown.until, span: l.span, named: feedback.Limit}
 	switch feedback.Refused {
 	case Requests:
-		r.most, r.least = p.requests-1, l.requests.certain(p.requestsBefore, l.fading())
+		r.most, r.least = p.requests-1, l.requests.certain(p.requestsBefore, l.fading())+p.elsewhere[Requests]
 		r.proven = about(r.least, r.named)
 		l.requests.refused(r)
 	case ExecutionTime:
-		r.most, r.least = p.millis, l.execution.certain(p.millisBefore, l.fading())
+		r.most, r.least = p.millis, l.execution.certain(p.millisBefore, l.fading())+p.elsewhere[ExecutionTime]
 		r.proven = about(r.least, r.named)
 		l.execution.refused(r)
 	case Concurrency:
 		r.most, r.places = float64(p.inFlight-1), true
+		if l.shared != nil {
+			r.most += float64(l.shared.others.places - l.shared.others.inUse)
+		}
 		r.proven = about(float64(l.inFlight), r.named)
 		l.concurrency.refused(r, 0)
 	}
@@ -142,8 +155,8 @@ func about(served, named float64) bool { return served >= named*0.9 && served <=
 // regain takes an answer: what was served is proof, and a call that was risked
 // lets another be risked.
 func (l *ledger) regain(p *Pass, now time.Duration) {
-	l.requests.served(now, l.fading())
-	l.execution.served(now, l.fading())
+	l.requests.served(now, l.fading(), p.elsewhere[Requests])
+	l.execution.served(now, l.fading(), p.elsewhere[ExecutionTime])
 	if p.risked[Requests] {
 		l.requests.answered(p, 1)
 	}
@@ -175,10 +188,10 @@ func (l *ledger) read(p *Pass, feedback Feedback, now time.Duration) {
 		return // the count of then says little about now
 	}
 	if feedback.HasRequests {
-		l.requests.remains(now, reading{feedback.RequestsLeft, p.requests, l.requests.certain(p.requestsBefore, l.fading())})
+		l.requests.remains(now, reading{feedback.RequestsLeft, p.requests, l.requests.certain(p.requestsBefore, l.fading()) + p.elsewhere[Requests]})
 	}
 	if feedback.HasTime {
-		l.execution.remains(now, reading{float64(feedback.TimeLeft) / 1e6, p.millis, l.execution.certain(p.millisBefore, l.fading())})
+		l.execution.remains(now, reading{float64(feedback.TimeLeft) / 1e6, p.millis, l.execution.certain(p.millisBefore, l.fading()) + p.elsewhere[ExecutionTime]})
 	}
 }
 

@@ -28,6 +28,9 @@ func (l *ledger) line(s *share, now, patience time.Duration) (*Pass, *waiter, er
 		return v.pass, nil, v.err
 	default:
 		l.counters.odd().waited[f.kind]++
+		if l.shared != nil {
+			l.hurry(now)
+		}
 		return nil, w, nil
 	}
 }

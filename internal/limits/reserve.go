@@ -43,6 +43,9 @@ func (l *ledger) reserve(now time.Duration) {
 		return false
 	})
 	l.kept, l.heaviest = 0, 0
+	if l.shared != nil {
+		weights += l.shared.others.weight
+	}
 	requests, millis := l.requests.limit(), l.execution.limit()
 	for s := range l.shares.all() {
 		if s.recent(now, l.span) {

@@ -12,6 +12,7 @@ type share struct {
 	ledger *ledger
 	caller string
 	weight float64
+	split  float64 // at so many proxies it waits, each of which counts a part of its weight
 	queue  []*waiter
 
 	start  float64 // virtual time at which the next call is due

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -18,8 +19,10 @@ type State struct {
 	Waiting       int
 	ClosedFor     time.Duration // zero: open
 	ClosedBy      LimitKind
-	DOPHint       int    // the organization's newest; zero: none
-	Operations    uint64 // today (UTC), for the entitlement
+	Apart         time.Duration // for so long each proxy has kept to its share of the budget; zero: it is alone, or one with the others
+	ApartFor      string        // why
+	DOPHint       int           // the organization's newest; zero: none
+	Operations    uint64        // today (UTC), for the entitlement
 
 	// By kind, since the key was first used.
 	Waited    [limitKinds]uint64 // stood in the queue
@@ -52,6 +55,9 @@ func (s State) Restraints() []string {
 	var words []string
 	if s.ClosedFor > 0 {
 		words = append(words, fmt.Sprintf("The organization refused a call for its limit of %s and asked to be left alone for %v more.", s.ClosedBy.words(), s.ClosedFor.Round(time.Second)))
+	}
+	if s.Apart > 0 {
+		words = append(words, fmt.Sprintf("The budget is not shared with the other proxies: each keeps to its share of it. %s.", strings.ToUpper(s.ApartFor[:1])+s.ApartFor[1:]))
 	}
 	for kind, use := range []Use{Requests: s.Requests, ExecutionTime: s.ExecutionTime, Concurrency: s.Concurrency} {
 		if use.Limit == 0 || use.HeldBack < 0.005*use.Limit {
@@ -117,6 +123,14 @@ func (l *ledger) snapshot() State {
 	}
 	if odd := l.counters.oddities; odd != nil {
 		s.Waited, s.Refused, s.Throttled, s.WouldWait, s.RefusedFor = odd.waited, odd.refused, odd.throttled, odd.wouldWait, odd.refusedFor
+	}
+	if x := l.shared; x != nil {
+		s.Requests.Used += x.others.served
+		s.ExecutionTime.Used += x.others.millisServed
+		s.Concurrency.Used += float64(x.others.inUse)
+		if x.isApart {
+			s.Apart, s.ApartFor = max(now-x.since, 1), x.why.Error()
+		}
 	}
 	if l.cooldown.slots > 0 && now < l.cooldown.until {
 		s.ClosedFor, s.ClosedBy = l.cooldown.until-now, l.cooldown.kind
