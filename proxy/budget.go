@@ -122,12 +122,13 @@ var (
 	budgetRefused    = prometheus.NewDesc("dynproxy_limit_refused_total", "Calls refused here, by what kept them out: spent, learned, cooldown, share or rate.", []string{"tenant", "reason"}, nil)
 	budgetQueue      = prometheus.NewDesc("dynproxy_queue_length", "Calls that wait for a place.", []string{"tenant"}, nil)
 	budgetClosed     = prometheus.NewDesc("dynproxy_limit_closed_seconds", "How long the organization has asked to be left alone.", []string{"tenant"}, nil)
+	budgetApart      = prometheus.NewDesc("dynproxy_limit_apart_seconds", "For how long this proxy has kept to its share of a budget that it cannot share with the other proxies; zero while it does.", []string{"tenant"}, nil)
 	budgetOperations = prometheus.NewDesc("dynproxy_operations_today", "Operations since midnight UTC, those inside batches counted, for the daily entitlement.", []string{"tenant"}, nil)
 )
 
 // Describe is prometheus.Collector's.
 func (m *BudgetMetrics) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{budgetUsed, budgetLimit, budgetEvents, budgetHeldBack, budgetTest, budgetRefused, budgetQueue, budgetClosed, budgetOperations} {
+	for _, d := range []*prometheus.Desc{budgetUsed, budgetLimit, budgetEvents, budgetHeldBack, budgetTest, budgetRefused, budgetQueue, budgetClosed, budgetApart, budgetOperations} {
 		descs <- d
 	}
 }
@@ -161,6 +162,7 @@ func (m *BudgetMetrics) Collect(metrics chan<- prometheus.Metric) {
 		}
 		gauge(budgetQueue, float64(s.Waiting), t.Name)
 		gauge(budgetClosed, s.ClosedFor.Seconds(), t.Name)
+		gauge(budgetApart, s.Apart.Seconds(), t.Name)
 		gauge(budgetOperations, float64(s.Operations), t.Name)
 	}
 }

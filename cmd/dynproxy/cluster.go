@@ -10,6 +10,14 @@ import (
 	"dynproxy/internal/envfile"
 )
 
+// shareBudgets makes the budgets those of all proxies.
+func (h *server) shareBudgets() {
+	if h.cluster.On() {
+		h.gate.Store = h.cluster.Budgets()
+		h.cluster.Missed(h.gate.Retell)
+	}
+}
+
 // openCluster opens this proxy's place among others. A Redis that cannot be
 // used is no fault: the proxy starts alone.
 func openCluster(cfg *config, a *app, log zerolog.Logger, faults *envfile.Faults) *cluster.Client {

@@ -33,7 +33,7 @@ var plan = map[string][]string{
 	"internal/callers":            {"internal/envfile", "internal/retryafter", "internal/secret"},
 	"internal/calls":              nil,
 	"internal/check":              {"internal/egress", "internal/entra", "internal/problem", "internal/refusal", "internal/tokens", "tenants"},
-	"internal/cluster":            {"internal/secret"},
+	"internal/cluster":            {"internal/limits", "internal/secret"},
 	"internal/cluster/redistest":  {"internal/needs"},
 	"internal/daemon":             nil,
 	"internal/door":               {"internal/httpguard", "internal/problem", "internal/reload", "internal/secret", "internal/textfile"},

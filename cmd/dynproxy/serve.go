@@ -136,6 +136,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 	}
 	h := &server{app: a, guards: listeners, callers: known, keytab: acceptor, gate: &limits.Gate{Log: log}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry), remembered: calls.NewRing(), tracer: tracer}
 	h.cluster = together
+	h.shareBudgets()
 	h.kept = openKept(a)
 	h.board = h.newBoard()
 	h.names = machine.Names()

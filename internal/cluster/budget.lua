@@ -1,0 +1,308 @@
+-- One budget of several proxies: what was spent of it in the window, what each
+-- proxy holds of the rest, and what may be granted to the one that asks.
+--
+-- KEYS: the record, the ring. ARGV: see statement in budget.go.
+-- Instants and durations are microseconds.
+--
+-- A proxy tells what it has settled as sums of all that it ever settled, so a
+-- statement that is lost, or told twice, is made good by the next. What it holds
+-- (in flight, or in its pocket) is a promise for the time of a lease. Whoever is
+-- not heard of for longer may have spent all of it: that is then counted as
+-- spent, and taken back when he returns and tells what was really spent.
+local VERSION = 1
+local SLICES = 256 -- of the ring, one more than a window has
+
+-- Fields of the record.
+local V, GEN, NOW, RAW, SLICE, NEWEST, SUM, MILLIS, BORN, YOUNG, TOKENS, FILLED, NUMBER, LEARNED, MEMBERS, STRETCHED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
+-- Fields of a member.
+local SEQ, LEASE, REQS, MS, HOLD, HOLDMS, PLACES, INUSE, NEED, KEPT, KEPTUNTIL, WEIGHT, WISH, CREDIT, PRESUMED, PRESUMEDMS, AT, SINCE, WAITING = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19
+
+local floor, min, max = math.floor, math.min, math.max
+local record, ring = KEYS[1], KEYS[2]
+
+local function clock()
+	local t = redis.call('TIME')
+	return t[1] * 1000000 + t[2]
+end
+
+local next_arg = 0
+local function text()
+	next_arg = next_arg + 1
+	return ARGV[next_arg]
+end
+local function number() return tonumber(text()) end
+
+local id, gen = text(), text()
+local seq, lease, seen, after, before, span = number(), number(), number(), number(), number(), number()
+local reqs, ms, inflight, pocket, pending, guess = number(), number(), number(), number(), number(), number()
+local rate, burst, limit, mslimit, testing = number(), number(), number(), number(), number()
+local need, want, needreserved, wantreserved = number(), number(), number(), number()
+local kept, keptfor, weight = number(), number(), number()
+local inuse, held, wish, places = number(), number(), number(), number()
+local known, learned, size = number(), text(), number()
+local waiting = {}
+for i = 1, 2 * number() do waiting[i] = number() end
+local amounts = next_arg -- what follows: age, requests, milliseconds, the oldest first
+
+local raw = clock()
+local slice = math.ceil(span / (SLICES - 1))
+local s = redis.call('GET', record)
+if s then
+	local ok
+	ok, s = pcall(cmsgpack.unpack, s)
+	if not ok or type(s) ~= 'table' or s[V] ~= VERSION then
+		return {'version', tostring(ok and type(s) == 'table' and s[V])}
+	end
+end
+if not s then
+	if gen ~= '' then return {'unknown'} end
+	s = {VERSION, string.format('%.0f', raw), raw, raw, slice, floor(raw / slice), 0, 0, raw, 0, burst, raw, 0, '', {}, raw}
+	redis.call('DEL', ring)
+end
+local me = s[MEMBERS][id]
+if gen ~= '' and (gen ~= s[GEN] or not me) then return {'unknown'} end
+if me and seq <= me[SEQ] then return {'late'} end
+
+-- Time goes neither back nor further than this proxy saw it go.
+local now = s[NOW] + raw - s[RAW]
+if gen ~= '' then now = max(min(now, seen + before + 1000000), seen + after) end
+now = max(now, s[NOW])
+s[NOW], s[RAW] = now, raw
+
+-- book counts an amount in the slice of that number.
+local function book(k, r, m)
+	if k <= s[NEWEST] - SLICES or r == 0 and m == 0 then return end
+	local at = k % SLICES * 2
+	redis.call('BITFIELD', ring, 'OVERFLOW', 'SAT', 'INCRBY', 'u32', '#' .. at, r, 'INCRBY', 'u32', '#' .. at + 1, m)
+	s[SUM], s[MILLIS] = s[SUM] + r, s[MILLIS] + m
+end
+
+local function advance()
+	local newest = floor(now / s[SLICE])
+	local from = s[NEWEST] + 1
+	s[NEWEST] = newest
+	if s[SUM] == 0 and s[MILLIS] == 0 then return end
+	if newest - from >= SLICES - 1 then
+		redis.call('DEL', ring)
+		s[SUM], s[MILLIS] = 0, 0
+		return
+	end
+	while from <= newest do
+		local at = from % SLICES
+		local n = min(newest - from + 1, SLICES - at)
+		local bytes = redis.call('GETRANGE', ring, at * 8, (at + n) * 8 - 1)
+		local r, m = 0, 0
+		for i = 1, #bytes - 7, 8 do
+			local a, b = struct.unpack('>I4I4', bytes, i)
+			r, m = r + a, m + b
+		end
+		if r > 0 or m > 0 then
+			redis.call('SETRANGE', ring, at * 8, string.rep('\0', #bytes))
+			s[SUM], s[MILLIS] = s[SUM] - r, s[MILLIS] - m
+		end
+		from = from + n
+	end
+end
+
+-- stretch gives the window another span. Who has the longest decides, until he
+-- has not said so for a lease.
+local function stretch()
+	if slice == s[SLICE] then s[STRETCHED] = now return end
+	if slice < s[SLICE] and now - s[STRETCHED] <= lease then return end
+	local bytes, old, newest = redis.call('GET', ring) or '', s[SLICE], s[NEWEST]
+	redis.call('DEL', ring)
+	s[SLICE], s[NEWEST], s[SUM], s[MILLIS], s[STRETCHED] = slice, floor(now / slice), 0, 0, now
+	for k = newest - SLICES + 1, newest do
+		local at = k % SLICES * 8 + 1
+		if at + 7 <= #bytes then
+			local r, m = struct.unpack('>I4I4', bytes, at)
+			book(floor(min((k + 1) * old, now) / slice), r, m)
+		end
+	end
+end
+
+advance()
+stretch()
+
+-- Whoever is not heard of for a lease has spent what he held.
+for name, m in pairs(s[MEMBERS]) do
+	if m[LEASE] < now then
+		if m[HOLD] > 0 or m[HOLDMS] > 0 then
+			local k = max(floor(m[LEASE] / s[SLICE]), s[NEWEST] - SLICES + 1)
+			book(k, m[HOLD], floor(m[HOLDMS]))
+			m[PRESUMED], m[PRESUMEDMS], m[AT] = m[HOLD], floor(m[HOLDMS]), k
+		end
+		m[HOLD], m[HOLDMS], m[PLACES], m[INUSE], m[NEED], m[WISH], m[WAITING] = 0, 0, 0, 0, 0, 0, {}
+		if name ~= id and m[LEASE] + s[SLICE] * SLICES < now then s[MEMBERS][name] = nil end
+	end
+end
+
+local listed, listedms = 0, 0
+for i = amounts + 1, #ARGV, 3 do
+	listed, listedms = listed + ARGV[i + 1], listedms + ARGV[i + 2]
+end
+if not me or reqs < me[REQS] or ms < me[MS] then
+	if listed > 0 and now - s[BORN] < lease then s[YOUNG] = now + lease end
+	me = {seq, 0, reqs - listed, ms - listedms, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, now, {}}
+	s[MEMBERS][id] = me
+elseif me[PRESUMED] > 0 or me[PRESUMEDMS] > 0 then
+	if me[AT] > s[NEWEST] - SLICES then book(me[AT], -me[PRESUMED], -me[PRESUMEDMS]) end
+	me[PRESUMED], me[PRESUMEDMS] = 0, 0
+end
+
+-- Of what is listed, the oldest may have been told already.
+local new, newms = reqs - me[REQS], ms - me[MS]
+local skip, skipms = listed - new, listedms - newms
+for i = amounts + 1, #ARGV, 3 do
+	local r, m = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+	local less, lessms = max(0, min(skip, r)), max(0, min(skipms, m))
+	skip, skipms = skip - less, skipms - lessms
+	book(floor((now - ARGV[i]) / s[SLICE]), r - less, m - lessms)
+end
+if skip < 0 or skipms < 0 then book(s[NEWEST], max(0, -skip), max(0, -skipms)) end
+
+local alive, hold, holdms, taken, used, weights, keptelse = 1, 0, 0, 0, 0, 0, 0
+for name, m in pairs(s[MEMBERS]) do
+	if name ~= id then
+		if m[KEPTUNTIL] >= now then keptelse, weights = keptelse + m[KEPT], weights + m[WEIGHT] end
+		if m[LEASE] >= now then
+			alive = alive + 1
+			hold, holdms, taken, used = hold + m[HOLD], holdms + m[HOLDMS], taken + m[PLACES], used + m[INUSE]
+		end
+	end
+end
+
+if rate > 0 then
+	s[TOKENS] = min(burst, s[TOKENS] + max(0, now - s[FILLED]) * rate / 1000000 + me[HOLD] - new - inflight - pocket)
+	s[FILLED] = now
+end
+
+-- Callers that wait at several proxies count a part of their weight at each.
+me[WAITING], me[NEED], me[WISH] = waiting, need, wish
+local gates = {}
+for _, m in pairs(s[MEMBERS]) do
+	for i = 1, #m[WAITING], 2 do gates[m[WAITING][i]] = (gates[m[WAITING][i]] or 0) + 1 end
+end
+local function weigh(m)
+	local w = 0
+	for i = 1, #m[WAITING], 2 do w = w + m[WAITING][i + 1] / gates[m[WAITING][i]] end
+	return w > 0 and w or 1
+end
+
+-- level shares out so much: each gets what it wants, but no more than the level
+-- by its weight, and nothing is left while somebody wants.
+local function level(field, total)
+	local w, open = 0, {}
+	for _, m in pairs(s[MEMBERS]) do
+		if m[field] > 0 then
+			local own = weigh(m)
+			w = w + own
+			open[#open + 1] = {m[field], own}
+		end
+	end
+	local again = true
+	while again do
+		again = false
+		for i = #open, 1, -1 do
+			if open[i][1] * w <= total * open[i][2] then
+				total, w, again = total - open[i][1], w - open[i][2], true
+				table.remove(open, i)
+			end
+		end
+	end
+	return #open > 0 and max(0, total) / w or math.huge
+end
+
+local function sum(field)
+	local n = 0
+	for _, m in pairs(s[MEMBERS]) do n = n + m[field] end
+	return n
+end
+
+-- Requests. What is kept back for callers goes to nobody else.
+local room = min(limit - s[SUM] - hold - inflight - pocket,
+	floor((mslimit - s[MILLIS] - holdms - pending - pocket * guess) / guess + 0.000001))
+if rate > 0 then room = min(room, floor(s[TOKENS] + 0.000001)) end
+room = floor(room)
+local reserved = max(0, min(needreserved, math.ceil(kept), room))
+local spare = floor((room - reserved - sum(NEED)) / (2 * alive))
+reserved = reserved + max(0, min(wantreserved, math.ceil(kept) - reserved, spare))
+local free = floor(room - reserved - keptelse - max(0, kept - reserved))
+local granted = 0
+if free >= sum(NEED) then
+	granted = need + max(0, min(want, floor((free - need) / (2 * alive))))
+elseif free >= 1 then
+	local part = min(need, level(NEED, free) * weigh(me))
+	granted = floor(part)
+	me[CREDIT] = me[CREDIT] + part - granted
+	if me[CREDIT] >= 1 then granted, me[CREDIT] = granted + 1, me[CREDIT] - 1 end
+	granted = min(granted, need, free)
+elseif testing == 1 and need > 0 and room >= 1 and reserved == 0 and hold + inflight + pocket == 0 then
+	granted = 1
+end
+me[NEED] = max(0, need - granted)
+
+-- Places. Who has some keeps them while they are in use; who has more than its
+-- part, and somebody less, is told to come down.
+local mine, target = wish, nil
+local wishes = sum(WISH)
+if wishes <= places then
+	mine = max(0, min(wish, places - taken))
+else
+	local line, others, starving, wishers = level(WISH, places), 0, false, 0
+	local function fair(m) return min(m[WISH], max(1, floor(line * weigh(m)))) end
+	for name, m in pairs(s[MEMBERS]) do
+		if m[WISH] > 0 then wishers = wishers + 1 end
+		if name ~= id and m[LEASE] >= now then
+			others = others + max(m[PLACES], fair(m))
+			starving = starving or m[PLACES] < fair(m)
+		end
+	end
+	mine = max(min(wish, places - others), min(held, places - taken), 0)
+	if mine == 0 and places - taken >= 1 then mine = 1 end
+	if starving then
+		target = fair(me)
+		if wishers > places and now - me[SINCE] > 200000 then target = 0 end -- in turn
+	end
+end
+if me[PLACES] == 0 then me[SINCE] = now end
+mine = max(mine, 0)
+
+me[SEQ], me[LEASE], me[REQS], me[MS] = seq, now + lease, reqs, ms
+me[HOLD], me[HOLDMS] = inflight + pocket + granted + reserved, pending + (pocket + granted + reserved) * guess
+me[PLACES], me[INUSE], me[WEIGHT] = max(mine, inuse), inuse, weight
+me[KEPT], me[KEPTUNTIL] = max(0, kept - reserved), now + keptfor
+if rate > 0 then s[TOKENS] = s[TOKENS] - granted - reserved end
+
+if learned ~= '' and known == s[NUMBER] then
+	s[NUMBER], s[LEARNED] = s[NUMBER] + 1, learned
+	known = s[NUMBER]
+end
+if s[YOUNG] > 0 then
+	local n = 0
+	for _ in pairs(s[MEMBERS]) do n = n + 1 end
+	if now >= s[YOUNG] or n >= size then s[YOUNG] = 0 end
+end
+
+local bytes = s[SUM] > 0 and redis.call('GET', ring) or ''
+if s[SUM] > 0 and (not bytes or bytes == '') then -- the ring alone was lost
+	redis.call('DEL', record)
+	return {'unknown'}
+end
+local short = sum(NEED) > 0
+local edge = s[SLICE]
+if short then
+	local k = s[NEWEST] - SLICES + 1
+	local last = min(k + 16, s[NEWEST])
+	while k < last and string.find(string.sub(bytes, k % SLICES * 8 + 1, k % SLICES * 8 + 8), '^%z*$') do k = k + 1 end
+	edge = (k + SLICES) * s[SLICE] - now
+end
+local ttl = floor((s[SLICE] * SLICES + 2 * lease) / 1000)
+redis.call('SET', record, cmsgpack.pack(s), 'PX', ttl)
+if bytes ~= '' then redis.call('PEXPIRE', ring, ttl) end
+
+local mygates = {}
+for i = 1, #waiting, 2 do mygates[#mygates + 1] = gates[waiting[i]] end
+return {'ok', s[GEN], now, granted, reserved, me[PLACES], target or me[PLACES], s[SUM], s[MILLIS],
+	hold, floor(holdms), taken, used, floor(weights), max(0, floor(edge)), short and 1 or 0, s[YOUNG] > 0 and 1 or 0,
+	s[NUMBER], s[NUMBER] ~= known and s[LEARNED] or '', s[SLICE], s[NEWEST], bytes, mygates}
