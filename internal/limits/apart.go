@@ -94,7 +94,7 @@ func (l *ledger) window(kind LimitKind, now time.Duration) *slidingWindow {
 func (r Ring) window(first int) slidingWindow {
 	w := slidingWindow{slice: r.Width, n: windowSlices, last: r.Newest}
 	for number := r.Newest - windowSlices; number <= r.Newest; number++ {
-		at := 8*int(number%RingSlices) + first
+		at := 8*int(number%ringSlices) + first
 		if number >= 0 && at+4 <= len(r.Bytes) {
 			w.put(number, uint64(binary.BigEndian.Uint32([]byte(r.Bytes[at:at+4]))))
 		}

@@ -108,7 +108,7 @@ type Grant struct {
 }
 
 // Ring is the window of all gates: slices of Width by the store's clock, slice n
-// at n modulo RingSlices. Each has eight bytes, the most significant first: four
+// at n modulo ringSlices. Each has eight bytes, the most significant first: four
 // of the requests, four of the milliseconds. What is missing at the end is zero.
 type Ring struct {
 	Width  time.Duration
@@ -116,5 +116,5 @@ type Ring struct {
 	Bytes  string
 }
 
-// RingSlices is how many slices a Ring has: one more than a window.
-const RingSlices = windowSlices + 1
+// ringSlices is how many slices a Ring has: one more than a window.
+const ringSlices = windowSlices + 1
