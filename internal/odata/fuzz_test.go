@@ -51,6 +51,7 @@ var jsonSeeds = []string{
 	`{"a@odata.bind":["P//a","P\/\/\/a","P///","O//a"],"@odata.id":"P//?x"}`,
 	`{"@odata.bind":"P/\/"}                                                                                                    `,
 	"1" + strings.Repeat("0", 400),
+	`{"text":"` + strings.Repeat(`a \"quote\"; \u00e4 `, 60) + `","\u0040odata.id":"O/a","t":"` + strings.Repeat(`\\\\u0040`, 40) + `","x\u0040odata.bind":"P/b","y":"` + strings.Repeat(`\"4`, 40) + `"}`,
 }
 
 func FuzzAgainstReference(f *testing.F) {

@@ -117,7 +117,7 @@ func (l *links) seek(w []byte, end bool) (n int, known bool) {
 		if i >= 0 {
 			stop = n + i
 		}
-		if j := bytes.Index(w[n:stop], escapedAt); j >= 0 {
+		if j := indexEscapedAt(w[n:stop]); j >= 0 {
 			i, stop = j, n+j
 		}
 		if i < 0 {
@@ -145,8 +145,6 @@ func (l *links) seek(w []byte, end bool) (n int, known bool) {
 	l.odd = l.escaped(w[:n])
 	return n, n == len(w)
 }
-
-var escapedAt = []byte(`\u0040`)
 
 // partEscape gives the length of the end of w that may be the beginning of escapedAt.
 func partEscape(w []byte) int {

@@ -1,7 +1,5 @@
 package odata
 
-import "bytes"
-
 // longestName is the length of the longest control name.
 const longestName = len("@odata.associationLink")
 
@@ -12,8 +10,12 @@ func controlName(w []byte, end bool) (n int, known bool) {
 		return 0, true
 	}
 	if len(w) > longestName && string(w[:len("@odata.")]) == "@odata." {
-		switch n := bytes.IndexAny(w[:longestName+1], `"\`); {
-		case n < 0:
+		n := len("@odata.")
+		for n <= longestName && w[n] != '"' && w[n] != '\\' {
+			n++
+		}
+		switch {
+		case n > longestName:
 			return 0, true
 		case w[n] == '\\':
 			// It may be a control name all the same.
