@@ -18,7 +18,7 @@ const (
 	// A look may take no more than one part in lookShare of the time, one for
 	// want of events no more than one in pollShare.
 	lookShare = 10
-	pollShare = 40
+	pollShare = 100
 	// batch is how many files are read before it is looked for removals again.
 	batch = 500
 )

@@ -79,7 +79,7 @@ func find[T text](m *mapping, link T) linkMatch {
 		}
 	}
 	if m.call != nil && m.call.Site != nil {
-		if k := findName(m, link, n, secure); k.n > f.n && (f.n < 0 || !k.foreign) {
+		if k := findName(m, link, n, secure, f.n >= 0); k.n > f.n && (f.n < 0 || !k.foreign) {
 			f, public = k, true
 		}
 	}

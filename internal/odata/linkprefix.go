@@ -12,7 +12,7 @@ type linkPrefix struct {
 	plain   []byte
 	slashed map[string][]byte // by how '/' is escaped
 	text    []byte            // the beginning of the link, without escapes
-	ends    []int             // where each byte of text ends in the source
+	ends    []uint32          // where each byte of text ends in the source
 	foreign error             // the *ForeignLink that was found
 }
 
@@ -46,7 +46,7 @@ func (h *linkPrefix) swap(w []byte, end bool) (drop int, put []byte, known bool)
 		h.foreign = &ForeignLink{string(h.text[:f.n])}
 		return 0, nil, true
 	}
-	drop = h.ends[f.n-1]
+	drop = int(h.ends[f.n-1])
 	return drop, h.replacement(w[:drop]), true
 }
 
@@ -61,7 +61,7 @@ func beginsLink(c byte) bool { return c == 'h' || c == 'H' || c == '/' || c == '
 // decode reads as much of the link as decides, and reports whether it found that much or the link's end.
 func (h *linkPrefix) decode(w []byte) bool {
 	if h.text == nil {
-		h.text, h.ends = make([]byte, 0, h.reach), make([]int, 0, h.reach)
+		h.text, h.ends = make([]byte, 0, h.reach), make([]uint32, 0, h.reach)
 	}
 	h.text, h.ends = h.text[:0], h.ends[:0]
 	at := 0
@@ -78,7 +78,7 @@ func (h *linkPrefix) decode(w []byte) bool {
 		}
 		at += size
 		h.text = append(h.text, c)
-		h.ends = append(h.ends, at)
+		h.ends = append(h.ends, uint32(at))
 	}
 	return true
 }

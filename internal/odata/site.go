@@ -31,8 +31,9 @@ func NewSite(hosts, ports, urls []string, isTenant, isTenantHost func(string) bo
 	return s
 }
 
-// findName looks for a name of the proxy, and the tenant behind it, in a link whose host begins at n.
-func findName[T text](m *mapping, link T, n int, secure bool) linkMatch {
+// findName looks for a name of the proxy, and the tenant behind it, in a link whose host begins at n. Names that only
+// another tenant has are left out where the link is home, of a base of the organization's: they would change nothing.
+func findName[T text](m *mapping, link T, n int, secure, home bool) linkMatch {
 	site, f := m.call.Site, nowhere
 	for i := range site.urls {
 		if k := match(link, n, secure, &site.urls[i]); k >= 0 {
@@ -54,7 +55,7 @@ func findName[T text](m *mapping, link T, n int, secure bool) linkMatch {
 	if sameText(name, m.came.host) || isOneOf(name, site.hosts) {
 		return better(f, findTenant(m, link, port))
 	}
-	if f.n < 0 && len(name) <= longestHost && site.isTenantHost(string(name)) {
+	if f.n < 0 && !home && len(name) <= longestHost && site.isTenantHost(string(name)) {
 		return linkMatch{n: port, foreign: true}
 	}
 	return f

@@ -34,6 +34,7 @@ func (f *Fault) Unwrap() error { return f.err }
 type Spool struct {
 	place *Place
 	mem   []byte
+	lent  *[]byte // in which mem began; nil for none
 	file  File
 	size  int64
 	taken int64 // of the place's memory, while there is no file; of its room on disk, from then on
@@ -41,8 +42,9 @@ type Spool struct {
 
 // Expect makes room for a body of n bytes, as far as any may hold memory.
 func (s *Spool) Expect(n int64) {
-	if n = min(n, uncounted); n > int64(cap(s.mem)) && s.file == nil {
-		s.mem = append(make([]byte, 0, n), s.mem...)
+	if n = min(n, uncounted); n > int64(cap(s.mem)) && s.file == nil && s.lent == nil {
+		s.lent = borrow(n)
+		s.mem = append((*s.lent)[:0], s.mem...)
 	}
 }
 
@@ -149,5 +151,6 @@ func (s *Spool) Close() {
 	} else if s.place != nil {
 		s.place.inMemory.giveBack(s.taken)
 	}
+	giveBack(s.lent)
 	*s = Spool{place: s.place}
 }
