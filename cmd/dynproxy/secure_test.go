@@ -61,8 +61,8 @@ func newTestCA(t *testing.T) *testCA {
 	return p
 }
 
-// sign returns a certificate for name, and its key, both as PEM.
-func (p *testCA) sign(name string) (cert, key []byte) {
+// sign returns a certificate for name and addresses, and its key, both as PEM.
+func (p *testCA) sign(name string, addresses ...net.IP) (cert, key []byte) {
 	p.t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -71,7 +71,7 @@ func (p *testCA) sign(name string) (cert, key []byte) {
 	serial := p.serial.Add(1)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		IPAddresses: append(addresses, net.IPv4(127, 0, 0, 1)), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, p.cert, private.Public(), p.key)
 	if err != nil {
