@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"dynproxy/internal/audit"
@@ -39,6 +40,7 @@ func (w *cli) begin(ctx context.Context, p *prompt, s beginning) error {
 		return err
 	}
 	undo.done = true
+	w.recordStart(undo, s, values)
 	fmt.Fprintf(w.stderr, "Written: %s\n", strings.Join(undo.written, ", "))
 	if key != "" {
 		fmt.Fprintf(w.stderr, "The key of %s, which is shown only now (send it as X-Api-Key, or as the password of HTTP Basic with that user name):\n", s.caller)
@@ -143,7 +145,7 @@ func (w *cli) writeStart(undo *undoing, cfg *config, s beginning, values map[str
 		}
 	}
 	editor := &changes.Editor{
-		TenantsDir: values["TENANTS_DIR"], CallersDir: values["CALLERS_DIR"], Audit: &audit.Log{},
+		TenantsDir: values["TENANTS_DIR"], CallersDir: values["CALLERS_DIR"], Audit: &undo.changes,
 		Rules:   func() *tenants.Rules { return cfg.rules },
 		Listed:  func(string) bool { return false },
 		Callers: func() (*callers.Book, error) { return callers.Open(values["CALLERS_DIR"]) },
@@ -170,9 +172,30 @@ func (w *cli) writeStart(undo *undoing, cfg *config, s beginning, values map[str
 	return key, undo.write(s.file, text.String())
 }
 
+// recordStart puts what was written into the record of changes, now that none
+// of it is taken back.
+func (w *cli) recordStart(undo *undoing, s beginning, values map[string]string) {
+	entries, _ := undo.changes.Recent(audit.MostEntries) // of memory, which can be read
+	slices.Reverse(entries)
+	written := make(map[string]string)
+	for name, value := range values {
+		written[prefix+name] = value // the secret is in a file of its own
+	}
+	who := w.who()
+	e := audit.Entry{By: who.By, Via: who.Via, From: who.From, Kind: "settings", Name: s.file, Action: "added", After: written}
+	if _, was := undo.former[s.file]; was {
+		e.Action = "changed"
+	}
+	record := &audit.Log{Dir: values["STATE_DIR"]}
+	if err := record.Record(append(entries, e)...); err != nil {
+		fmt.Fprintf(w.stderr, "dynproxy: this could not be recorded in %s: %v\n", record.Dir, err)
+	}
+}
+
 // undoing takes back what was written, unless all of it was.
 type undoing struct {
 	done    bool
+	changes audit.Log // of what was written
 	written []string
 	former  map[string][]byte // what stood in files that were there
 	dirs    []string          // that were made

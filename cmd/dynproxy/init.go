@@ -16,6 +16,7 @@ import (
 	"dynproxy/internal/callers"
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/secret"
+	"dynproxy/internal/service"
 	"dynproxy/tenants"
 )
 
@@ -77,7 +78,19 @@ func (w *cli) init() *cobra.Command {
 	return c
 }
 
+// settingsFile is where the settings go unless somebody says otherwise: to the
+// place of the service, or where whoever may not install one stands.
+func settingsFile(mayInstall bool) string {
+	if mayInstall {
+		return service.DefaultEnvFile()
+	}
+	return "dynproxy.env"
+}
+
 func (w *cli) runInit(ctx context.Context, s beginning) error {
+	if s.file == "" {
+		s.file = settingsFile(service.MayInstall())
+	}
 	p := &prompt{ctx: ctx, out: w.stderr, in: os.Stdin, people: isatty.IsTerminal(os.Stdin.Fd()) && !s.secretFromStdin}
 	if s.secretFromStdin {
 		if err := s.readSecret(os.Stdin); err != nil {
@@ -109,7 +122,7 @@ func (s *beginning) readSecret(in io.Reader) error {
 // ask asks for all that the flags have not said. What they said is judged in
 // the same way.
 func (s *beginning) ask(p *prompt) error {
-	p.say("A guided start. Nothing is written before the last answer; Ctrl-C leaves everything as it is.\n")
+	p.say("A guided start. Nothing is written before the last answer; Ctrl-C leaves everything as it is.\nThe settings go to " + s.file + ".\n")
 	p.text("client-id", "Application (client) id of the app registration", &s.clientID, judgeClientID)
 	if s.secretFile == "" && s.secret.Empty() {
 		p.hidden("client-secret-file (or --client-secret-stdin)", "Its secret (it is not shown)", &s.secret, secret.CheckAppSecret)
