@@ -50,6 +50,7 @@ func newWorld(t *testing.T) *world {
 		pairs = append(pairs, demoNames[i], address)
 		w.back = append(w.back, address, demoNames[i])
 	}
+	pairs = append(pairs, "login.microsoftonline.com", settings["DYNPROXY_ALLOWED_LOGIN_HOSTS"])
 	w.there = strings.NewReplacer(pairs...)
 	w.back = append(w.back, w.dir+"/etc/dynproxy", "/etc/dynproxy", w.dir+"/var/lib/dynproxy", "/var/lib/dynproxy", w.dir+"/home", "/home/you",
 		settings["DYNPROXY_ALLOWED_LOGIN_HOSTS"], "login.microsoftonline.com")
@@ -94,7 +95,7 @@ func (w *world) environ(settings map[string]string) []string {
 		"PATH=" + bin(w.t) + string(filepath.ListSeparator) + filepath.Join(w.dir, "bin") + string(filepath.ListSeparator) + os.Getenv("PATH"),
 		"HOME=" + filepath.Join(w.dir, "home"), "TMPDIR=" + filepath.Join(w.dir, "tmp"), "LC_ALL=C.UTF-8", "NO_PROXY=*", "no_proxy=*",
 		"CLASSPATH=" + os.Getenv("CLASSPATH"), "PYTHONDONTWRITEBYTECODE=1", "PERL_LWP_ENV_PROXY=",
-		"SECRET=" + settings["DYNPROXY_CLIENT_SECRET"],
+		"CURL_CA_BUNDLE=" + settings["DYNPROXY_TRUSTED_CA_FILE"], "SECRET=" + settings["DYNPROXY_CLIENT_SECRET"],
 		of("DYNPROXY_ALLOWED_ORG_HOSTS"), of("DYNPROXY_ALLOWED_LOGIN_HOSTS"), of("DYNPROXY_TRUSTED_CA_FILE"),
 	}
 }

@@ -55,6 +55,7 @@ func (w *cli) begin(ctx context.Context, p *prompt, s beginning) error {
 		return nil
 	}
 	later := *w
+	later.stdout = w.stderr // the key alone goes where it can be kept
 	later.envFiles = append(later.envFiles, s.file)
 	err = later.runCheck(ctx, []string{s.tenant}, checkForm{})
 	if errors.Is(err, errNotWell) {
