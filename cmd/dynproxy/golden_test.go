@@ -69,6 +69,7 @@ func testFaults(t *testing.T, which func(fault) bool) {
 		t.Fatalf("only %d", len(list))
 	}
 	manual := manual(t)
+	defer told.write(t)
 	for _, f := range list {
 		if !which(f) {
 			continue
@@ -97,6 +98,7 @@ func testFaults(t *testing.T, which func(fault) bool) {
 			if _, page := fetch(t, r.ops+"/tenants/contoso"); f.check != "" && !strings.Contains(page, ">"+f.check+"<") {
 				t.Error("the portal's page does not name the check")
 			}
+			told.keep(t, f, got, manual)
 			for _, word := range []string{got.error, strings.TrimPrefix(got.code, "status "), f.check} {
 				if got.status != 200 && word != "" && !strings.Contains(manual, "`"+word+"`") {
 					t.Errorf("docs/troubleshooting.md does not tell of %s", word)
