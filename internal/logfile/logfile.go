@@ -25,6 +25,7 @@ const MostKept = 10_000
 const (
 	piece     = 256 << 10   // bytes that are written at once, as a rule
 	lookEvery = time.Second // whether the file still stands where it was opened
+	turnEvery = time.Minute // whether a file that is too large can be turned over
 )
 
 // File is a log file: a Writer of whole lines, for one goroutine.
@@ -33,9 +34,13 @@ type File struct {
 	errs io.Writer
 
 	looked time.Time
-	is     os.FileInfo // what is written to; nil where that is not known
+	is     os.FileInfo // what is written to, as it was looked at last; nil where that is not known
 	torn   bool        // the last line has no end
 	broken bool        // the last write has failed, which was told
+
+	limit    int       // megabytes at which the file is full
+	stuck    bool      // it cannot be turned over, which was told
+	turnOver time.Time // when that is tried again
 }
 
 // Check returns why a log cannot be kept at path, in words, or nil. It changes
@@ -83,9 +88,10 @@ func plain(err error) error {
 // kept. When the file cannot be written, and when it can again, errs is told,
 // once each.
 func New(path string, size int64, keep int, errs io.Writer) *File {
+	limit := int((size + megabyte - 1) / megabyte)
 	return &File{
-		to:   lumberjack.Logger{Filename: path, MaxSize: int((size + megabyte - 1) / megabyte), MaxBackups: keep, LocalTime: true},
-		errs: errs,
+		to:    lumberjack.Logger{Filename: path, MaxSize: limit, MaxBackups: keep, LocalTime: true},
+		limit: limit, errs: errs,
 	}
 }
 
@@ -132,12 +138,31 @@ func (f *File) write(part []byte) (int, error) {
 		f.torn = false
 	}
 	n, err := f.to.Write(part)
+	if err != nil && n == 0 && f.grow(err) {
+		n, err = f.to.Write(part)
+	}
 	f.torn = err != nil && n > 0 && part[n-1] != '\n'
 	return n, err
 }
 
+// grow lets a full file become larger that cannot be turned over: on Windows it
+// has no other name while somebody reads it.
+func (f *File) grow(why error) bool {
+	info, err := os.Stat(f.to.Filename)
+	if err != nil || info.Size()+piece < int64(f.limit)*megabyte {
+		return false // that is not what is wrong
+	}
+	f.to.MaxSize = int(info.Size()/megabyte) + 1 + f.limit
+	f.turnOver = time.Now().Add(turnEvery)
+	if !f.stuck {
+		f.stuck = true
+		f.say("the log file %s is full and cannot be turned over: %v; it grows until it can", f.to.Filename, why)
+	}
+	return true
+}
+
 // look goes over to the file that now stands at the path, where another process
-// has turned the log over, or somebody has moved or deleted it.
+// has turned the log over, or somebody has moved, deleted or emptied it.
 func (f *File) look() {
 	now := time.Now()
 	if now.Sub(f.looked) < lookEvery {
@@ -145,9 +170,15 @@ func (f *File) look() {
 	}
 	f.looked = now
 	there, err := os.Stat(f.to.Filename)
-	if f.is != nil && (err != nil || !os.SameFile(f.is, there)) {
+	if f.is != nil && (err != nil || !os.SameFile(f.is, there) || there.Size() < f.is.Size()) {
 		f.to.Close() // the next write opens what is there, or makes it
 		f.is = nil
+	} else if f.is != nil {
+		f.is = there
+	}
+	if f.to.MaxSize > f.limit && now.After(f.turnOver) {
+		f.to.MaxSize = f.limit
+		f.stuck = err == nil && f.stuck && there.Size() >= int64(f.limit)*megabyte
 	}
 }
 
@@ -157,11 +188,16 @@ func (f *File) tell(err error) {
 		return
 	}
 	f.broken = err != nil
-	words := fmt.Sprintf("dynproxy: the log file %s is written again; it says how many lines are missing\n", f.to.Filename)
 	if f.broken {
-		words = fmt.Sprintf("dynproxy: the log file %s cannot be written: %v; lines are lost, and counted, until it can\n", f.to.Filename, plain(err))
+		f.say("the log file %s cannot be written: %v; lines are lost, and counted, until it can", f.to.Filename, plain(err))
+	} else {
+		f.say("the log file %s is written again; it says how many lines are missing", f.to.Filename)
 	}
-	go io.WriteString(f.errs, words) // who reads that may hang too
+}
+
+// say tells errs, which may hang too.
+func (f *File) say(words string, args ...any) {
+	go fmt.Fprintf(f.errs, "dynproxy: "+words+"\n", args...)
 }
 
 // Close ends it.

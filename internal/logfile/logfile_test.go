@@ -226,3 +226,43 @@ func TestLinesAreNeverSplit(t *testing.T) {
 		t.Error("something is lost")
 	}
 }
+
+// A file that is full and cannot have another name, here since that would be too
+// long, goes on growing: no line is lost, and it is told once.
+func TestAFullFileThatCannotBeTurnedOverGrows(t *testing.T) {
+	path, errs := filepath.Join(t.TempDir(), strings.Repeat("x", 240)+".log"), new(told)
+	f := New(path, 1<<20, 3, errs)
+	defer f.Close()
+	line := []byte(strings.Repeat("y", 99) + "\n")
+	const count = 35_000 // 3.5 MB
+	for i := range count {
+		if n, err := f.Write(line); err != nil || n != len(line) {
+			t.Fatalf("line %d: %d, %v", i, n, err)
+		}
+		if i%10_000 == 0 {
+			f.turnOver, f.looked = time.Time{}, time.Time{} // as if time had passed
+		}
+	}
+	errs.await(t, "cannot be turned over", 1)
+	if got := len(lines(t, path)); got != count {
+		t.Errorf("%d lines of %d", got, count)
+	}
+}
+
+// Whoever empties the file in place finds the next lines at its beginning.
+func TestTheFileMayBeEmptied(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	f := New(path, 1<<20, 3, new(told))
+	defer f.Close()
+	f.Write([]byte("before\n"))
+	f.looked = time.Time{} // as if time had passed
+	f.Write([]byte("before\n"))
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.looked = time.Time{}
+	f.Write([]byte("after\n"))
+	if got := lines(t, path); len(got) != 1 || got[0] != "after" {
+		t.Errorf("%q", got)
+	}
+}

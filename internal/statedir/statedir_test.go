@@ -146,7 +146,11 @@ func TestADirectoryThatCannotBeUsed(t *testing.T) {
 	if err := d.Fault(); err != nil {
 		t.Error(err)
 	}
-	// And one that is taken away is noticed.
+	// And one that is taken away is noticed. Windows takes away nothing that is
+	// in use.
+	if runtime.GOOS == "windows" {
+		return
+	}
 	if err := os.RemoveAll(root); err != nil {
 		t.Fatal(err)
 	}

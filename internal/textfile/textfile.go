@@ -45,7 +45,7 @@ func Read(path string) ([]byte, error) {
 // ReadRaw returns the content of the file at path, which may also be a pipe,
 // as it is. The error is as Read's.
 func ReadRaw(path string) ([]byte, error) {
-	raw, err := retry(func() ([]byte, error) { return readOnce(path) })
+	raw, err := retry(readTries, func() ([]byte, error) { return readOnce(path) })
 	if err == nil {
 		return raw, nil
 	}
@@ -63,7 +63,7 @@ func readOnce(path string) ([]byte, error) {
 	if info.IsDir() {
 		return nil, errDirectory
 	}
-	f, err := os.Open(path)
+	f, err := open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -75,21 +75,27 @@ func readOnce(path string) ([]byte, error) {
 	return raw, err
 }
 
+// How often a file is tried that another program holds. What is read is looked at
+// again by itself; what is written is lost if it cannot be: that is tried for
+// some two seconds.
 const (
-	busyTries = 5
-	busyPause = 20 * time.Millisecond
+	readTries  = 5
+	writeTries = 14
+	firstPause = 10 * time.Millisecond // and each time half as long again
 )
 
 // retry does what again while the file is held by another program, as happens
 // on Windows for moments: virus scanners and editors open files for themselves
 // alone. Elsewhere it does it once.
-func retry[T any](what func() (T, error)) (T, error) {
+func retry[T any](tries int, what func() (T, error)) (T, error) {
+	pause := firstPause
 	for try := 1; ; try++ {
 		got, err := what()
-		if err == nil || try == busyTries || !busy(err) {
+		if err == nil || try == tries || !busy(err) {
 			return got, err
 		}
-		time.Sleep(busyPause)
+		time.Sleep(pause)
+		pause += pause / 2
 	}
 }
 

@@ -16,7 +16,7 @@ func Replace(path string, text []byte) error {
 		return err
 	}
 	defer os.Remove(tmp) // fails, and is meant to, once renamed
-	if _, err = retry(func() (any, error) { return nil, os.Rename(tmp, path) }); err != nil {
+	if _, err = retry(writeTries, func() (any, error) { return nil, rename(tmp, path) }); err != nil {
 		return err
 	}
 	syncDir(filepath.Dir(path))
