@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dynproxy/internal/envfile"
+	"dynproxy/internal/service"
 )
 
 func main() {
@@ -81,7 +82,20 @@ func (w *cli) environment() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return envfile.Merge(w.defaults, environ), nil
+	return envfile.Merge(w.serviceDefaults(), environ), nil
+}
+
+// serviceDefaults are those of a service, for it and for commands that are given
+// its settings' files.
+func (w *cli) serviceDefaults() map[string]string {
+	if w.defaults != nil || len(w.envFiles) == 0 {
+		return w.defaults
+	}
+	all := make(map[string]string)
+	for name, value := range service.Defaults(w.envFiles) {
+		all[prefix+name] = value
+	}
+	return all
 }
 
 // config reads the settings.

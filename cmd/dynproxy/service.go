@@ -29,6 +29,10 @@ func (w *cli) service() *cobra.Command {
 			RunE: func(c *cobra.Command, _ []string) error { return service.Stop(c.Context()) },
 		},
 		&cobra.Command{
+			Use: "reload", Short: "Have the service read its settings again; its log and events say what came of it",
+			RunE: func(c *cobra.Command, _ []string) error { return service.Reload(c.Context()) },
+		},
+		&cobra.Command{
 			Use: "status", Short: "Say how the service is; exit 0 when it runs",
 			RunE: func(c *cobra.Command, _ []string) error { return w.serviceStatus(c) },
 		})

@@ -110,6 +110,9 @@ func settingsOf(environ, sources map[string]string) []settingView {
 // sources tells where each variable comes from: environment or file:line.
 func (w *cli) sources() map[string]string {
 	from := make(map[string]string)
+	for name := range w.serviceDefaults() {
+		from[name] = "default of the service"
+	}
 	for _, path := range w.envFiles {
 		lines, _ := envfile.Lines(path) // it has been read before
 		for name, line := range lines {

@@ -1,5 +1,7 @@
 package service
 
+import "strings"
+
 // Event is what an administrator finds in Windows' Event Log, by its id there.
 // An id means the same for ever; docs/event-log.md lists them.
 type Event uint32
@@ -44,7 +46,7 @@ var meanings = map[Event]meaning{
 	Stopped:          {information, "The proxy has ended", ""},
 	Reloaded:         {information, "The settings were read again", "If a setting is named that needs a restart, restart the service when that suits you."},
 	SettingsRefused:  {failure, "The proxy cannot start: its settings cannot be used", "Correct what is named. The service is started again by itself, at the latest after five minutes."},
-	ReloadRefused:    {warning, "The settings were read again and cannot be used; all of them stay what they were", "Correct what is named, and send the parameter change again: sc.exe control dynproxy paramchange"},
+	ReloadRefused:    {warning, "The settings were read again and cannot be used; all of them stay what they were", "Correct what is named, and have them read again: dynproxy service reload"},
 	StartFailed:      {failure, "The proxy cannot start", "Remove the cause that is named. The service is started again by itself, at the latest after five minutes."},
 	EndedByError:     {failure, "The proxy has ended with an error", "The service is started again by itself. If that happens again, look at the log before it."},
 	TokenFailure:     {failure, "A tenant gets no token", "Do what the event names as the next step; dynproxy check tells more."},
@@ -62,8 +64,8 @@ const mostText = 12 << 10
 // text is the event as Event Viewer shows it.
 func (m meaning) text(details string) string {
 	text := m.title + "."
-	if details != "" {
-		text += "\r\n\r\n" + details
+	if details = strings.TrimSpace(details); details != "" {
+		text += "\r\n\r\n" + strings.ReplaceAll(strings.ReplaceAll(details, "\r\n", "\n"), "\n", "\r\n")
 	}
 	if len(text) > mostText {
 		text = text[:mostText] + " ... (the rest is in the log)"

@@ -209,9 +209,24 @@ func Stop(ctx context.Context) error {
 	return systemctl(ctx, "stop", socketUnit, serviceUnit)
 }
 
+// Reload has the service read its settings again.
+func Reload(ctx context.Context) error {
+	if err := mayChange("reload"); err != nil {
+		return err
+	}
+	if err := installed(ctx); err != nil {
+		return err
+	}
+	return systemctl(ctx, "reload", serviceUnit)
+}
+
 // Environment is what the service's own environment adds to the system's: here
 // the process has all of it already.
 func Environment() []string { return nil }
+
+// Defaults are those of settings which are others for a service: none here, where
+// its settings' file says all.
+func Defaults([]string) map[string]string { return nil }
 
 // EnvFiles are the settings' files that the installed service reads.
 func EnvFiles(context.Context) ([]string, error) {

@@ -25,12 +25,19 @@ func Start(context.Context) error { return errNoSuch }
 // Stop stops the service, and returns when it has ended.
 func Stop(context.Context) error { return errNoSuch }
 
+// Reload has the service read its settings again.
+func Reload(context.Context) error { return errNoSuch }
+
 // Status tells how the service is.
 func Status(context.Context) (State, error) { return State{}, errNoSuch }
 
 // Environment is what the service's own environment adds to the system's: here
 // the process has all of it already.
 func Environment() []string { return nil }
+
+// Defaults are those of settings which are others for a service: none here, where
+// its settings' file says all.
+func Defaults([]string) map[string]string { return nil }
 
 // EnvFiles are the settings' files that the installed service reads.
 func EnvFiles(context.Context) ([]string, error) { return nil, errNoSuch }

@@ -31,6 +31,21 @@ func dataDir() string {
 // DefaultEnvFile is where a service's settings are, unless somebody says otherwise.
 func DefaultEnvFile() string { return filepath.Join(dataDir(), "dynproxy.env") }
 
+// Defaults are those of settings which are others for a service, without their
+// prefix, if envFiles are the service's: so commands that are given them use what
+// the service uses.
+func Defaults(envFiles []string) map[string]string {
+	own, _ := EnvFiles(context.Background())
+	for _, path := range append(own, DefaultEnvFile()) {
+		for _, given := range envFiles {
+			if given, err := filepath.Abs(given); err == nil && strings.EqualFold(given, path) {
+				return map[string]string{"STATE_DIR": filepath.Join(dataDir(), "state")}
+			}
+		}
+	}
+	return nil
+}
+
 // EnvFiles are the settings' files that the installed service reads.
 func EnvFiles(context.Context) ([]string, error) {
 	s, err := open(windows.SERVICE_QUERY_CONFIG)
@@ -85,6 +100,20 @@ func Stop(ctx context.Context) error {
 	}
 	defer s.Close()
 	return stop(ctx, s)
+}
+
+// Reload has the service read its settings again.
+func Reload(context.Context) error {
+	s, err := open(windows.SERVICE_PAUSE_CONTINUE | windows.SERVICE_QUERY_STATUS)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	_, err = s.Control(svc.ParamChange)
+	if errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE) || errors.Is(err, windows.ERROR_SERVICE_CANNOT_ACCEPT_CTRL) || errors.Is(err, windows.ERROR_INVALID_SERVICE_CONTROL) {
+		return errors.New("the service does not serve at the moment, and reads its settings when it starts")
+	}
+	return plain(err)
 }
 
 // stop waits for as long as the service makes progress.
