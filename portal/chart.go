@@ -199,6 +199,21 @@ func figure(n float64) string {
 	return digits
 }
 
+// anyFigure is figure for templates.
+func anyFigure(n any) (string, error) {
+	switch n := n.(type) {
+	case float64:
+		return figure(n), nil
+	case int:
+		return figure(float64(n)), nil
+	case uint64:
+		return figure(float64(n)), nil
+	case int64:
+		return figure(float64(n)), nil
+	}
+	return "", fmt.Errorf("%T is no number", n)
+}
+
 func plural(n int, one string) string {
 	if n == 1 {
 		return "1 " + one

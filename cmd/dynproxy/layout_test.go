@@ -24,7 +24,7 @@ var plan = map[string][]string{
 	"deploy/containers/image": nil,
 
 	"consent": {"internal/check", "internal/page", "internal/textfile", "internal/problem", "internal/status", "tenants"},
-	"portal":  {"internal/audit", "internal/calls", "internal/check", "internal/help", "internal/history", "internal/page", "internal/problem", "internal/status", "internal/trend", "internal/usage", "tenants"},
+	"portal":  {"internal/audit", "internal/callers", "internal/changes", "internal/cluster", "internal/envfile", "internal/calls", "internal/check", "internal/help", "internal/history", "internal/page", "internal/problem", "internal/status", "internal/trend", "internal/usage", "tenants"},
 	"proxy":   {"tenants", "internal/callers", "internal/calls", "internal/egress", "internal/limits", "internal/odata", "internal/panics", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/tracing", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 

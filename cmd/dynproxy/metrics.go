@@ -80,7 +80,7 @@ func (f facts) Collect(metrics chan<- prometheus.Metric) {
 	tell(faultsDesc, float64(len(f.callers.Faults())), "caller")
 	tell(faultsDesc, one(f.book.DirectoryFault()), "tenants_dir")
 	tell(faultsDesc, one(f.callers.DirectoryFault()), "callers_dir")
-	tell(faultsDesc, float64(f.badReload.Load()), "settings")
+	tell(faultsDesc, float64(f.settingsFaults()), "settings")
 }
 
 // certificates are when each ends: callers and operators for those that are

@@ -26,7 +26,9 @@ type ops struct {
 	server   *server
 	door     *door.Password
 	draining atomic.Bool
-	consents *prometheus.CounterVec
+	// outOfService is set by an operator who wants new calls to go elsewhere.
+	outOfService atomic.Bool
+	consents     *prometheus.CounterVec
 }
 
 func newOps(h *server) *ops {
@@ -57,13 +59,15 @@ func newOps(h *server) *ops {
 	})
 	mux.Handle("/consent", pages)
 	mux.Handle("/consent/", pages)
-	mux.Handle("GET /portal.css", portal.Style())
+	for pattern, file := range portal.Files() {
+		mux.Handle(pattern, file)
+	}
 	mux.Handle("GET /help/{code}", portal.Help()) // which callers follow too
 	api := &changes.API{Editor: h.newEditor(), Guarded: func() bool { return h.config().guarded() }, Who: operator}
 	for pattern, handler := range api.Routes() {
 		mux.Handle(pattern, operators.Before(handler))
 	}
-	mux.Handle("/", operators.Before(portal.New(portalSource{h.board, h}, h.remembered)))
+	mux.Handle("/", operators.Before(portal.New(portalSource{h.board, h}, h.remembered, h.operations())))
 	return o
 }
 
@@ -100,6 +104,8 @@ func (o *ops) ready(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case o.draining.Load():
 		state.Reason = "draining"
+	case o.outOfService.Load():
+		state.Reason = "an operator has taken this proxy out of service"
 	case state.Tenants == 0:
 		state.Reason = "there is no tenant"
 	case !o.server.board.AnyServed(r.Context()):

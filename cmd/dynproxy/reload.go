@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"dynproxy/internal/audit"
 	"dynproxy/internal/daemon"
@@ -21,6 +22,7 @@ import (
 // is heard afterwards; of several who wait one is enough.
 type reloader struct {
 	read  func() (map[string]string, error) // the settings' environment, as it is now
+	from  func() map[string]string          // where each variable comes from
 	asked chan os.Signal
 
 	manager *service.Host // asks too, and is told when the proxy serves; nil where there is none
@@ -28,8 +30,8 @@ type reloader struct {
 
 // newReloader listens to SIGHUP until stop. Where there is no such signal, the
 // service manager asks.
-func newReloader(read func() (map[string]string, error)) (r *reloader, stop func()) {
-	r = &reloader{read: read, asked: make(chan os.Signal, 1)}
+func newReloader(read func() (map[string]string, error), from func() map[string]string) (r *reloader, stop func()) {
+	r = &reloader{read: read, from: from, asked: make(chan os.Signal, 1)}
 	signal.Notify(r.asked, syscall.SIGHUP)
 	return r, func() { signal.Stop(r.asked) }
 }
@@ -65,7 +67,6 @@ func (h *server) reload(read func() (map[string]string, error)) {
 		h.notChanged(err)
 		return
 	}
-	h.badReload.Store(0)
 	changed := differing(now.environ, next.environ)
 	h.apply(next)
 	h.recordSettings(changed, now, next)
@@ -74,9 +75,17 @@ func (h *server) reload(read func() (map[string]string, error)) {
 	h.tellExposed()
 	waiting := slices.DeleteFunc(differing(next.environ, environ), func(name string) bool { return !ofOurs(name) })
 	h.reloadEvent(nil, changed, waiting)
+	h.reloaded.Store(&reloaded{At: time.Now(), Waiting: waiting})
 	if len(waiting) > 0 {
 		h.log.Warn().Strs("settings", waiting).Msg("these settings have changed and need a restart; until then what they were holds")
 	}
+}
+
+// reloaded is what came of reading the settings again.
+type reloaded struct {
+	At      time.Time
+	Faults  envfile.Faults // for which nothing was taken up
+	Waiting []string       // variables that have changed and need a restart
 }
 
 // recordSettings records which settings are others now, secrets left out.
@@ -164,8 +173,8 @@ func (h *server) notChanged(err error) {
 	for _, f := range faults {
 		h.log.Error().Str("setting", f.Variable).Str("fault", f.Cure).Msg("this setting cannot be used")
 	}
-	h.badReload.Store(int64(len(faults)))
 	h.reloadEvent(faults, nil, nil)
+	h.reloaded.Store(&reloaded{At: time.Now(), Faults: faults})
 	h.log.Error().Int("faults", len(faults)).Msg("the settings cannot be read again like this; all of them stay what they were")
 }
 

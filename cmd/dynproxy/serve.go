@@ -71,7 +71,7 @@ func (w *cli) serveHere(ctx context.Context, manager *service.Host) error {
 	defer end()
 	lines := logqueue.New(out, logqueue.DefaultSize)
 	defer lines.Close(lastLines)
-	again, stop := newReloader(w.environment)
+	again, stop := newReloader(w.environment, w.sources)
 	defer stop()
 	again.manager = manager
 	return serve(ctx, cfg, in, again, newLog(cfg, out, lines), lines)
@@ -104,10 +104,10 @@ type server struct {
 
 	remembered *calls.Ring
 
-	again     *reloader                              // nil where settings are read once
-	opsHosts  atomic.Pointer[func(host string) bool] // names of the operators' side
-	events    events                                 // that the system's event log was told
-	badReload atomic.Int64                           // faults of the settings when they were read again last
+	again    *reloader                              // nil where settings are read once
+	opsHosts atomic.Pointer[func(host string) bool] // names of the operators' side
+	reloaded atomic.Pointer[reloaded]               // the last time that settings were read again; nil for never
+	events   events                                 // that the system's event log was told
 
 	telling sync.Mutex // held while others are told of changed tenants
 }

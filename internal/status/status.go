@@ -250,6 +250,9 @@ func (b *Board) Close() {
 	b.polls.Wait()
 }
 
+// Calls is how many calls of a tenant ended in the last hour.
+func (b *Board) Calls(tenant string) int { return b.traffic.calls(tenant) }
+
 // Names are those of all tenants, sorted, faulty ones included.
 func (b *Board) Names() []string {
 	names := slices.Collect(maps.Keys(b.Tenants.Faults()))

@@ -161,6 +161,22 @@ func (b *traffic) view(tenant string) view {
 	return seen
 }
 
+// calls is how many calls of the tenant there were in the last hour.
+func (b *traffic) calls(tenant string) (sum int) {
+	v, ok := b.tenants.Load(tenant)
+	if !ok {
+		return 0
+	}
+	r := v.(*record)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.advance(time.Now())
+	for _, n := range r.calls {
+		sum += int(n)
+	}
+	return sum
+}
+
 // success is when a call of the tenant last succeeded, the zero Time if none
 // did.
 func (b *traffic) success(tenant string) time.Time {
