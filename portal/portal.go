@@ -85,7 +85,7 @@ func New(s Source, remembered *calls.Ring, do Operations) *Portal {
 	p := &Portal{ServeMux: http.NewServeMux(), source: s, calls: remembered, do: do}
 	p.pages = template.Must(template.New("").Funcs(template.FuncMap{
 		"ago": ago, "in": in, "spark": spark, "checks": check.Links, "short": short, "count": count, "link": linkOf, "parts": parts, "zone": zone, "version": s.Version, "problem": firstProblem,
-		"anchor": anchor, "next": nextStep, "chain": chainOf, "figure": anyFigure, "rush": rush, "ms": inMillis, "stage": stageName, "along": along, "wide": wide, "timelines": timelines, "changes": lastChanges, "differences": differences,
+		"anchor": anchor, "words": strings.Fields, "next": nextStep, "chain": chainOf, "figure": anyFigure, "rush": rush, "ms": inMillis, "stage": stageName, "along": along, "wide": wide, "timelines": timelines, "changes": lastChanges, "differences": differences,
 	}).ParseFS(files, "pages/*.html"))
 	p.HandleFunc("GET /{$}", p.list)
 	p.HandleFunc("GET /wallboard", p.wallboard)

@@ -31,9 +31,9 @@ type Entry struct {
 	By     string            `json:"by,omitempty"`   // the user of the system, or the name given at the operators' door
 	Via    string            `json:"via"`            // command, http or file
 	From   string            `json:"from,omitempty"` // the address, or the machine of the command
-	Kind   string            `json:"kind"`           // tenant, caller or settings
+	Kind   string            `json:"kind"`           // tenant, caller, settings or proxy
 	Name   string            `json:"name,omitempty"` // of the tenant or caller
-	Action string            `json:"action"`         // added, changed, removed, rotated
+	Action string            `json:"action"`         // added, changed, removed, rotated, checked, drained and their like
 	Before map[string]string `json:"before,omitempty"`
 	After  map[string]string `json:"after,omitempty"` // of both only what differs
 
