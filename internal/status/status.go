@@ -251,7 +251,7 @@ func (b *Board) Close() {
 }
 
 // Calls is how many calls of a tenant ended in the last hour.
-func (b *Board) Calls(tenant string) int { return b.traffic.calls(tenant) }
+func (b *Board) Calls(tenant string) int { return b.traffic.lastHour(tenant) }
 
 // Names are those of all tenants, sorted, faulty ones included.
 func (b *Board) Names() []string {

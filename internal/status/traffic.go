@@ -161,18 +161,19 @@ func (b *traffic) view(tenant string) view {
 	return seen
 }
 
-// calls is how many calls of the tenant there were in the last hour.
-func (b *traffic) calls(tenant string) (sum int) {
-	v, ok := b.tenants.Load(tenant)
-	if !ok {
+// lastHour is how many calls of the tenant there were in the last hour.
+func (b *traffic) lastHour(tenant string) (sum int) {
+	r := b.of(tenant)
+	if r == nil {
 		return 0
 	}
-	r := v.(*record)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.advance(time.Now())
-	for _, n := range r.calls {
-		sum += int(n)
+	now := minuteOf(time.Now())
+	for _, m := range r.calls {
+		if int(now)-int(m.at) < minutes {
+			sum += int(m.calls)
+		}
 	}
 	return sum
 }
