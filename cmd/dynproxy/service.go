@@ -112,10 +112,14 @@ func (w *cli) serviceStart() *cobra.Command {
 					return err
 				}
 			}
-			return service.Start(c.Context())
+			err := service.Start(c.Context())
+			if ifSetUp && errors.Is(err, service.ErrDisabled) {
+				_, err = fmt.Fprintln(w.stdout, err)
+			}
+			return err
 		},
 	}
-	c.Flags().BoolVar(&ifSetUp, "if-set-up", false, "leave a service alone, without an error, whose settings name no app registration yet")
+	c.Flags().BoolVar(&ifSetUp, "if-set-up", false, "leave a service alone, without an error, that is disabled or whose settings name no app registration yet")
 	return c
 }
 

@@ -3,6 +3,8 @@
 // is, and on Windows it is what the service manager talks to.
 package service
 
+import "errors"
+
 // Plan is a service as it shall be.
 type Plan struct {
 	Program  string   // path of the program
@@ -16,6 +18,9 @@ type Plan struct {
 	// the system's firewall is opened; nil leaves the firewall alone.
 	Listen func(envFiles []string) (string, error)
 }
+
+// ErrDisabled is in the error of a service that somebody has disabled.
+var ErrDisabled = errors.New("the service is disabled")
 
 // State is how the service is now.
 type State struct {

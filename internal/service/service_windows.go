@@ -242,7 +242,7 @@ func plain(err error) error {
 	case errors.Is(err, windows.ERROR_SERVICE_MARKED_FOR_DELETE):
 		return errors.New("the service is being removed; close the Services window and whatever else looks at it, and try again")
 	case errors.Is(err, windows.ERROR_SERVICE_DISABLED):
-		return fmt.Errorf("the service is disabled: sc.exe config %s start= auto enables it", serviceName)
+		return fmt.Errorf("%w: sc.exe config %s start= auto enables it", ErrDisabled, serviceName)
 	case errors.Is(err, windows.ERROR_SERVICE_LOGON_FAILED):
 		return errors.New("the service's account cannot log on: its password, or its right to log on as a service, is missing")
 	}
