@@ -76,7 +76,7 @@ func (b *Budgets) statement(s *limits.Statement) []any {
 	args := make([]any, 0, 42+2*len(s.Waiting)+3*len(s.Settled))
 	args = append(args, b.client.Name(), s.Generation, s.Sequence, micros(lease), micros(s.Clock), micros(s.After), micros(s.Before), micros(s.Span),
 		s.Requests, s.Millis, s.InFlight, s.Pocket, decimal(s.Pending), decimal(s.Guess),
-		decimal(s.Rate), s.Burst, decimal(s.Limit), decimal(s.MillisLimit), flag(s.Testing),
+		decimal(s.Rate), s.Burst, decimal(s.Limit), decimal(s.MillisLimit), bit(s.Testing),
 		s.Need, s.Want, s.NeedReserved, s.WantReserved, decimal(s.Kept), micros(s.KeptFor), decimal(s.Weight),
 		s.InUse, s.Places, s.PlacesWant, s.PlacesLimit,
 		s.Learning, s.Learned, b.Size(), len(s.Waiting))
@@ -91,7 +91,7 @@ func (b *Budgets) statement(s *limits.Statement) []any {
 
 func micros(d time.Duration) int64 { return d.Microseconds() }
 
-func flag(is bool) int {
+func bit(is bool) int {
 	if is {
 		return 1
 	}

@@ -65,7 +65,10 @@ if me and seq <= me[SEQ] then return {'late'} end
 
 -- Time goes neither back nor further than this proxy saw it go.
 local now = s[NOW] + raw - s[RAW]
-if gen ~= '' then now = max(min(now, seen + before + 1000000), seen + after) end
+if gen ~= '' then
+	if now > seen + before + 250000 then now = seen + before end -- a step of the clock, not a slow way
+	now = max(now, seen + after)
+end
 now = max(now, s[NOW])
 s[NOW], s[RAW] = now, raw
 
@@ -220,10 +223,15 @@ local function sum(field)
 end
 
 -- Requests. What is kept back for callers goes to nobody else.
+if s[YOUNG] > 0 then
+	local n = 0
+	for _ in pairs(s[MEMBERS]) do n = n + 1 end
+	if now >= s[YOUNG] or n >= size then s[YOUNG] = 0 end
+end
 local room = min(limit - s[SUM] - hold - inflight - pocket,
 	floor((mslimit - s[MILLIS] - holdms - pending - pocket * guess) / guess + 0.000001))
 if rate > 0 then room = min(room, floor(s[TOKENS] + 0.000001)) end
-room = floor(room)
+room = s[YOUNG] > 0 and 0 or floor(room)
 local reserved = max(0, min(needreserved, math.ceil(kept), room))
 local spare = floor((room - reserved - sum(NEED)) / (2 * alive))
 reserved = reserved + max(0, min(wantreserved, math.ceil(kept) - reserved, spare))
@@ -278,12 +286,6 @@ if learned ~= '' and known == s[NUMBER] then
 	s[NUMBER], s[LEARNED] = s[NUMBER] + 1, learned
 	known = s[NUMBER]
 end
-if s[YOUNG] > 0 then
-	local n = 0
-	for _ in pairs(s[MEMBERS]) do n = n + 1 end
-	if now >= s[YOUNG] or n >= size then s[YOUNG] = 0 end
-end
-
 local bytes = s[SUM] > 0 and redis.call('GET', ring) or ''
 if s[SUM] > 0 and (not bytes or bytes == '') then -- the ring alone was lost
 	redis.call('DEL', record)

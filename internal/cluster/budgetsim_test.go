@@ -26,10 +26,18 @@ type simulated struct {
 	script Script
 	size   int
 
-	mu      sync.Mutex
-	step    time.Duration // of the server's clock
-	calls   int
-	network func() (there, back time.Duration, lost bool)
+	mu    sync.Mutex
+	step  time.Duration // of the server's clock
+	calls int
+}
+
+// forget makes it lose what it knows of a budget.
+func (s *simulated) forget(key limits.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tag := key.Organization + "/" + key.ClientID
+	forgets := Script{Source: "return redis.call('DEL', KEYS[1], KEYS[2])"}
+	s.client.Eval(context.Background(), &forgets, []string{s.client.Key(tag, "budget"), s.client.Key(tag, "window")})
 }
 
 func simulate(t *testing.T, server *redistest.Server) *simulated {
@@ -54,7 +62,9 @@ func simulate(t *testing.T, server *redistest.Server) *simulated {
 type member struct {
 	*simulated
 	name string
-	down func() error // nil error: the network carries
+	down func() error // what an exchange ends with at once; nil: it goes its way
+
+	network func(name string) (there, back time.Duration, lost bool)
 }
 
 func (m *member) Name() string                { return m.name }
@@ -68,12 +78,9 @@ func (m *member) Eval(ctx context.Context, _ *Script, keys []string, args ...any
 		}
 	}
 	there, back, lost := time.Duration(0), time.Duration(0), false
-	m.mu.Lock()
-	m.calls++
 	if m.network != nil {
-		there, back, lost = m.network()
+		there, back, lost = m.network(m.name)
 	}
-	m.mu.Unlock()
 	late := there+back > exchangeWithin || lost
 	if late && lost && there < 0 { // nothing arrives
 		time.Sleep(exchangeWithin)
@@ -82,6 +89,7 @@ func (m *member) Eval(ctx context.Context, _ *Script, keys []string, args ...any
 	run := func() (any, error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
+		m.calls++
 		now := time.Now().Add(m.step).UnixMicro()
 		return m.client.Eval(context.Background(), &m.script, append(keys, fmt.Sprint(now)), args...)
 	}

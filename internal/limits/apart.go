@@ -20,7 +20,7 @@ type apart struct {
 	proxies  int
 	returnAt time.Duration
 
-	requestsThen, millisThen uint64 // our own, settled when it began, ever
+	requestsThen, millisThen uint64 // our own, ever, of which the ring knows
 	heldThen                 others // by others
 }
 
@@ -48,7 +48,7 @@ func (l *ledger) goApart(now time.Duration, why error) {
 		return
 	}
 	x.isApart, x.since, x.proxies = true, now, x.store.Size()
-	x.requestsThen, x.millisThen, x.heldThen = l.requests.ever(), l.execution.ever(), x.others
+	x.heldThen = x.others
 	x.allow, x.reserved = 0, 0
 	l.window(Requests, now)
 	l.paceApart(now)
@@ -117,7 +117,7 @@ func (l *ledger) emptiedApart(now time.Duration) block {
 func (l *ledger) apartRoom(now time.Duration) float64 {
 	x := l.shared
 	limit := l.requests.open(now, 1) + l.requests.biasNow(now)
-	own := float64(l.requests.left(x.requestsThen)) + float64(l.counted)
+	own := float64(l.requests.sum-l.requests.left(x.requestsThen)) + float64(l.counted)
 	known := float64(l.window(Requests, now).sum) + x.heldAt(now, l.span).held
 	n := float64(x.among())
 	if limit/n < 1 && own == 0 { // somebody must be able to go
@@ -150,5 +150,5 @@ func (l *ledger) apartElsewhere(kind LimitKind, now time.Duration) float64 {
 	}
 	known := float64(l.window(kind, now).sum) + used
 	share := math.Max(0, limit-known) / float64(x.among())
-	return math.Max(0, limit-share-float64(m.sum)+float64(m.left(then)))
+	return math.Max(0, limit-share-float64(m.left(then)))
 }

@@ -177,6 +177,7 @@ func (l *ledger) take(r *Statement, g *Grant, now time.Duration) {
 		return
 	}
 	x.ring, x.read, x.offset = g.Ring, false, g.Clock-now
+	x.requestsThen, x.millisThen = r.Requests, r.Millis
 	x.edge, x.short = g.Edge, g.Short
 	x.others = others{
 		served: max(0, g.Sum-float64(l.requests.sum)), held: g.HeldByOthers,

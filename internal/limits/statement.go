@@ -103,7 +103,7 @@ func (l *ledger) wish(r *Statement, now time.Duration) {
 		soon = min(soon, ahead)
 	}
 	if x.isApart { // what the pocket held is given up
-		r.Need, r.Want, r.NeedReserved, r.WantReserved = d.waiting, soon, d.privileged, reserved-d.privileged
+		r.Need, r.Want, r.NeedReserved, r.WantReserved = d.waiting, soon, d.privileged, max(0, reserved-d.privileged)
 		return
 	}
 	r.Need, r.Want = l.top(l.pocket()-x.reserved, d.waiting, d.waiting+soon)
