@@ -141,7 +141,7 @@ func (w *cli) writeStart(undo *undoing, cfg *config, s beginning, values map[str
 		}
 	}
 	if s.secretFile == "" {
-		if err := undo.write(values["CLIENT_SECRET_FILE"], s.secret.Reveal()+"\n"); err != nil {
+		if err := undo.write(values["CLIENT_SECRET_FILE"], guardedSecret(s.secret)); err != nil {
 			return "", err
 		}
 	}
@@ -191,6 +191,16 @@ func (w *cli) recordStart(undo *undoing, s beginning, values map[string]string) 
 	if err := record.Record(append(entries, e)...); err != nil {
 		fmt.Fprintf(w.stderr, "dynproxy: this could not be recorded in %s: %v\n", record.Dir, err)
 	}
+}
+
+// guardedSecret is the text of a file that holds s: protected for this machine
+// where the system can do that.
+func guardedSecret(s secret.Text) string {
+	text := s.Reveal() + "\n"
+	if protected, err := textfile.Protect([]byte(text)); err == nil {
+		return string(protected)
+	}
+	return text
 }
 
 // undoing takes back what was written, unless all of it was.

@@ -15,7 +15,7 @@ import (
 // it writes.
 var (
 	readFolders  = []string{"secrets"}
-	writeFolders = []string{"tenants", "callers", "state", "logs"}
+	writeFolders = []string{"tenants", "callers", "state", logsFolder}
 )
 
 // makeFolders makes root and the folders in it, and lets account into them.

@@ -118,8 +118,12 @@ func update(s *mgr.Service, plan *Plan, warn Warn) (account string, err error) {
 		account, change = ownAccount, wide(ownAccount)
 	}
 	set := func(account *uint16) error {
+		var password *uint16
+		if account != nil {
+			password = wide("") // nil would keep that of the former account
+		}
 		return windows.ChangeServiceConfig(s.Handle, windows.SERVICE_NO_CHANGE, windows.SERVICE_NO_CHANGE, windows.SERVICE_NO_CHANGE,
-			wide(commandLine(*plan)), nil, nil, nil, account, nil, wide(displayName))
+			wide(commandLine(*plan)), nil, nil, nil, account, password, wide(displayName))
 	}
 	err = set(change)
 	if change != nil && refusedAccount(err) {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/windows"
@@ -25,7 +27,8 @@ func Run(ctx context.Context, body func(context.Context, *Host) int) error {
 	m := &manager{ctx: context.WithoutCancel(ctx), body: body, host: &Host{
 		Data: dataDir(), reload: make(chan struct{}, 1), woken: make(chan struct{}, 1),
 	}}
-	errs := openErrors(filepath.Join(m.host.Data, "logs"))
+	signal.Reset(os.Interrupt, syscall.SIGTERM)
+	errs := openErrors(filepath.Join(m.host.Data, logsFolder))
 	defer errs.Close()
 	m.host.Errors = errs
 	m.host.events = newTeller(toEventLog(), errs)
@@ -37,13 +40,19 @@ func Run(ctx context.Context, body func(context.Context, *Host) int) error {
 	return err
 }
 
+const (
+	logsFolder = "logs"
+	errorsFile = "service.log"
+	begins     = " begins" // ends the line with which each process starts
+)
+
 // mostErrors is the size from which the file of errors is begun anew.
 const mostErrors = 1 << 20
 
 // openErrors opens the file that takes what a console would: why a start has
 // failed, and the trace of a crash.
 func openErrors(dir string) *os.File {
-	path := filepath.Join(dir, "service.log")
+	path := filepath.Join(dir, errorsFile)
 	flags := os.O_WRONLY | os.O_CREATE | os.O_APPEND
 	if info, err := os.Stat(path); err == nil && info.Size() > mostErrors {
 		flags |= os.O_TRUNC
@@ -53,7 +62,7 @@ func openErrors(dir string) *os.File {
 		return os.Stderr // of which nobody hears; the event log is told all the same
 	}
 	debug.SetCrashOutput(f, debug.CrashOptions{})
-	fmt.Fprintf(f, "%s process %d begins\n", time.Now().Format(time.RFC3339), os.Getpid())
+	fmt.Fprintf(f, "%s process %d%s\n", time.Now().Format(time.RFC3339), os.Getpid(), begins)
 	return f
 }
 

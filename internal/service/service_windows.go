@@ -1,9 +1,11 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -158,18 +160,43 @@ func until(ctx context.Context, s *mgr.Service, done func(svc.Status) (bool, err
 	}
 }
 
-// whyEnded is why a service is not running that should.
+// whyEnded is why a service is not running that should, with what it has said
+// itself.
 func whyEnded(now svc.Status) error {
-	where := fmt.Sprintf("the Event Log (Application, source %s) and %s say why", serviceName, filepath.Join(dataDir(), "logs", "service.log"))
+	path := filepath.Join(dataDir(), logsFolder, errorsFile)
+	specific := now.Win32ExitCode == uint32(windows.ERROR_SERVICE_SPECIFIC_ERROR)
+	words := "the service has ended"
 	switch {
-	case now.Win32ExitCode == uint32(windows.ERROR_SERVICE_SPECIFIC_ERROR) && now.ServiceSpecificExitCode == 2:
-		return fmt.Errorf("the service has ended: its settings cannot be used; %s, and so does dynproxy config with the service's --env-file", where)
-	case now.Win32ExitCode == uint32(windows.ERROR_SERVICE_SPECIFIC_ERROR):
-		return fmt.Errorf("the service has ended with exit status %d; %s", now.ServiceSpecificExitCode, where)
+	case specific && now.ServiceSpecificExitCode == 2:
+		words += ": its settings cannot be used"
+	case specific:
+		words += fmt.Sprintf(" with exit status %d", now.ServiceSpecificExitCode)
 	case now.Win32ExitCode != 0 && now.Win32ExitCode != uint32(windows.ERROR_SERVICE_NEVER_STARTED):
-		return fmt.Errorf("the service has ended: %w; %s", windows.Errno(now.Win32ExitCode), where)
+		words += ": " + windows.Errno(now.Win32ExitCode).Error()
 	}
-	return fmt.Errorf("the service has ended; %s", where)
+	if said := lastErrors(path); said != "" {
+		return fmt.Errorf("%s. It says:\n%s", words, said)
+	}
+	return fmt.Errorf("%s; the Event Log (Application, source %s) and %s say why", words, serviceName, path)
+}
+
+// lastErrors is what the service has written into the file of errors since it was
+// last started, "" where that cannot be read.
+func lastErrors(path string) string {
+	const most = 2000 // bytes: a crash says much, and the first of it counts
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	at := bytes.LastIndex(text, []byte(begins+"\n"))
+	if at < 0 {
+		return ""
+	}
+	said := bytes.TrimSpace(text[at+len(begins)+1:])
+	if len(said) > most {
+		said = append(said[:most:most], " ... (the rest is in "+path+")"...)
+	}
+	return strings.ReplaceAll(string(said), "dynproxy: ", "  ")
 }
 
 // Status tells how the service is. Every user may ask.
