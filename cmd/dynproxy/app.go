@@ -13,6 +13,7 @@ import (
 
 	"dynproxy/consent"
 	"dynproxy/internal/check"
+	"dynproxy/internal/cluster"
 	"dynproxy/internal/entra"
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/secret"
@@ -29,6 +30,7 @@ type app struct {
 	book     *tenants.Book
 	out      *transports
 	tokens   *tokens.Source
+	cluster  *cluster.Client
 	key      consent.Key
 	lasting  bool // whether key is known to other processes
 	registry *prometheus.Registry
@@ -40,11 +42,12 @@ func (w *cli) app() (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newApp(cfg, newLog(cfg, w.stderr, w.stderr).Level(zerolog.ErrorLevel))
+	return newApp(cfg, newLog(cfg, w.stderr, w.stderr).Level(zerolog.ErrorLevel), false)
 }
 
-// newApp builds what commands share. What it starts ends with close.
-func newApp(cfg *config, log zerolog.Logger) (*app, error) {
+// newApp builds what commands share, one that serves included. What it starts
+// ends with close.
+func newApp(cfg *config, log zerolog.Logger, serves bool) (*app, error) {
 	var faults envfile.Faults
 	book, err := cfg.openBook()
 	if err != nil {
@@ -59,6 +62,7 @@ func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 		}
 		out = &transports{} // what else is wrong is still to be told
 	}
+	a.cluster = openCluster(cfg, out.roots, log, serves)
 	key, lasting, err := linkKey(cfg)
 	if err != nil {
 		faults.Take(err)
@@ -72,7 +76,7 @@ func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 	a.tokens, err = tokens.New(tokens.Options{
 		Registration: cfg.registration, SecretExpires: cfg.expires,
 		Login: out.login, Challenge: out.challenge, LoginAllowed: func(host string) bool { return a.config().rules.Logins.Allows(host) },
-		ConsentLink: a.entraLink, Log: log,
+		ConsentLink: a.entraLink, Log: log, Shelf: a.tokenShelf(serves),
 	})
 	if err != nil {
 		faults.Take(credentialFault(cfg.registration, err))
@@ -80,16 +84,19 @@ func newApp(cfg *config, log zerolog.Logger) (*app, error) {
 	if len(faults) == 0 {
 		return a, nil
 	}
-	if a.tokens != nil {
-		a.close()
-	}
+	a.close()
 	return nil, faults
 }
 
 // config is the settings in force.
 func (a *app) config() *config { return a.inForce.Load() }
 
-func (a *app) close() { a.tokens.Close() }
+func (a *app) close() {
+	if a.tokens != nil {
+		a.tokens.Close()
+	}
+	a.cluster.Close()
+}
 
 // entraLink is where the administrator of t's tenant grants the app access.
 func (a *app) entraLink(t *tenants.Tenant, authority entra.Authority) string {

@@ -7,7 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"dynproxy/internal/cluster"
-	"dynproxy/internal/envfile"
+	"dynproxy/internal/entra"
 )
 
 // shareBudgets makes the budgets those of all proxies.
@@ -18,18 +18,25 @@ func (h *server) shareBudgets() {
 	}
 }
 
-// openCluster opens this proxy's place among others. A Redis that cannot be
-// used is no fault: the proxy starts alone.
-func openCluster(cfg *config, a *app, log zerolog.Logger, faults *envfile.Faults) *cluster.Client {
-	var roots func() *x509.CertPool
-	if a != nil {
-		roots = a.out.roots
-	}
-	c, err := cluster.Open(cluster.Options{URL: cfg.RedisURL, Prefix: cfg.RedisPrefix, Roots: roots, Version: release, Log: log})
+// openCluster opens the way to the other proxies, as one of them if this
+// process serves. A Redis that cannot be used is no fault: the proxy starts
+// alone.
+func openCluster(cfg *config, roots func() *x509.CertPool, log zerolog.Logger, serves bool) *cluster.Client {
+	c, err := cluster.Open(cluster.Options{
+		URL: cfg.RedisURL, Prefix: cfg.RedisPrefix, Roots: roots, Version: release, Log: log, Observer: !serves,
+	})
 	if err != nil {
-		faults.Add(prefix+"REDIS_URL", "%v", err)
-		return nil
+		panic(err) // the URL was judged with the settings
 	}
 	c.Join(context.Background()) // what the others know may be wanted at once
 	return c
+}
+
+// tokenShelf is where proxies share tokens. A command that checks a credential
+// asks for a token of its own.
+func (a *app) tokenShelf(serves bool) entra.Shelf {
+	if shelf := a.cluster.Shelf("token"); shelf != nil && serves {
+		return shelf
+	}
+	return nil
 }

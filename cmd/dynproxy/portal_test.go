@@ -139,7 +139,7 @@ func TestAHundredTenantsAreCheckedSideBySide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := newApp(cfg, newLog(cfg, io.Discard, io.Discard))
+	h, err := newApp(cfg, newLog(cfg, io.Discard, io.Discard), false)
 	if err != nil {
 		t.Fatal(err)
 	}

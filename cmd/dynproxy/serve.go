@@ -18,7 +18,6 @@ import (
 	"dynproxy/internal/callers"
 	"dynproxy/internal/calls"
 	"dynproxy/internal/changes"
-	"dynproxy/internal/cluster"
 	"dynproxy/internal/daemon"
 	"dynproxy/internal/door"
 	"dynproxy/internal/envfile"
@@ -99,7 +98,6 @@ type server struct {
 	kept    *kept
 	ops     *ops
 	audit   *audit.Log
-	cluster *cluster.Client
 	names   []string // of this machine
 
 	remembered *calls.Ring
@@ -120,9 +118,8 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 	cfg.checkLogFile(&faults)
 	listeners := &guards{}
 	listeners.openTLS(cfg, &faults)
-	a, err := newApp(cfg, log)
+	a, err := newApp(cfg, log, true)
 	tracer := openTracer(cfg, a, log, &faults)
-	together := openCluster(cfg, a, log, &faults)
 	if err = faults.Take(err); err == nil && len(faults) > 0 {
 		err = faults
 	}
@@ -131,11 +128,9 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 			a.close()
 		}
 		tracer.Close(context.Background()) // which has nothing to send
-		together.Close()
 		return nil, err
 	}
 	h := &server{app: a, guards: listeners, callers: known, keytab: acceptor, gate: &limits.Gate{Log: log}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry), remembered: calls.NewRing(), tracer: tracer}
-	h.cluster = together
 	h.shareBudgets()
 	h.kept = openKept(a)
 	h.board = h.newBoard()
@@ -167,7 +162,6 @@ func (h *server) close() {
 	h.board.Close()
 	h.kept.close()
 	h.app.close()
-	h.cluster.Close()
 	within, cancel := context.WithTimeout(context.Background(), lastSpans)
 	defer cancel()
 	h.tracer.Close(within)

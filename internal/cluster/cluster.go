@@ -39,17 +39,20 @@ type Options struct {
 	Roots   func() *x509.CertPool // whom to trust at a handshake; nil for the system's
 	Version string                // of this proxy, for the others
 	Log     zerolog.Logger
+	// Observer is for one that is no member and only wants to know.
+	Observer bool
 }
 
 // Client is this proxy's place among the others. Its methods may be called at
 // the same time, and cost next to nothing where no Redis is set.
 type Client struct {
-	redis   redis.UniversalClient // nil without a Redis
-	prefix  string
-	name    string // of this proxy
-	version string
-	began   time.Time
-	log     zerolog.Logger
+	redis    redis.UniversalClient // nil without a Redis
+	prefix   string
+	name     string // of this proxy
+	version  string
+	began    time.Time
+	observer bool
+	log      zerolog.Logger
 
 	breaker
 	fleet
@@ -60,7 +63,7 @@ type Client struct {
 // Open returns a Client by o. It connects with Run, or with Join. The error
 // says what is wrong with the URL, and does not quote it.
 func Open(o Options) (*Client, error) {
-	c := &Client{prefix: o.Prefix, name: memberName(), version: o.Version, began: time.Now(), log: o.Log}
+	c := &Client{prefix: o.Prefix, name: memberName(), version: o.Version, began: time.Now(), observer: o.Observer, log: o.Log}
 	c.fleet.handlers = make(map[string]func([]byte))
 	if o.URL.Empty() {
 		c.breaker.off()

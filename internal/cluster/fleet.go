@@ -56,8 +56,10 @@ local seen, members, news, count = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local name, record, memberFor, fleetFor, heard, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-redis.call('ZADD', seen, now, name)
-redis.call('HSET', members, name, record)
+if record ~= '' then
+  redis.call('ZADD', seen, now, name)
+  redis.call('HSET', members, name, record)
+end
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', now - memberFor)) do
   redis.call('ZREM', seen, gone)
   redis.call('HDEL', members, gone)
@@ -136,9 +138,9 @@ func (c *Client) Run(ctx context.Context) {
 
 // beat shows this proxy and takes in what Redis says of the others.
 func (c *Client) beat(ctx context.Context, patience time.Duration) error {
-	record, err := json.Marshal(memberRecord{recordVersion, c.version, c.began})
-	if err != nil {
-		return err
+	var record []byte // none of one that only observes
+	if !c.observer {
+		record, _ = json.Marshal(memberRecord{recordVersion, c.version, c.began}) // which cannot fail
 	}
 	c.fleet.mu.Lock()
 	heard := c.fleet.heard
@@ -244,7 +246,7 @@ func (c *Client) Size() int {
 
 // leave takes this proxy from the members, so that the others need not wait.
 func (c *Client) leave() {
-	if c.usable() {
+	if c.usable() && !c.observer {
 		do(context.Background(), c, depart.on([]string{c.fleetKey("seen"), c.fleetKey("members")}, []any{c.name}))
 	}
 }

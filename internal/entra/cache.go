@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"dynproxy/internal/panics"
+	"dynproxy/internal/sealed"
 )
 
 // Cache keeps tokens ready, one Source a Target.
@@ -18,6 +19,12 @@ type Cache struct {
 	// Observe, if set, is told of every mint and how long it took. It may be
 	// called from several goroutines.
 	Observe func(t Target, took time.Duration, failed *Error)
+	// Shelf, if set, is where other proxies have their tokens. SealingKeys are
+	// those for a registration, by its identity; without any its tokens are not
+	// shared. Taken, if set, is told of each token that another has got.
+	Shelf       Shelf
+	SealingKeys func(identity string) []sealed.Key
+	Taken       func()
 
 	mu      sync.Mutex // guards what follows
 	sources map[Target]*Source
@@ -28,10 +35,30 @@ type Cache struct {
 	running sync.WaitGroup
 }
 
-// mint is Mint, whose faults cost one token and not the process.
-func (c *Cache) mint(ctx context.Context, t Target, claims string) (token Token, err error) {
+// mint is obtain, whose faults cost one token and not the process.
+func (c *Cache) mint(ctx context.Context, t Target, claims string, former *held) (token Token, err error) {
 	defer panics.Recover(c.Log, "mint", func() { err = &Error{Class: Transient, Reason: ownFault} })
-	return c.Mint(ctx, t, claims)
+	return c.obtain(ctx, t, claims, former)
+}
+
+// observed is Mint, of which Observe is told.
+func (c *Cache) observed(ctx context.Context, t Target, claims string) (Token, error) {
+	began := time.Now()
+	token, err := c.Mint(ctx, t, claims)
+	var failed *Error
+	switch {
+	case err != nil:
+		failed = asError(err)
+	case time.Until(token.Expires) <= 0:
+		failed = &Error{Class: Transient, Reason: "the login service gave a token that is over already"}
+	}
+	if c.Observe != nil {
+		c.Observe(t, time.Since(began), failed)
+	}
+	if failed != nil {
+		return Token{}, failed
+	}
+	return token, nil
 }
 
 // Source returns the place where t's token is kept. Whoever calls often keeps

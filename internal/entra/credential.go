@@ -25,6 +25,7 @@ type credential struct {
 	id      string // tells one content from another
 	shown   confidential.Credential
 	expires time.Time // of a certificate
+	private []byte    // what only those who have it know; nil where that is new each time
 }
 
 // nextSecret names the second secret of a rotation.
@@ -70,7 +71,7 @@ func (r Registration) secrets() ([]credential, error) {
 		if err != nil {
 			return nil, errors.New("the secret cannot be used")
 		}
-		found = append(found, credential{name: s.name, id: s.text.Fingerprint(), shown: shown})
+		found = append(found, credential{name: s.name, id: s.text.Fingerprint(), shown: shown, private: []byte(s.text.Reveal())})
 	}
 	if len(found) > 0 {
 		return found, nil
@@ -110,7 +111,7 @@ func (r Registration) certificate() (credential, error) {
 		return credential{}, fmt.Errorf("%s: certificate and key cannot be used", r.CertificateFile)
 	}
 	sum := sha256.Sum256(leaf.Raw)
-	return credential{name: "certificate", id: hex.EncodeToString(sum[:8]), shown: shown, expires: leaf.NotAfter}, nil
+	return credential{name: "certificate", id: hex.EncodeToString(sum[:8]), shown: shown, expires: leaf.NotAfter, private: x509.MarshalPKCS1PrivateKey(key)}, nil
 }
 
 // readCertificate reads certificates and key from a file of either form.

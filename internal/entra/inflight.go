@@ -44,8 +44,9 @@ func (s *Source) run(f *inflight) {
 		s.mu.Lock()
 		epoch := s.epoch
 		f.claims, s.claims = s.claims, ""
+		former := s.former
 		s.mu.Unlock()
-		token, failed := s.mint(f.claims)
+		token, failed := s.mint(f.claims, former)
 		if failed == nil { // before anybody has it: who sees one call go through may rely on it
 			s.cache.answers(s.target.Login)
 		}
@@ -64,22 +65,14 @@ func (s *Source) run(f *inflight) {
 	}
 }
 
-func (s *Source) mint(claims string) (Token, *Error) {
+func (s *Source) mint(claims string, former *held) (Token, *Error) {
 	ctx, cancel := context.WithTimeout(s.cache.ending, mintWithin)
 	defer cancel()
-	began := time.Now()
-	token, err := s.cache.mint(ctx, s.target, claims)
-	var failed *Error
-	switch {
-	case err != nil:
-		failed = asError(err)
-	case time.Until(token.Expires) <= 0:
-		failed = &Error{Class: Transient, Reason: "the login service gave a token that is over already"}
+	token, err := s.cache.mint(ctx, s.target, claims, former)
+	if err != nil {
+		return Token{}, asError(err)
 	}
-	if s.cache.Observe != nil {
-		s.cache.Observe(s.target, time.Since(began), failed)
-	}
-	return token, failed
+	return token, nil
 }
 
 // finish hands the result to all who wait, and plans what comes next. It is

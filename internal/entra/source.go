@@ -37,6 +37,7 @@ type Source struct {
 	announced bool // whether until is what Entra ID asked for
 	epoch     int  // counts resets, so that a mint knows when it is overtaken
 	refusal   refusal
+	former    *held // the last token there was, even if it was refused
 	renewal   *time.Timer
 	dropped   bool
 }
@@ -169,6 +170,7 @@ func (s *Source) keep(h *held, now time.Time) {
 	s.failed, s.faults = nil, 0
 	s.refusal.renewed(now)
 	s.token.Store(h)
+	s.former = h
 	s.plan(now, renewalIn(h, now))
 }
 

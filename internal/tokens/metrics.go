@@ -10,7 +10,7 @@ import (
 
 func newMints() *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "dynproxy_mints_total", Help: "Tokens asked for, by what came of it.",
+		Name: "dynproxy_mints_total", Help: "Tokens asked for, by what came of it; shared are those that another proxy had asked for.",
 	}, []string{"result"})
 }
 
@@ -31,6 +31,9 @@ func (s *Source) observe(_ entra.Target, took time.Duration, failed *entra.Error
 	s.mints.WithLabelValues(result).Inc()
 	s.took.Observe(took.Seconds())
 }
+
+// taken counts a token that another proxy has asked for.
+func (s *Source) taken() { s.mints.WithLabelValues("shared").Inc() }
 
 // Describe is prometheus.Collector's.
 func (s *Source) Describe(descs chan<- *prometheus.Desc) {

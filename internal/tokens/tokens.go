@@ -26,6 +26,7 @@ type Options struct {
 	// ConsentLink is what an administrator of t's tenant is told to open.
 	ConsentLink func(t *tenants.Tenant, a entra.Authority) string
 	Log         zerolog.Logger
+	Shelf       entra.Shelf // where other proxies have their tokens; nil for none
 }
 
 // Source has the tokens of all tenants.
@@ -52,7 +53,7 @@ func New(o Options) (*Source, error) {
 		resolver: &entra.AuthorityResolver{Transport: o.Challenge, LoginAllowed: o.LoginAllowed, Log: o.Log},
 		mints:    newMints(), took: newTook(), held: make(map[*tenants.Tenant]*entra.Source),
 	}
-	s.cache = &entra.Cache{Mint: s.client.Token, Log: o.Log, Observe: s.observe}
+	s.cache = &entra.Cache{Mint: s.client.Token, Log: o.Log, Observe: s.observe, Shelf: o.Shelf, SealingKeys: s.client.SealingKeys, Taken: s.taken}
 	identity, err := s.client.Register(entra.Registration(o.Registration))
 	if err != nil {
 		return nil, err
