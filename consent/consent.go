@@ -50,8 +50,12 @@ type Backend interface {
 
 // Options are what the pages are made of.
 type Options struct {
-	Key     Key
+	// Keys sign links and states: the first new ones, and any is accepted.
+	Keys    func() []Key
 	Backend Backend
+	// Once, if set, reports whether other proxies have not used up a state of
+	// that digest yet, and uses it up for life. An error means that nobody knows.
+	Once func(ctx context.Context, digest string, life time.Duration) (bool, error)
 	// Strangers says whether the page of a tenant is open to who has no signed
 	// link. Where it is not, it does not even tell which tenants there are.
 	Strangers func() bool
@@ -145,7 +149,7 @@ func (p *Pages) stranger(host string) *rate.Limiter {
 
 // begin sends the administrator of whichever tenant to Entra ID.
 func (p *Pages) begin(w http.ResponseWriter, r *http.Request) {
-	state := p.Key.sign(signed{purpose: forNewcomer, nonce: rand.Text(), browser: p.browser(w, r)}, clickLife)
+	state := p.key().sign(signed{purpose: forNewcomer, nonce: rand.Text(), browser: p.browser(w, r)}, clickLife)
 	http.Redirect(w, r, p.Backend.NewcomerLink(r.Context(), state), http.StatusFound)
 }
 
@@ -154,7 +158,7 @@ func (p *Pages) leave(w http.ResponseWriter, r *http.Request) {
 	tenant := strings.ToLower(r.PathValue("tenant"))
 	nowhere := words{Title: "This link leads nowhere", Text: "Ask for the right one whoever sent it to you."}
 	if !p.Strangers() {
-		s, ok := p.Key.read(r.URL.Query().Get("key"), forLink)
+		s, ok := p.read(r.URL.Query().Get("key"), forLink)
 		if !ok || s.tenant != tenant {
 			p.nothing(w, r, http.StatusNotFound, nowhere)
 			return
@@ -164,7 +168,7 @@ func (p *Pages) leave(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	state := p.Key.sign(signed{purpose: forConsent, tenant: tenant, nonce: rand.Text(), browser: p.browser(w, r)}, clickLife)
+	state := p.key().sign(signed{purpose: forConsent, tenant: tenant, nonce: rand.Text(), browser: p.browser(w, r)}, clickLife)
 	link, ok := p.Backend.ConsentLink(r.Context(), tenant, state)
 	if !ok {
 		p.nothing(w, r, http.StatusNotFound, nowhere)
@@ -226,7 +230,7 @@ func (p *Pages) callback(w http.ResponseWriter, r *http.Request) {
 		p.nothing(w, r, status, words{Title: "This answer cannot be read", Text: "Open the link once more."})
 		return
 	}
-	s, ok := p.Key.read(r.Form.Get("state"), forConsent, forNewcomer)
+	s, ok := p.read(r.Form.Get("state"), forConsent, forNewcomer)
 	switch {
 	case !ok:
 		p.told(foreign)
@@ -253,7 +257,7 @@ func (p *Pages) callback(w http.ResponseWriter, r *http.Request) {
 		p.declined(w, r, s, wrong)
 		return
 	}
-	if !p.used.take(s.nonce, s.ends) {
+	if !p.take(r.Context(), s) {
 		p.repeated(w, r, s)
 		return
 	}
@@ -274,7 +278,7 @@ func (p *Pages) callback(w http.ResponseWriter, r *http.Request) {
 	} else {
 		p.told(unproven)
 	}
-	http.Redirect(w, r, "/consent/status?of="+p.Key.sign(signed{purpose: forStatus, tenant: s.tenant, nonce: rand.Text()}, statusLife), http.StatusSeeOther)
+	http.Redirect(w, r, "/consent/status?of="+p.key().sign(signed{purpose: forStatus, tenant: s.tenant, nonce: rand.Text()}, statusLife), http.StatusSeeOther)
 }
 
 func (p *Pages) told(o Outcome) {
@@ -310,7 +314,7 @@ func (p *Pages) again(s signed) string {
 	if s.purpose == forNewcomer {
 		return "/consent"
 	}
-	return "/consent/" + url.PathEscape(s.tenant) + "?key=" + url.QueryEscape(p.Key.Link(s.tenant, clickLife))
+	return "/consent/" + url.PathEscape(s.tenant) + "?key=" + url.QueryEscape(p.key().Link(s.tenant, clickLife))
 }
 
 // refusals puts Entra ID's errors into words of ours. Its own description is
@@ -328,7 +332,7 @@ func refusals(code string) string {
 // status proves what was granted, says what is next, and watches until the
 // organization answers.
 func (p *Pages) status(w http.ResponseWriter, r *http.Request) {
-	s, ok := p.Key.read(r.URL.Query().Get("of"), forStatus)
+	s, ok := p.read(r.URL.Query().Get("of"), forStatus)
 	if !ok || s.late(time.Now()) {
 		p.nothing(w, r, http.StatusBadRequest, words{Title: "This page has ended", Text: "What was set up stands. The portal and dynproxy check show how far it is."})
 		return

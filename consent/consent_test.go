@@ -64,7 +64,7 @@ func (*backend) NewcomerLink(_ context.Context, state string) string {
 func (b *backend) Welcome(tenantID, _ string) { b.welcome = append(b.welcome, tenantID) }
 
 func pages(k Key, problem string, ready bool) *Pages {
-	return New(Options{Key: k, Backend: &backend{problem: problem, ready: ready}, Strangers: func() bool { return true }, Base: func() string { return "http://proxy.example" }})
+	return New(Options{Keys: func() []Key { return []Key{k} }, Backend: &backend{problem: problem, ready: ready}, Strangers: func() bool { return true }, Base: func() string { return "http://proxy.example" }})
 }
 
 func TestAnswersOfEntraID(t *testing.T) {
@@ -203,7 +203,7 @@ func TestStrangersLearnNothing(t *testing.T) {
 func TestDeclinedFirstAndAcceptedThen(t *testing.T) {
 	k := NewKey(nil)
 	b := &backend{problem: "not yet"}
-	p := New(Options{Key: k, Backend: b, Base: func() string { return "" }})
+	p := New(Options{Keys: func() []Key { return []Key{k} }, Backend: b, Base: func() string { return "" }})
 	synctest.Test(t, func(t *testing.T) {
 		target := "/consent/callback?admin_consent=True&state=" + k.State("contoso", 0)
 		if w := asked(p, "GET", target+"&error=access_denied", nil); !strings.Contains(w.Body.String(), "was not granted") {
@@ -275,7 +275,7 @@ func TestUsedAnswersAreBounded(t *testing.T) {
 // granted access all the same.
 func TestWhatIsGrantedCountsBeforeThePageIsSeen(t *testing.T) {
 	k, known := NewKey(nil), &backend{}
-	p := New(Options{Key: k, Backend: known, Base: func() string { return "http://proxy.example" }})
+	p := New(Options{Keys: func() []Key { return []Key{k} }, Backend: known, Base: func() string { return "http://proxy.example" }})
 	if w := asked(p, "GET", "/consent/callback?admin_consent=True&state="+k.State("contoso", 0), nil); w.Code != http.StatusSeeOther || known.proofs != 1 {
 		t.Errorf("%d, proven %d times", w.Code, known.proofs)
 	}
@@ -290,7 +290,7 @@ func TestWhatIsGrantedCountsBeforeThePageIsSeen(t *testing.T) {
 	}
 	// What is proven only later is told then.
 	late := &backend{problem: "not yet"}
-	p = New(Options{Key: k, Backend: late, Base: func() string { return "http://proxy.example" }})
+	p = New(Options{Keys: func() []Key { return []Key{k} }, Backend: late, Base: func() string { return "http://proxy.example" }})
 	asked(p, "GET", "/consent/callback?admin_consent=True&state="+k.State("contoso", 0), nil)
 	if late.granted != 0 {
 		t.Error("told without a proof")

@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -107,6 +108,36 @@ func (k Key) read(text string, purposes ...purpose) (signed, bool) {
 		s.ends = time.Unix(seconds, 0)
 	}
 	return s, true
+}
+
+// key is what new things are signed with.
+func (p *Pages) key() Key { return p.Keys()[0] }
+
+// read is Key.read for any of the keys.
+func (p *Pages) read(text string, purposes ...purpose) (signed, bool) {
+	for _, k := range p.Keys() {
+		if s, ok := k.read(text, purposes...); ok {
+			return s, true
+		}
+	}
+	return signed{}, false
+}
+
+// take reports whether s was not used before, here or at another proxy, and
+// uses it up. While the others cannot be asked, what was used here counts.
+func (p *Pages) take(ctx context.Context, s signed) bool {
+	if !p.used.take(s.nonce, s.ends) {
+		return false
+	}
+	if p.Once == nil {
+		return true
+	}
+	life := longestUse
+	if !s.ends.IsZero() {
+		life = max(time.Until(s.ends), time.Second)
+	}
+	fresh, err := p.Once(ctx, digest(s.nonce), life)
+	return fresh || err != nil
 }
 
 // used remembers nonces until they end, so that each is good once.

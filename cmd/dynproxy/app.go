@@ -31,8 +31,10 @@ type app struct {
 	out      *transports
 	tokens   *tokens.Source
 	cluster  *cluster.Client
-	key      consent.Key
-	lasting  bool // whether key is known to other processes
+	vault    *cluster.Vault
+	keys     atomic.Pointer[[]consent.Key] // that sign links: the first new ones
+	unshared atomic.Pointer[string]        // why nothing is shared
+	lasting  bool                          // whether the first is known to other processes
 	registry *prometheus.Registry
 }
 
@@ -67,7 +69,8 @@ func newApp(cfg *config, log zerolog.Logger, serves bool) (*app, error) {
 	if err != nil {
 		faults.Take(err)
 	}
-	a.out, a.key, a.lasting = out, key, lasting
+	a.out, a.lasting = out, lasting
+	a.keys.Store(&[]consent.Key{key})
 	if file := cfg.registration.SecretNextFile; file != "" {
 		if _, err := secret.ReadFile(file); err != nil {
 			faults.Add(prefix+"CLIENT_SECRET_NEXT_FILE", "cannot be used: %v", err)
@@ -82,11 +85,15 @@ func newApp(cfg *config, log zerolog.Logger, serves bool) (*app, error) {
 		faults.Take(credentialFault(cfg.registration, err))
 	}
 	if len(faults) == 0 {
+		a.openVault()
 		return a, nil
 	}
 	a.close()
 	return nil, faults
 }
+
+// linkKey signs links of consent.
+func (a *app) linkKey() consent.Key { return (*a.keys.Load())[0] }
 
 // config is the settings in force.
 func (a *app) config() *config { return a.inForce.Load() }
@@ -106,12 +113,12 @@ func (a *app) entraLink(t *tenants.Tenant, authority entra.Authority) string {
 // entraLinkFor is entraLink for a link that ends after life, or never if that
 // is zero.
 func (a *app) entraLinkFor(t *tenants.Tenant, authority entra.Authority, life time.Duration) string {
-	return entra.ConsentURL(authority.Login, authority.TenantID, a.tokens.ClientID(t), t.Org, a.config().redirectURI(), a.key.State(t.Name, life))
+	return entra.ConsentURL(authority.Login, authority.TenantID, a.tokens.ClientID(t), t.Org, a.config().redirectURI(), a.linkKey().State(t.Name, life))
 }
 
 // pageLink is the address of our own page that leads there.
 func (a *app) pageLink(tenant string, life time.Duration) string {
-	return a.config().opsURL() + "/consent/" + url.PathEscape(tenant) + "?key=" + url.QueryEscape(a.key.Link(tenant, life))
+	return a.config().opsURL() + "/consent/" + url.PathEscape(tenant) + "?key=" + url.QueryEscape(a.linkKey().Link(tenant, life))
 }
 
 // checker checks tenants with the functions that calls go through too.

@@ -55,6 +55,7 @@ type consentBackend struct {
 	*app
 	board   *status.Board
 	notices *notify.Notifier
+	tell    func(tenant string) // the other proxies, that access was granted
 }
 
 // ConsentLink is consent.Backend's.
@@ -111,7 +112,10 @@ func (b consentBackend) Welcome(tenantID, from string) {
 }
 
 // Granted is consent.Backend's.
-func (b consentBackend) Granted(name string) { b.notices.ConsentGiven(name) }
+func (b consentBackend) Granted(name string) {
+	b.tell(name)
+	b.notices.ConsentGiven(name)
+}
 
 // Prove is consent.Backend's.
 func (b consentBackend) Prove(ctx context.Context, name string) string {

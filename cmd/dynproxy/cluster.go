@@ -1,13 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
+	"time"
 
 	"github.com/rs/zerolog"
 
+	"dynproxy/consent"
 	"dynproxy/internal/cluster"
 	"dynproxy/internal/entra"
+	"dynproxy/internal/sealed"
+	"dynproxy/internal/secret"
 )
 
 // shareBudgets makes the budgets those of all proxies.
@@ -39,4 +44,129 @@ func (a *app) tokenShelf(serves bool) entra.Shelf {
 		return shelf
 	}
 	return nil
+}
+
+// openVault opens what only proxies of the same credential can read, and
+// agrees with them on the key of links.
+func (a *app) openVault() {
+	a.vault = a.cluster.NewVault(a.sealingKeys)
+	a.agree(context.Background())
+}
+
+// sealingKeys follow from the app's credential, and from LINK_KEY_FILE where
+// that is the only secret that proxies have in common.
+func (a *app) sealingKeys() []sealed.Key {
+	keys := a.tokens.SealingKeys()
+	if file := a.config().LinkKeyFile; file != "" && len(keys) == 0 {
+		if text, err := secret.ReadFile(file); err == nil {
+			keys = append(keys, sealed.NewKey([]byte(text.Reveal()), "link key"))
+		}
+	}
+	return keys
+}
+
+// agree opens the vault with the credentials in force. The key of links is that
+// of all proxies, unless a file names one; what this proxy has signed before it
+// knew that stays good.
+func (a *app) agree(ctx context.Context) {
+	if a.cluster.State().State != cluster.Shared {
+		return
+	}
+	fault := a.vault.Open(ctx)
+	if fault == nil && a.config().LinkKeyFile == "" {
+		own := a.linkKey()
+		var all []byte
+		if all, fault = a.vault.Agree(ctx, "link key", own[:]); fault == nil && !bytes.Equal(all, own[:]) && len(all) == len(own) {
+			a.keys.Store(&[]consent.Key{consent.Key(all), own})
+			a.lasting = true
+		}
+	}
+	said := ""
+	if fault != nil {
+		said = fault.Error()
+	}
+	if before := a.unshared.Swap(&said); said != "" && (before == nil || *before != said) {
+		a.log.Warn().Str("reason", said).Msg("this proxy shares neither tokens nor links with the others")
+	}
+}
+
+// once uses up a state of consent for all proxies; nil without others.
+func (h *server) once() func(context.Context, string, time.Duration) (bool, error) {
+	if !h.cluster.On() {
+		return nil
+	}
+	return func(ctx context.Context, digest string, life time.Duration) (bool, error) {
+		return h.cluster.Once(ctx, "consent", digest, life)
+	}
+}
+
+// What proxies tell each other.
+const newsGranted = "granted" // a tenant's name: its administrator has granted access
+
+// followOthers keeps this proxy in step with the others, until ctx ends.
+func (h *server) followOthers(ctx context.Context) {
+	h.cluster.Hear(newsGranted, func(payload []byte) {
+		if name, ok := cluster.Unsealed[string](h.vault, newsGranted, payload); ok {
+			h.granted(name)
+		}
+	})
+	missed := make(chan struct{}, 1)
+	h.cluster.Missed(func() {
+		for t := range h.book.All() {
+			h.tokens.Retry(t) // whose consent may have been among the news
+		}
+		select {
+		case missed <- struct{}{}:
+		default: // it will look anyway
+		}
+	})
+	go h.agreeAgain(ctx, missed) // ends with ctx
+	h.cluster.Run(ctx)
+}
+
+// agreeAgain agrees whenever Redis has come back or been emptied, and now and
+// then: the credential may be another. It ends with ctx.
+func (h *server) agreeAgain(ctx context.Context, emptied <-chan struct{}) {
+	if !h.cluster.On() {
+		return
+	}
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	var since, agreed time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-emptied:
+			agreed = time.Time{}
+		case <-look.C:
+		}
+		now := h.cluster.State().Since
+		if !now.Equal(since) || time.Since(agreed) > agreeEvery {
+			since, agreed = now, time.Now()
+			h.agree(ctx)
+		}
+	}
+}
+
+const (
+	lookEvery  = 500 * time.Millisecond // whether Redis has come back
+	agreeEvery = 15 * time.Second
+)
+
+// granted forgets that a tenant had no token for want of consent.
+func (h *server) granted(name string) {
+	if t := h.book.Lookup(name); t != nil {
+		h.tokens.Retry(t)
+		h.board.Judge(name)
+	}
+}
+
+// tellGranted tells the other proxies.
+func (h *server) tellGranted(name string) {
+	if h.cluster.On() {
+		if err := h.vault.TellSealed(context.Background(), newsGranted, name); err != nil {
+			h.log.Debug().AnErr("reason", err).Msg("the other proxies are not told of a tenant's consent")
+		}
+	}
 }

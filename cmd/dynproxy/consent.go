@@ -125,7 +125,7 @@ func (w *cli) consentLink(ctx context.Context, a *app, t *tenants.Tenant, form c
 	case form.v1:
 		fmt.Fprintln(w.stderr, "The form of 2017: it signs the administrator in as a person, asks for all that the registration lists and not\n"+
 			"for this organization alone, and its answer is a form posted from another site. Prefer the link without --v1.")
-		return entra.ConsentURLv1(authority.Login, a.tokens.ClientID(t), a.config().redirectURI(), a.key.State(t.Name, form.expires)), nil
+		return entra.ConsentURLv1(authority.Login, a.tokens.ClientID(t), a.config().redirectURI(), a.linkKey().State(t.Name, form.expires)), nil
 	case form.anyTenant:
 		authority.TenantID = "organizations"
 	}

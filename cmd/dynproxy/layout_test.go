@@ -34,7 +34,7 @@ var plan = map[string][]string{
 	"internal/callers":            {"internal/envfile", "internal/retryafter", "internal/secret"},
 	"internal/calls":              nil,
 	"internal/check":              {"internal/egress", "internal/entra", "internal/problem", "internal/refusal", "internal/tokens", "tenants"},
-	"internal/cluster":            {"internal/limits", "internal/secret"},
+	"internal/cluster":            {"internal/limits", "internal/sealed", "internal/secret"},
 	"internal/cluster/redistest":  {"internal/needs"},
 	"internal/daemon":             nil,
 	"internal/door":               {"internal/httpguard", "internal/problem", "internal/reload", "internal/secret", "internal/textfile"},
@@ -74,7 +74,7 @@ var plan = map[string][]string{
 	"internal/textfile":           nil,
 	"internal/tracing":            {"internal/calls"},
 	"internal/trend":              {"internal/statedir"},
-	"internal/tokens":             {"internal/entra", "internal/problem", "tenants"},
+	"internal/tokens":             {"internal/entra", "internal/problem", "internal/sealed", "tenants"},
 	"internal/usage":              {"internal/statedir"},
 }
 

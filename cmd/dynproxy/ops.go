@@ -53,7 +53,7 @@ func newOps(h *server) *ops {
 	// Administrators of tenants come without the operators' password. What
 	// their pages show is for whoever has the signed link.
 	pages := consent.New(consent.Options{
-		Key: h.key, Backend: consentBackend{h.app, h.board, h.kept.notices}, Base: func() string { return h.config().opsURL() },
+		Keys: func() []consent.Key { return *h.keys.Load() }, Once: h.once(), Backend: consentBackend{h.app, h.board, h.kept.notices, h.tellGranted}, Base: func() string { return h.config().opsURL() },
 		Strangers: func() bool { return !h.config().guarded() },
 		Told:      func(outcome consent.Outcome) { o.consents.WithLabelValues(string(outcome)).Inc() },
 	})

@@ -183,7 +183,7 @@ func (h *server) run(ctx context.Context, in *entrances) error {
 	keep("watch tenants", func() { h.book.Watch(watching, h.tenantsFound, directoryFault(log, "TENANTS_DIR")) })
 	keep("watch callers", func() { h.callers.Watch(watching, h.callersFound, directoryFault(log, "CALLERS_DIR")) })
 	keep("watch credentials", func() { h.tokens.Watch(watching) })
-	keep("several machines", func() { h.cluster.Run(watching) })
+	keep("several machines", func() { h.followOthers(watching) })
 	keep("watch roots", func() { h.out.watch(watching) })
 	if h.keytab != nil {
 		keep("watch keytab", func() { h.keytab.Watch(watching, fileChanged(log, "KEYTAB_FILE")) })

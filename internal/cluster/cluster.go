@@ -86,9 +86,13 @@ func memberName() string {
 	if err != nil || host == "" {
 		host = "proxy"
 	}
-	var own [3]byte
-	rand.Read(own[:])
-	return strings.ToLower(host) + "-" + hex.EncodeToString(own[:])
+	return strings.ToLower(host) + "-" + randomID()[:6]
+}
+
+func randomID() string {
+	var id [12]byte
+	rand.Read(id[:])
+	return hex.EncodeToString(id[:])
 }
 
 // Name is this proxy's among the members.

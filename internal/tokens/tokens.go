@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"dynproxy/internal/entra"
+	"dynproxy/internal/sealed"
 	"dynproxy/tenants"
 )
 
@@ -61,6 +62,12 @@ func New(o Options) (*Source, error) {
 	s.client.SecretExpires(identity, o.SecretExpires)
 	s.ownExpires.Store(&o.SecretExpires)
 	return s, nil
+}
+
+// SealingKeys are those that follow from the credential of the proxy's own
+// registration, the one to seal with first; none where it has no secret.
+func (s *Source) SealingKeys() []sealed.Key {
+	return s.client.SealingKeys(entra.Registration(s.own).Identity())
 }
 
 // SetSecretExpires says when the secret of the proxy's own registration ends;
