@@ -86,13 +86,13 @@ func (p *Portal) find(r *http.Request, order string) view {
 	v.Page, _ = strconv.Atoi(q.Get("page"))
 	v.Page = min(max(v.Page, 1), v.Pages)
 	shown := found[min((v.Page-1)*v.Size, len(found)):min(v.Page*v.Size, len(found))]
+	p.source.Refresh(shown)
 	for _, name := range shown {
 		if t, ok := p.source.Tenant(name); ok {
 			v.Tenants = append(v.Tenants, t)
 		}
 	}
 	v.shared = p.source.Sharers(shown)
-	p.source.Refresh(shown)
 	return v
 }
 

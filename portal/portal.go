@@ -39,8 +39,8 @@ type Source interface {
 	// Members are the proxies that are one with this, itself included, and how
 	// Redis is, which makes them one.
 	Members() ([]cluster.Member, cluster.State)
-	// Refresh says that somebody looks at these tenants: what is not known of
-	// them is found out soon, and not now.
+	// Refresh says that somebody is about to look at these tenants: what is not
+	// known of them is found out soon, and not now.
 	Refresh(names []string)
 	// CheckAnew checks the tenant now. It reports false if there is none.
 	CheckAnew(ctx context.Context, name string) bool
@@ -67,6 +67,13 @@ type Source interface {
 	Audit(limit int) ([]audit.Entry, error)
 }
 
+// Calls are those that are remembered, as calls.Ring has them.
+type Calls interface {
+	Last(f calls.Filter, limit int) []*calls.Call
+	Explain(id string) (calls.Detail, bool)
+	Watch(f calls.Filter) *calls.Watch
+}
+
 //go:embed pages
 var files embed.FS
 
@@ -74,14 +81,14 @@ var files embed.FS
 type Portal struct {
 	*http.ServeMux
 	source Source
-	calls  *calls.Ring
+	calls  Calls
 	do     Operations
 	pages  *template.Template
 }
 
 // New returns the portal of what s knows, of the calls that are remembered, and
 // for what operators do.
-func New(s Source, remembered *calls.Ring, do Operations) *Portal {
+func New(s Source, remembered Calls, do Operations) *Portal {
 	p := &Portal{ServeMux: http.NewServeMux(), source: s, calls: remembered, do: do}
 	p.pages = template.Must(template.New("").Funcs(template.FuncMap{
 		"ago": ago, "in": in, "spark": spark, "checks": check.Links, "short": short, "count": count, "link": linkOf, "parts": parts, "zone": zone, "version": s.Version, "problem": firstProblem,
@@ -177,12 +184,12 @@ func (p *Portal) apiNewcomers(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (p *Portal) apiOne(w http.ResponseWriter, r *http.Request) {
+	p.source.Refresh([]string{r.PathValue("name")})
 	t, ok := p.source.Tenant(r.PathValue("name"))
 	if !ok {
 		refuse(w, http.StatusNotFound, "not_found", "there is no such tenant")
 		return
 	}
-	p.source.Refresh([]string{t.Name})
 	answer(w, http.StatusOK, t)
 }
 

@@ -32,12 +32,12 @@ type tenantView struct {
 func (tenantView) Spans() []trend.Span { return trend.Spans() }
 
 func (p *Portal) one(w http.ResponseWriter, r *http.Request) {
+	p.source.Refresh([]string{r.PathValue("name")})
 	t, ok := p.source.Tenant(r.PathValue("name"))
 	if !ok {
 		page.Write(w, http.StatusNotFound, p.pages, "missing.html", r.PathValue("name"))
 		return
 	}
-	p.source.Refresh([]string{t.Name})
 	if t.Report == nil && t.Fault == "" {
 		w.Header().Set("Refresh", "2")
 	}

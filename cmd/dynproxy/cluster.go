@@ -101,7 +101,10 @@ func (h *server) once() func(context.Context, string, time.Duration) (bool, erro
 }
 
 // What proxies tell each other.
-const newsGranted = "granted" // a tenant's name: its administrator has granted access
+const (
+	newsGranted = "granted" // a tenant's name: its administrator has granted access
+	newsState   = "state"   // a tenant's name: a proxy has seen its state turn
+)
 
 // followOthers keeps this proxy in step with the others, until ctx ends.
 func (h *server) followOthers(ctx context.Context) {
@@ -110,6 +113,12 @@ func (h *server) followOthers(ctx context.Context) {
 			h.granted(name)
 		}
 	})
+	h.cluster.Hear(newsState, func(payload []byte) {
+		if name, ok := cluster.Unsealed[string](h.vault, newsState, payload); ok {
+			h.board.Doubt(name)
+		}
+	})
+	h.vault.Answers(h.answer)
 	missed := make(chan struct{}, 1)
 	h.cluster.Missed(func() {
 		for t := range h.book.All() {
@@ -162,11 +171,11 @@ func (h *server) granted(name string) {
 	}
 }
 
-// tellGranted tells the other proxies.
-func (h *server) tellGranted(name string) {
-	if h.cluster.On() {
-		if err := h.vault.TellSealed(context.Background(), newsGranted, name); err != nil {
-			h.log.Debug().AnErr("reason", err).Msg("the other proxies are not told of a tenant's consent")
+// tellOthers tells the other proxies something of a tenant.
+func (h *server) tellOthers(news, tenant string) {
+	if h.cluster.State().State == cluster.Shared {
+		if err := h.vault.TellSealed(context.Background(), news, tenant); err != nil {
+			h.log.Debug().Str("news", news).Str("tenant", tenant).AnErr("reason", err).Msg("the other proxies are not told")
 		}
 	}
 }

@@ -162,6 +162,9 @@ func (h *server) stateChanged(c status.Change) {
 	}
 	e.Str("tenant", c.Tenant).Str("from", string(c.From)).Str("to", string(c.To)).Msg("tenant's state")
 	h.tenantEvent(c)
+	if c.From != status.Unchecked {
+		h.tellOthers(newsState, c.Tenant)
+	}
 	h.kept.notices.TenantIs(c.To == status.Broken, notify.Notice{
 		Kind: notify.Broken, Tenant: c.Tenant, At: c.At, Code: c.Code, Finding: c.Finding, Next: c.Next,
 	})

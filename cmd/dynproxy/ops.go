@@ -53,7 +53,7 @@ func newOps(h *server) *ops {
 	// Administrators of tenants come without the operators' password. What
 	// their pages show is for whoever has the signed link.
 	pages := consent.New(consent.Options{
-		Keys: func() []consent.Key { return *h.keys.Load() }, Once: h.once(), Backend: consentBackend{h.app, h.board, h.kept.notices, h.tellGranted}, Base: func() string { return h.config().opsURL() },
+		Keys: func() []consent.Key { return *h.keys.Load() }, Once: h.once(), Backend: consentBackend{h.app, h.board, h.kept.notices, func(tenant string) { h.tellOthers(newsGranted, tenant) }}, Base: func() string { return h.config().opsURL() },
 		Strangers: func() bool { return !h.config().guarded() },
 		Told:      func(outcome consent.Outcome) { o.consents.WithLabelValues(string(outcome)).Inc() },
 	})
@@ -63,11 +63,11 @@ func newOps(h *server) *ops {
 		mux.Handle(pattern, file)
 	}
 	mux.Handle("GET /help/{code}", portal.Help()) // which callers follow too
-	api := &changes.API{Editor: h.newEditor(), Guarded: func() bool { return h.config().guarded() }, Who: operator}
+	api := &changes.API{Editor: h.newEditor(), Guarded: func() bool { return h.config().guarded() }, Who: operator, Recent: h.recent}
 	for pattern, handler := range api.Routes() {
 		mux.Handle(pattern, operators.Before(handler))
 	}
-	mux.Handle("/", operators.Before(portal.New(portalSource{h.board, h}, h.remembered, h.operations())))
+	mux.Handle("/", operators.Before(portal.New(portalSource{h.board, h}, everyonesCalls{h.remembered, h}, h.operations())))
 	return o
 }
 

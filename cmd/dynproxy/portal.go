@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"time"
 
-	"dynproxy/internal/audit"
 	"dynproxy/internal/cluster"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/status"
 	"dynproxy/internal/trend"
-	"dynproxy/internal/usage"
 	"dynproxy/portal"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
@@ -35,12 +33,6 @@ func (p portalSource) DirectoryFaults() []string {
 	return all
 }
 
-// Audit is portal.Source's.
-func (p portalSource) Audit(limit int) ([]audit.Entry, error) { return p.server.audit.Recent(limit) }
-
-// Usage is portal.Source's.
-func (p portalSource) Usage(q usage.Question) []usage.Row { return p.server.kept.usage.Rows(q) }
-
 // Trend is portal.Source's.
 func (p portalSource) Trend(tenant string, of trend.Span) []trend.Point {
 	return p.server.kept.trend.Of(tenant, of, time.Now())
@@ -53,16 +45,6 @@ func (p portalSource) Settings(tenant string) []tenants.Setting {
 		return nil
 	}
 	return p.server.config().tenantSettings(t)
-}
-
-// Forecasts is portal.Source's.
-func (p portalSource) Forecasts() []usage.Forecast {
-	return p.server.kept.usage.Forecasts(time.Now(), func(tenant string) int {
-		if t := p.server.book.Lookup(tenant); t != nil {
-			return t.DailyRequests
-		}
-		return 0
-	})
 }
 
 // Version is portal.Source's.

@@ -107,6 +107,8 @@ type server struct {
 	reloaded atomic.Pointer[reloaded]               // the last time that settings were read again; nil for never
 	events   events                                 // that the system's event log was told
 
+	elsewhere elsewhere // what other proxies have said when somebody looked
+
 	telling sync.Mutex // held while others are told of changed tenants
 }
 

@@ -21,6 +21,8 @@ type API struct {
 	Editor  *Editor
 	Guarded func() bool             // whether there is a password: without one nothing may be changed
 	Who     func(*http.Request) Who // who asks
+	// Recent is the record of changes, the newest first, by all proxies.
+	Recent func(limit int) ([]audit.Entry, error)
 }
 
 // Routes are the API's patterns, as http.ServeMux takes them, and who answers.
@@ -197,7 +199,7 @@ func (a *API) audit(r *http.Request) (reply, error) {
 		}
 		limit = n
 	}
-	entries, err := a.Editor.Audit.Recent(limit)
+	entries, err := a.Recent(limit)
 	said := struct {
 		Entries []audit.Entry `json:"entries"` // the newest first
 		Kept    string        `json:"kept"`

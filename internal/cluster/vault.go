@@ -31,7 +31,6 @@ type Vault struct {
 
 	mu     sync.Mutex // guards what follows
 	secret []byte
-	wraps  int // keys that it is sealed with, when looked at last
 }
 
 // NewVault returns the vault of proxies whose credentials have keys.
@@ -157,7 +156,14 @@ func (v *Vault) Agree(ctx context.Context, name string, mine []byte) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	return sealed.Open([]byte(got), name, key)
+	all, err := sealed.Open([]byte(got), name, key)
+	if err != nil { // of a secret that is nobody's any more
+		_, err = do(ctx, v.client, func(ctx context.Context, r redis.UniversalClient) (string, error) {
+			return "", r.Set(ctx, place, key.Seal(mine, name), keptFor).Err()
+		})
+		return mine, err
+	}
+	return all, nil
 }
 
 // Once reports whether no proxy has asked for name within life before. The

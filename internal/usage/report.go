@@ -154,9 +154,7 @@ func (u *Usage) Forecasts(now time.Time, entitlement func(tenant string) int) []
 			all = append(all, f)
 		}
 	}
-	slices.SortFunc(all, func(a, b Forecast) int {
-		return cmp.Or(cmp.Compare(b.Percent, a.Percent), cmp.Compare(b.Forecast, a.Forecast), strings.Compare(a.Tenant, b.Tenant))
-	})
+	byNeed(all)
 	return all
 }
 
