@@ -64,7 +64,7 @@ func callsChart(points []trend.Point) chart {
 	}
 	top := roundUp(float64(most))
 	c := chart{Title: "Calls", Top: figure(top), Half: figure(top / 2), Legend: []legend{{"ready", "answered"}, {"broken", "failed"}}}
-	c.Summary = fmt.Sprintf("%s, %d failed%s", plural(sum, "call"), errors, share(errors, sum))
+	c.Summary = fmt.Sprintf("%s, %s failed%s", plural(sum, "call"), figure(float64(errors)), share(errors, sum))
 	for i, p := range points {
 		says := fmt.Sprintf("%s: %s, %d failed", p.At.Local().Format("Jan 2 15:04"), plural(p.Calls, "call"), p.Errors)
 		good := float64(p.Calls - p.Errors)
@@ -160,7 +160,7 @@ func budgetChart(points []trend.Point, limit float64) chart {
 	top := roundUp(max(limit, used))
 	c := chart{Title: "Budget: requests in its window, at most", Top: figure(top), Half: figure(top / 2),
 		Legend: []legend{{"used", "used"}, {"broken", "calls were refused"}, {"limit", "the limit, " + figure(limit)}}}
-	c.Summary = fmt.Sprintf("at most %s of %s used; at most %s at a time; %d refused", figure(used), figure(limit), plural(waiting, "call")+" waiting", refused)
+	c.Summary = fmt.Sprintf("at most %s of %s used; at most %s at a time; %s refused", figure(used), figure(limit), plural(waiting, "call")+" waiting", figure(float64(refused)))
 	for i, p := range points {
 		class := "used"
 		says := fmt.Sprintf("%s: %s used, %d waiting, %d refused", p.At.Local().Format("Jan 2 15:04"), figure(p.Used), p.Waiting, p.Refused)

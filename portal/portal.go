@@ -63,6 +63,8 @@ type Source interface {
 	Trend(tenant string, of trend.Span) []trend.Point
 	// Settings are the tenant's settings in force, and where each comes from.
 	Settings(tenant string) []tenants.Setting
+	// News is what happened of itself, and what will.
+	News(turns int) News
 	// Audit is the record of changes, the newest first, and what is wrong with it.
 	Audit(limit int) ([]audit.Entry, error)
 }
@@ -245,6 +247,9 @@ func spark(calls []int) string {
 	}
 	var b strings.Builder
 	for i, n := range calls {
+		if i > 0 && i+1 < len(calls) && calls[i-1] == n && calls[i+1] == n {
+			continue // on a straight line
+		}
 		fmt.Fprintf(&b, "%d,%.1f ", i*120/max(len(calls)-1, 1), 23-22*float64(n)/float64(most))
 	}
 	return strings.TrimSpace(b.String())

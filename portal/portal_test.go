@@ -19,6 +19,7 @@ import (
 	"dynproxy/internal/changes"
 	"dynproxy/internal/check"
 	"dynproxy/internal/cluster"
+	"dynproxy/internal/history"
 	"dynproxy/internal/status"
 	"dynproxy/internal/trend"
 	"dynproxy/internal/usage"
@@ -79,6 +80,10 @@ func (fleet) InForce() Settings {
 
 func (fleet) Members() ([]cluster.Member, cluster.State) {
 	return []cluster.Member{{Name: "here", Version: "v1", Self: true}}, cluster.State{State: cluster.Alone, Error: "it is gone"}
+}
+
+func (fleet) News(int) News {
+	return News{Turns: []history.Turn{{Tenant: "tenant00007", Event: history.Event{At: time.Now(), State: "broken", Why: "token_refused"}, Before: "ready"}}, Ends: []End{{"the <secret>", time.Now().Add(time.Hour)}}, Webhook: true, Failing: "it <answered> 500"}
 }
 
 func (fleet) Version() string { return "v1.2.3" }
@@ -158,6 +163,20 @@ func TestTenThousandTenantsByPages(t *testing.T) {
 	}
 	if w := get(p, "/tenants/nobody"); w.Code != 404 {
 		t.Errorf("an unknown tenant gets %d", w.Code)
+	}
+}
+
+// With ten thousand tenants no page is larger than 300 KB, but the one that was
+// asked to show a thousand of them.
+func TestNoPageIsLarge(t *testing.T) {
+	p := New(newFleet(10_000), remembered(), operations())
+	for _, path := range []string{"/", "/?sort=calls&size=200", "/wallboard", "/tenants/tenant00001", "/tenants/tenant00001?span=hour", "/calls", "/calls/broken-1", "/callers", "/usage", "/events", "/settings", "/change/caller", "/help", "/nothing"} {
+		began := time.Now()
+		w := get(p, path)
+		if n := w.Body.Len(); n == 0 || n > 300<<10 {
+			t.Errorf("%s has %d bytes", path, n)
+		}
+		t.Logf("%s: %d bytes, %v", path, w.Body.Len(), time.Since(began))
 	}
 }
 

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	"dynproxy/bench/stand"
@@ -44,58 +42,9 @@ func browser(t *testing.T) context.Context {
 	t.Cleanup(cancel)
 	ctx, cancelTab := chromedp.NewContext(ctx)
 	t.Cleanup(cancelTab)
-	ctx, cancelTime := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancelTime := context.WithTimeout(ctx, 6*time.Minute)
 	t.Cleanup(cancelTime)
 	return ctx
-}
-
-// album keeps screenshots: each page light and dark, wide and narrow.
-type album struct {
-	t      *testing.T
-	ctx    context.Context
-	folder string
-}
-
-func newAlbum(t *testing.T, ctx context.Context) *album {
-	folder := os.Getenv("DYNPROXY_TEST_ARTIFACTS")
-	if folder == "" {
-		folder = t.TempDir()
-	} else if err := os.MkdirAll(folder, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return &album{t, ctx, folder}
-}
-
-func (a *album) shoot(page string) {
-	a.t.Helper()
-	for _, scheme := range []string{"light", "dark"} {
-		for width, name := range map[int64]string{1280: "1280", 390: "390"} {
-			err := chromedp.Do(a.ctx, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-				_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-					Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-				})
-				return err
-			}), chromedp.EmulateViewport(width, 900))
-			if err != nil {
-				a.t.Fatalf("%s: %v", page, err)
-			}
-			overflow, err := chromedp.Run(a.ctx, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > document.documentElement.clientWidth`))
-			if err != nil {
-				a.t.Fatalf("%s: %v", page, err)
-			}
-			png, err := chromedp.Run(a.ctx, chromedp.FullScreenshot(100))
-			if err != nil {
-				a.t.Fatalf("%s: %v", page, err)
-			}
-			if overflow {
-				a.t.Errorf("%s is wider than %d pixels", page, width)
-			}
-			if err := os.WriteFile(filepath.Join(a.folder, page+"-"+scheme+"-"+name+".png"), png, 0o644); err != nil {
-				a.t.Fatal(err)
-			}
-		}
-	}
-	chromedp.Do(a.ctx, chromedp.EmulateViewport(1280, 900))
 }
 
 // shows waits until the page's text holds what it should.
@@ -166,6 +115,8 @@ func quoted(text string) string { return `"` + strings.ReplaceAll(text, `"`, `\"
 type harness struct {
 	stand.Proxy
 	microsoft *emulator.Emulator
+	stand     *stand.Stand
+	settings  []string
 }
 
 const (
@@ -174,7 +125,8 @@ const (
 	adatum = "44444444-4444-4444-8444-444444444444"
 )
 
-func open(t *testing.T) *harness {
+// open starts a harness; more settings of the proxy replace those that it has.
+func open(t *testing.T, more ...string) *harness {
 	t.Helper()
 	microsoft, err := emulator.New(emulator.Seed{
 		Apps: []emulator.App{{ClientID: app, Name: "dynproxy", Secrets: []string{secret}}},
@@ -206,13 +158,21 @@ func open(t *testing.T) *harness {
 		list = append(list, name+"="+microsoft.OrgURL(name))
 		hosts = append(hosts, strings.TrimPrefix(microsoft.OrgURL(name), "https://"))
 	}
-	proxy, err := s.Proxy("CLIENT_ID="+app, "CLIENT_SECRET="+secret, "TRUSTED_CA_FILE="+ca, "TENANTS="+strings.Join(list, ","),
-		"ALLOWED_ORG_HOSTS="+strings.Join(hosts, ","), "ALLOWED_LOGIN_HOSTS="+microsoft.LoginHost())
-	if err != nil {
+	h := &harness{microsoft: microsoft, stand: s, settings: append([]string{"CLIENT_ID=" + app, "CLIENT_SECRET=" + secret, "TRUSTED_CA_FILE=" + ca, "TENANTS=" + strings.Join(list, ","),
+		"ALLOWED_ORG_HOSTS=" + strings.Join(hosts, ","), "ALLOWED_LOGIN_HOSTS=" + microsoft.LoginHost()}, more...)}
+	s.Alive = len(more) > 0
+	h.start(t)
+	return h
+}
+
+// start starts the proxy.
+func (h *harness) start(t *testing.T) {
+	t.Helper()
+	var err error
+	if h.Proxy, err = h.stand.Proxy(h.settings...); err != nil {
 		t.Fatal(err)
 	}
-	microsoft.Entra().AddRedirectURI(app, proxy.Ops+"/consent/callback")
-	return &harness{proxy, microsoft}
+	h.microsoft.Entra().AddRedirectURI(app, h.Ops+"/consent/callback")
 }
 
 // whoAmI calls as an application does, and returns the status.

@@ -22,6 +22,7 @@ const patience = 30 * time.Second
 // Stand is a folder and the processes that run in it.
 type Stand struct {
 	Dir     string // for files; gone after Close
+	Alive   bool   // whether a proxy that lives will do: one without a tenant is never ready
 	binary  string // of the proxy, once it is built
 	running []*exec.Cmd
 }
@@ -99,7 +100,7 @@ func (s *Stand) proxy(settings []string) (Proxy, error) {
 		return Proxy{}, err
 	}
 	_, port, _ := net.SplitHostPort(operators)
-	return Proxy{"http://" + callers, "http://localhost:" + port, c.Process.Pid}, Await("http://" + operators + "/readyz")
+	return Proxy{"http://" + callers, "http://localhost:" + port, c.Process.Pid}, Await("http://" + operators + map[bool]string{true: "/healthz", false: "/readyz"}[s.Alive])
 }
 
 // build makes the program by its own module's rules, as a user gets it, not by

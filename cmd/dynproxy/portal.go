@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"dynproxy/internal/cluster"
@@ -36,6 +37,16 @@ func (p portalSource) DirectoryFaults() []string {
 // Trend is portal.Source's.
 func (p portalSource) Trend(tenant string, of trend.Span) []trend.Point {
 	return p.server.kept.trend.Of(tenant, of, time.Now())
+}
+
+// News is portal.Source's.
+func (p portalSource) News(turns int) portal.News {
+	n := portal.News{Turns: p.server.kept.states.Recent(turns), Webhook: !p.server.config().NotifyURL.Empty(), Failing: p.server.kept.notices.Failing()}
+	for _, e := range p.server.ends() {
+		n.Ends = append(n.Ends, portal.End{Subject: e.Subject, At: e.At})
+	}
+	slices.SortFunc(n.Ends, func(a, b portal.End) int { return a.At.Compare(b.At) })
+	return n
 }
 
 // Settings is portal.Source's.

@@ -5,6 +5,7 @@ package history
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -166,6 +167,28 @@ func (h *History) Of(tenant string) []Event {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.tenants[tenant])
+}
+
+// Turn is a change of some tenant's state.
+type Turn struct {
+	Tenant string
+	Event
+	Before string // the state before, "" where that is not known
+}
+
+// Recent are the last turns of all tenants, the newest first; what became known
+// of a tenant first is none.
+func (h *History) Recent(limit int) []Turn {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []Turn
+	for tenant, events := range h.tenants {
+		for i := len(events) - 1; i > 0 && i >= len(events)-limit; i-- {
+			all = append(all, Turn{tenant, events[i], events[i-1].State})
+		}
+	}
+	slices.SortFunc(all, func(a, b Turn) int { return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Tenant, b.Tenant)) })
+	return all[:min(limit, len(all))]
 }
 
 // Last returns the state that the tenant is known to be in.

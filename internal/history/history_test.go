@@ -71,6 +71,23 @@ func TestTwoProcessesAreOneHistory(t *testing.T) {
 	}
 }
 
+func TestTheLastTurnsOfAll(t *testing.T) {
+	h, _ := open(t, "")
+	now := time.Now()
+	for i, state := range []string{"ready", "broken", "ready"} {
+		h.Note("contoso", state, "", now.Add(time.Duration(i)*time.Minute))
+		h.Note("fabrikam", state, "why", now.Add(time.Duration(i)*time.Minute+time.Second))
+	}
+	h.Note("quiet", "ready", "", now)
+	all := h.Recent(3)
+	if len(all) != 3 || all[0].Tenant != "fabrikam" || all[0].Before != "broken" || all[0].State != "ready" || all[1].Tenant != "contoso" || all[2].State != "broken" {
+		t.Errorf("%+v", all)
+	}
+	if n := len(h.Recent(100)); n != 4 {
+		t.Errorf("%d turns", n)
+	}
+}
+
 func TestAHistoryIsBounded(t *testing.T) {
 	h, _ := open(t, "")
 	begin := time.Now().Add(-2 * kept)

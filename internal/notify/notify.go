@@ -208,8 +208,8 @@ func (n *Notifier) Retain(there func(tenant string) bool) {
 	}
 }
 
-// because says why the receiver was not told last time, "" if it was.
-func (n *Notifier) because() string {
+// Failing says why the receiver was not told last time, "" if it was.
+func (n *Notifier) Failing() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.failing

@@ -226,9 +226,9 @@ func TestAReceiverThatFails(t *testing.T) {
 			if !strings.Contains(text, x.says) || strings.Contains(text, token) || strings.Count(text, `"level":"warn"`) != 1 {
 				t.Errorf("%s", text)
 			}
-			for began := time.Now(); n.because() != ""; time.Sleep(10 * time.Millisecond) {
+			for began := time.Now(); n.Failing() != ""; time.Sleep(10 * time.Millisecond) {
 				if time.Since(began) > 30*time.Second {
-					t.Fatalf("still failing: %s", n.because())
+					t.Fatalf("still failing: %s", n.Failing())
 				}
 			}
 		})
@@ -261,7 +261,7 @@ func TestAReceiverThatHangsOrIsGone(t *testing.T) {
 	r.Close()
 	n, said, _ = r.run(t, "")
 	n.TenantIs(true, breaks("contoso"))
-	for began := time.Now(); n.because() == ""; time.Sleep(10 * time.Millisecond) {
+	for began := time.Now(); n.Failing() == ""; time.Sleep(10 * time.Millisecond) {
 		if time.Since(began) > 30*time.Second {
 			t.Fatal("nobody notices")
 		}
