@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/windows"
@@ -90,6 +91,47 @@ func allow(path, sddl string) error {
 		set = windows.OWNER_SECURITY_INFORMATION | windows.DACL_SECURITY_INFORMATION | windows.PROTECTED_DACL_SECURITY_INFORMATION
 	}
 	return windows.SetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, set, owner, nil, dacl, nil)
+}
+
+// letRead lets account read the files at paths that are elsewhere than in root,
+// where it may anyway. What else is allowed there stays.
+func letRead(paths []string, root, account string, warn Warn) {
+	for _, path := range paths {
+		if strings.HasPrefix(strings.ToLower(path), strings.ToLower(root)+`\`) {
+			continue
+		}
+		if err := grantRead(path, account); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			warn(fmt.Sprintf("%s may not be readable for the service (%v): let its account %s read it", path, err, account))
+		}
+	}
+}
+
+func grantRead(path, account string) error {
+	text, err := sidOf(account)
+	if err != nil {
+		return err
+	}
+	sid, err := windows.StringToSid(text)
+	if err != nil {
+		return err
+	}
+	sd, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.DACL_SECURITY_INFORMATION)
+	if err != nil {
+		return err
+	}
+	former, _, err := sd.DACL()
+	if err != nil || former == nil { // nil lets everybody in
+		return err
+	}
+	acl, err := windows.ACLFromEntries([]windows.EXPLICIT_ACCESS{{
+		AccessPermissions: windows.FILE_GENERIC_READ, AccessMode: windows.GRANT_ACCESS,
+		Trustee: windows.TRUSTEE{TrusteeForm: windows.TRUSTEE_IS_SID, TrusteeValue: windows.TrusteeValueFromSID(sid)},
+	}}, former)
+	runtime.KeepAlive(sid)
+	if err != nil {
+		return err
+	}
+	return windows.SetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.DACL_SECURITY_INFORMATION, nil, nil, acl, nil)
 }
 
 // trusted reports whether a folder that is there already may be used. Every user

@@ -45,6 +45,7 @@ func Install(ctx context.Context, plan Plan, warn Warn) error {
 	if err := provide(plan.EnvFiles, warn); err != nil {
 		return err
 	}
+	letRead(plan.EnvFiles, dataDir(), account, warn)
 	if plan.ListenOn != nil {
 		if err := setVariable("DYNPROXY_LISTEN", *plan.ListenOn); err != nil {
 			return fmt.Errorf("the service's environment cannot be changed: %w", err)

@@ -10,7 +10,7 @@ import (
 // Another program that holds a file for a moment delays a write and does not
 // lose it; what is read meanwhile is there when it lets go.
 func TestAFileThatIsHeldForAMomentIsWritten(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "held")
+	path := filepath.Join(folder(t), "held")
 	if err := Replace(path, []byte("old")); err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestAFileThatIsHeldForAMomentIsWritten(t *testing.T) {
 
 // What we read ourselves is in nobody's way.
 func TestAFileThatIsReadMayBeReplaced(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "read")
+	path := filepath.Join(folder(t), "read")
 	if err := Replace(path, []byte("old")); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 // What is protected is read as it was, however the file has been copied since,
 // on the machine that made it; elsewhere the error says what it is.
 func TestAProtectedFileIsReadWhereItWasMade(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "secret")
+	path := filepath.Join(folder(t), "secret")
 	content := []byte("s3~cret\r\n\x00binary")
 	if runtime.GOOS != "windows" {
 		if _, err := Protect(content); err == nil || !strings.Contains(err.Error(), "chmod 600") {
@@ -58,7 +58,7 @@ func TestAProtectedFileIsReadWhereItWasMade(t *testing.T) {
 
 // A file that is not protected costs nobody anything.
 func TestWhatIsNotProtectedIsAsItIs(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "secret")
+	path := filepath.Join(folder(t), "secret")
 	for _, content := range []string{"", "s3cret\r\n", "\x00\xff binary", "text that names -----BEGIN DYNPROXY PROTECTED SECRET-----"} {
 		os.WriteFile(path, []byte(content), 0o600)
 		if got, err := ReadSecret(path); err != nil || string(got) != content {
