@@ -20,10 +20,11 @@ var plan = map[string][]string{
 	"bench/throttle": {"bench/stand", "internal/emulator"},
 	"bench/windows":  nil,
 
-	"deploy/systemd":          nil,
-	"docs":                    nil, // tests alone: what the documents say is carried out
-	"deploy/containers/chart": {},  // tests alone
-	"deploy/containers/image": nil,
+	"deploy/systemd":            nil,
+	"docs":                      nil, // tests alone: what the documents say is carried out
+	"deploy/containers/chart":   {},  // tests alone
+	"deploy/containers/compose": {},  // tests alone
+	"deploy/containers/image":   nil,
 
 	"consent": {"internal/check", "internal/page", "internal/textfile", "internal/problem", "internal/status", "tenants"},
 	"portal":  {"internal/audit", "internal/callers", "internal/changes", "internal/cluster", "internal/envfile", "internal/calls", "internal/check", "internal/help", "internal/history", "internal/page", "internal/problem", "internal/status", "internal/trend", "internal/usage", "tenants"},
