@@ -142,10 +142,16 @@ func TestAnInstallationFromItsFirstDayToItsLast(t *testing.T) {
 		expect(t, "the settings", w.read(t, settings), strings.ReplaceAll(edited, "\n", "\r\n"))
 	})
 	t.Run("an upgrade takes what is given anew", func(t *testing.T) {
-		w.install(t, "1.0.3", "LISTEN="+other)
+		w.install(t, "1.0.3", "LISTEN=default")
 		answers(t, other, "renamed", http.StatusOK)
 		silent(t, listen)
-		expect(t, "what is remembered", w.value(memoryKey, "Listen")+" "+w.value(memoryKey, "EnvFile"), other+" "+settings)
+		expect(t, "what is remembered", w.value(memoryKey, "Listen")+" "+w.value(memoryKey, "EnvFile"), " "+settings)
+	})
+	t.Run("so does the same version once more", func(t *testing.T) {
+		w.install(t, "1.0.3", "LISTEN="+listen)
+		answers(t, listen, "renamed", http.StatusOK)
+		silent(t, other)
+		expect(t, "what is remembered", w.value(memoryKey, "Listen")+" "+w.value(memoryKey, "EnvFile"), listen+" "+settings)
 	})
 	t.Run("a downgrade is refused", func(t *testing.T) {
 		status, log := w.msiexec(t, "/i", installer(t, w, "1.0.1"))
@@ -153,14 +159,14 @@ func TestAnInstallationFromItsFirstDayToItsLast(t *testing.T) {
 			t.Errorf("a downgrade ends with %d: %s", status, log)
 		}
 		expect(t, "the version", firstWords(w.wine(t, program, "version")), "dynproxy v1.0.3")
-		answers(t, other, "renamed", http.StatusOK)
+		answers(t, listen, "renamed", http.StatusOK)
 	})
 	t.Run("removal keeps the settings", func(t *testing.T) {
 		if status, log := w.msiexec(t, "/x", installer(t, w, "1.0.3")); status != 0 {
 			t.Fatalf("removal ends with %d: %s", status, log)
 		}
 		w.gone(t)
-		silent(t, other)
+		silent(t, listen)
 		if !w.has(settings) || !w.has(data+`\logs\dynproxy.log`) {
 			t.Error("settings or logs are gone")
 		}
