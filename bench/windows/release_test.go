@@ -120,34 +120,27 @@ func TestReleasesAreSignedWithTheCertificateThatIsGiven(t *testing.T) {
 		"-subj", "/CN=dynproxy test", "-addext", "extendedKeyUsage=codeSigning")
 	must("openssl", "pkcs12", "-export", "-inkey", at("key"), "-in", at("certificate"), "-out", at("pfx"), "-passout", "file:"+at("password"))
 
-	msi := at("dynproxy.msi")
-	environ := []string{"SOURCE_DATE_EPOCH=1796000000", "DYNPROXY_SIGN_PFX=" + at("pfx"), "DYNPROXY_SIGN_PASSWORD_FILE=" + at("password")}
-	program := build(t, w, "windows", "1.0.1")
-	release(t, environ, "msi", "1.0.1", program, "../../LICENSE", msi)
-	for _, name := range []string{"a.exe", "b.exe", "a.msi", "b.msi"} {
-		from := program
-		if strings.HasSuffix(name, ".msi") {
-			from = msi
-		}
-		if err := os.WriteFile(at(name), content(t, from), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		release(t, environ, "sign", at(name))
-		if out := must("osslsigncode", "verify", "-CAfile", at("certificate"), "-in", at(name)); !strings.Contains(out, "Signature verification: ok") {
-			t.Errorf("%s: %s", name, out)
-		}
+	environ := []string{"SOURCE_DATE_EPOCH=1796000000", "SIGN_PFX=" + at("pfx"), "SIGN_PASSWORD_FILE=" + at("password")}
+	for _, name := range []string{"a.msi", "b.msi"} {
+		release(t, environ, "msi", "1.0.1", build(t, w, "windows", "1.0.1"), "../../LICENSE", at(name))
 	}
-	if !bytes.Equal(content(t, at("a.exe")), content(t, at("b.exe"))) || !bytes.Equal(content(t, at("a.msi")), content(t, at("b.msi"))) {
+	release(t, environ, "windows-zip", "1.0.1", build(t, w, "windows", "1.0.1"), "../../LICENSE", at("zip"))
+	if !bytes.Equal(content(t, at("a.msi")), content(t, at("b.msi"))) {
 		t.Error("what is signed twice differs")
 	}
-	expect(t, "the signed program's version", firstWords(w.wine(t, inWindows(at("a.exe")), "version")), "dynproxy v1.0.1")
-	if status, log := w.msiexec(t, "/i", inWindows(at("a.msi"))); status != 0 {
-		t.Errorf("the signed installer ends with %d: %s", status, log)
-	}
-	w.clean(t)
 
-	before := content(t, at("a.exe"))
-	if said := release(t, []string{"DYNPROXY_SIGN_PFX="}, "sign", at("a.exe")); !strings.Contains(said, "is not signed") || !bytes.Equal(before, content(t, at("a.exe"))) {
-		t.Errorf("without a certificate it says %q", said)
+	if status, log := w.msiexec(t, "/i", inWindows(at("a.msi"))); status != 0 {
+		t.Fatalf("the signed installer ends with %d: %s", status, log)
+	}
+	t.Cleanup(func() {
+		w.msiexec(t, "/x", inWindows(at("a.msi")), "PURGE=1")
+		w.clean(t)
+	})
+	expect(t, "the signed program's version", firstWords(w.wine(t, program, "version")), "dynproxy v1.0.1")
+	must("unzip", "-q", at("zip"), "dynproxy.exe", "-d", dir)
+	for _, signed := range []string{at("a.msi"), at("dynproxy.exe"), w.path(program)} {
+		if out := must("osslsigncode", "verify", "-CAfile", at("certificate"), "-in", signed); !strings.Contains(out, "Signature verification: ok") {
+			t.Errorf("%s: %s", signed, out)
+		}
 	}
 }
