@@ -133,6 +133,23 @@ func TestAnEventLogThatHangsKeepsNobody(t *testing.T) {
 	})
 }
 
+// What happens while the service ends, such as a tenant's state that has lasted
+// by then, may come too late to be told.
+func TestWhatIsToldAfterTheEndHarmsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log written
+		teller := newTeller(log.write, t.Output())
+		teller.tell(Stopped, "")
+		teller.close()
+		for range 2 * mostWaiting {
+			teller.tell(TenantBroken, "")
+		}
+		if len(log.texts) != 1 {
+			t.Errorf("%q", log.texts)
+		}
+	})
+}
+
 func TestALongEventKeepsItsCure(t *testing.T) {
 	text := meanings[SettingsRefused].text(strings.Repeat("x", 100_000))
 	if len(text) > 13<<10 || !strings.HasSuffix(text, meanings[SettingsRefused].cure) {

@@ -23,7 +23,8 @@ type teller struct {
 	errors io.Writer // is told once that the event log takes nothing
 
 	waiting chan told
-	idle    chan struct{} // closed when all is written after close
+	ending  chan struct{} // closed by close
+	idle    chan struct{} // closed when all is written after that
 
 	limits map[Event]*limit
 	failed bool
@@ -43,13 +44,14 @@ type limit struct {
 func newTeller(write func(Event, meaning, string) error, errors io.Writer) *teller {
 	t := &teller{
 		write: write, errors: errors,
-		waiting: make(chan told, mostWaiting), idle: make(chan struct{}), limits: make(map[Event]*limit),
+		waiting: make(chan told, mostWaiting), ending: make(chan struct{}), idle: make(chan struct{}), limits: make(map[Event]*limit),
 	}
 	go t.run() // ends with close
 	return t
 }
 
-// tell takes an event that is to be written; more than can be kept are dropped.
+// tell takes an event that is to be written; more than can be kept are dropped,
+// and so is what comes after the end.
 func (t *teller) tell(e Event, details string) {
 	select {
 	case t.waiting <- told{e, strings.ReplaceAll(details, "\x00", "")}:
@@ -57,9 +59,9 @@ func (t *teller) tell(e Event, details string) {
 	}
 }
 
-// close writes what is left, within lastWords. Nothing may be told after it.
+// close writes what is left, within lastWords.
 func (t *teller) close() {
-	close(t.waiting)
+	close(t.ending)
 	timer := time.NewTimer(lastWords)
 	defer timer.Stop()
 	select {
@@ -70,8 +72,16 @@ func (t *teller) close() {
 
 func (t *teller) run() {
 	defer close(t.idle)
-	for next := range t.waiting {
-		t.one(next)
+	for {
+		select {
+		case next := <-t.waiting:
+			t.one(next)
+		case <-t.ending:
+			for len(t.waiting) > 0 { // nobody else takes from it
+				t.one(<-t.waiting)
+			}
+			return
+		}
 	}
 }
 
