@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"dynproxy/internal/check"
+	"dynproxy/internal/problem"
 )
 
 const mailLife = 7 * 24 * time.Hour
@@ -29,8 +31,9 @@ func asked(p *Pages, method, target string, form url.Values) *httptest.ResponseR
 
 // backend knows the tenant contoso.
 type backend struct {
-	problem string // why there is no token
+	problem problem.Code // why there is no token
 	ready   bool
+	broken  string // link of the chain; the application user's by default
 	proofs  int
 	granted int // how often it was told so
 	welcome []string
@@ -42,18 +45,18 @@ func (*backend) ConsentLink(_ context.Context, tenant, state string) (string, bo
 
 func (b *backend) Granted(string) { b.granted++ }
 
-func (b *backend) Prove(context.Context, string) string { b.proofs++; return b.problem }
+func (b *backend) Prove(context.Context, string) problem.Code { b.proofs++; return b.problem }
 
 func (b *backend) Report(_ context.Context, tenant string) (check.Report, bool) {
-	l := check.Link{Name: check.ApplicationUser, State: check.Broken, Finding: "none", Next: "create it"}
+	l := check.Link{Name: cmp.Or(b.broken, check.ApplicationUser), State: check.Broken, Finding: "none", Next: "create it"}
 	if b.ready {
 		l.State = check.OK
 	}
 	return check.Report{Tenant: tenant, OK: b.ready, Links: []check.Link{l}}, true
 }
 
-func (*backend) Facts(string) Facts {
-	return Facts{"https://contoso.example", "the-client-id", "curl x"}
+func (*backend) Facts(_ context.Context, tenant string) (Facts, bool) {
+	return Facts{"https://contoso.example", "the-client-id", "the-tenant-id"}, tenant == "contoso"
 }
 
 // NewcomerLink is Backend's.
@@ -63,8 +66,8 @@ func (*backend) NewcomerLink(_ context.Context, state string) string {
 
 func (b *backend) Welcome(tenantID, _ string) { b.welcome = append(b.welcome, tenantID) }
 
-func pages(k Key, problem string, ready bool) *Pages {
-	return New(Options{Keys: func() []Key { return []Key{k} }, Backend: &backend{problem: problem, ready: ready}, Strangers: func() bool { return true }, Base: func() string { return "http://proxy.example" }})
+func pages(k Key, code problem.Code, ready bool) *Pages {
+	return New(Options{Keys: func() []Key { return []Key{k} }, Backend: &backend{problem: code, ready: ready}, Strangers: func() bool { return true }, Base: func() string { return "http://proxy.example" }})
 }
 
 func TestAnswersOfEntraID(t *testing.T) {
@@ -120,17 +123,17 @@ func TestAStateIsGoodOnce(t *testing.T) {
 func TestTheWatcherSaysWhatIsNext(t *testing.T) {
 	k := NewKey([]byte("secret"))
 	for _, c := range []struct {
-		problem string
+		problem problem.Code
 		ready   bool
 		want    string
 		again   bool
 	}{
-		{"not yet.", false, "There is no access yet", true},
+		{problem.ConsentRequired, false, "There is no access yet", true},
 		{"", false, "pac admin assign-user --environment https://contoso.example --user the-client-id", true},
 		{"", true, "All is set up", false},
 	} {
 		w := asked(pages(k, c.problem, c.ready), "GET", "/consent/status?of="+k.sign(signed{purpose: forStatus, tenant: "contoso"}, time.Hour), nil)
-		if !strings.Contains(w.Body.String(), c.want) || (w.Header().Get("Refresh") != "") != c.again {
+		if !strings.Contains(w.Body.String(), c.want) || strings.Contains(w.Body.String(), `<noscript><meta http-equiv="refresh"`) != c.again || strings.Contains(w.Body.String(), "curl") {
 			t.Errorf("want %q: %v %s", c.want, w.Header(), w.Body)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"dynproxy/internal/problem"
 )
 
 // proof is what the last token request of a tenant showed. Whoever asks
@@ -12,7 +14,7 @@ import (
 type proof struct {
 	mu      sync.Mutex // guards what follows; held while a token is asked for
 	at      time.Time
-	problem string
+	problem problem.Code
 	claimed bool // whether somebody says to have granted access, and that is not proven yet
 }
 
@@ -21,7 +23,7 @@ const (
 	proofWithin = 30 * time.Second
 )
 
-func (p *Pages) prove(ctx context.Context, tenant string) (problem string) {
+func (p *Pages) prove(ctx context.Context, tenant string) problem.Code {
 	v, _ := p.proofs.LoadOrStore(tenant, &proof{}) // of tenants that we have signed for
 	last := v.(*proof)
 	last.mu.Lock()

@@ -45,6 +45,8 @@ const (
 	forNewcomer purpose = "n" // likewise, of whichever tenant
 	forStatus   purpose = "s" // the page that watches
 	forLink     purpose = "l" // a link to our page of a tenant
+
+	forElsewhere purpose = "e" // as forStatus, for who seems to have signed in to another tenant
 )
 
 // signed is what goes through other hands and comes back.

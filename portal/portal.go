@@ -47,6 +47,8 @@ type Source interface {
 	// ConsentLink is the address of the page that leads an administrator of the
 	// tenant to consent.
 	ConsentLink(name string) string
+	// AboutLink is likewise that of the page that says first what is asked.
+	AboutLink(name string) string
 	// DirectoryFaults say which directory of settings cannot be read, and why.
 	// What was read stays in force.
 	DirectoryFaults() []string

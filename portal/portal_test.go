@@ -126,6 +126,8 @@ func (fleet) CheckAnew(_ context.Context, name string) bool { return strings.Has
 
 func (fleet) ConsentLink(name string) string { return "http://localhost:8081/consent/" + name }
 
+func (fleet) AboutLink(name string) string { return "http://localhost:8081/consent/" + name + "/about" }
+
 // operations are those of a portal without a password and without directories.
 func operations() Operations {
 	return Operations{

@@ -108,6 +108,25 @@ func replaced(by chromedp.Action[chromedp.Void]) chromedp.Action[chromedp.Void] 
 	})
 }
 
+// kept does what a page must see by itself, and fails if the page was loaded
+// anew until it did.
+func kept(by func(), until chromedp.Action[chromedp.Void]) chromedp.Action[chromedp.Void] {
+	mark, marked := chromedp.Evaluate[bool](`window.before = true`), chromedp.Evaluate[bool](`window.before === true`)
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		if _, err := mark(ctx, t); err != nil {
+			return err
+		}
+		by()
+		if _, err := until(ctx, t); err != nil {
+			return err
+		}
+		if same, err := marked(ctx, t); err != nil || !same {
+			return fmt.Errorf("the page was loaded anew: %v", err)
+		}
+		return nil
+	})
+}
+
 func quoted(text string) string { return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"` }
 
 // harness is a proxy before an emulated Entra ID and four organizations: one is
@@ -158,7 +177,7 @@ func open(t *testing.T, more ...string) *harness {
 		list = append(list, name+"="+microsoft.OrgURL(name))
 		hosts = append(hosts, strings.TrimPrefix(microsoft.OrgURL(name), "https://"))
 	}
-	h := &harness{microsoft: microsoft, stand: s, settings: append([]string{"CLIENT_ID=" + app, "CLIENT_SECRET=" + secret, "TRUSTED_CA_FILE=" + ca, "TENANTS=" + strings.Join(list, ","),
+	h := &harness{microsoft: microsoft, stand: s, settings: append([]string{"CLIENT_ID=" + app, "CLIENT_SECRET=" + secret, "TRUSTED_CA_FILE=" + ca, "TENANTS=" + strings.Join(list, ","), "PUBLISHER_NAME=Wingtip Software",
 		"ALLOWED_ORG_HOSTS=" + strings.Join(hosts, ","), "ALLOWED_LOGIN_HOSTS=" + microsoft.LoginHost()}, more...)}
 	s.Alive = len(more) > 0
 	h.start(t)
@@ -236,7 +255,11 @@ func TestTheWayInWithABrowser(t *testing.T) {
 	step("the wallboard", chromedp.Navigate(ops+"/wallboard"), shows("fabrikam"))
 	pictures.shoot("wallboard")
 
-	step("no", chromedp.Navigate(ops+"/consent/adatum"), click("#cancel"), shows("Access was not granted"))
+	step("what is asked, in German", chromedp.Navigate(ops+"/consent/adatum/about?lang=de"), shows("Wingtip Software bittet um Zugriff auf Ihre Organisation"), seen(`html[lang="de"] svg[role="img"]`))
+	pictures.shoot("about-de")
+	step("likewise, in Japanese", replaced(click(`nav a[lang="ja"]`)), seen(`html[lang="ja"] #go`))
+	pictures.shoot("about-ja")
+	step("no, in English", replaced(click(`nav a[lang="en"]`)), shows("asks for access to your organization"), click("#go"), click("#cancel"), shows("Access was not granted"))
 	pictures.shoot("refused")
 
 	step("consent", chromedp.Navigate(ops+"/tenants/fabrikam"), click(`a[href*="/consent/fabrikam?key="]`),
@@ -250,6 +273,9 @@ func TestTheWayInWithABrowser(t *testing.T) {
 		chromedp.SetValue(chromedp.CSS("#client_id"), app), click("#create"), shows("Remove"))
 	step("all done", chromedp.Navigate(status), shows("All is set up"))
 	pictures.shoot("done")
+	step("what is left, without a reload", chromedp.Navigate(ops+"/consent/northwind"), click("#accept"), seen(`main[data-stage="user"]`), kept(func() {
+		h.microsoft.Organization("northwind").AddApplicationUser(app)
+	}, seen(`main[data-stage="done"]`)))
 	step("the portal turns green", chromedp.Navigate(ops+"/tenants/fabrikam"), replaced(click("form button")), seen("h1 .state.ready"))
 	if status := h.whoAmI(t, "fabrikam"); status != http.StatusOK {
 		t.Errorf("a call gets %d", status)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -119,6 +120,11 @@ func (a *app) entraLinkFor(t *tenants.Tenant, authority entra.Authority, life ti
 // pageLink is the address of our own page that leads there.
 func (a *app) pageLink(tenant string, life time.Duration) string {
 	return a.config().opsURL() + "/consent/" + url.PathEscape(tenant) + "?key=" + url.QueryEscape(a.linkKey().Link(tenant, life))
+}
+
+// aboutLink is the address of our own page that says first what is asked.
+func (a *app) aboutLink(tenant string, life time.Duration) string {
+	return strings.Replace(a.pageLink(tenant, life), "?key=", "/about?key=", 1)
 }
 
 // checker checks tenants with the functions that calls go through too.

@@ -118,10 +118,10 @@ func (b consentBackend) Granted(name string) {
 }
 
 // Prove is consent.Backend's.
-func (b consentBackend) Prove(ctx context.Context, name string) string {
+func (b consentBackend) Prove(ctx context.Context, name string) problem.Code {
 	t := b.book.Lookup(name)
 	if t == nil {
-		return "the tenant is gone."
+		return problem.TenantUnknown
 	}
 	b.tokens.Retry(t)
 	_, err := b.tokens.Token(ctx, t)
@@ -129,10 +129,7 @@ func (b consentBackend) Prove(ctx context.Context, name string) string {
 		return ""
 	}
 	code, _, _ := tokens.Advice(err)
-	if code == problem.ConsentRequired {
-		return "access has not been granted, or not to this app."
-	}
-	return "the app's owner must look at it (" + string(code) + ")."
+	return code
 }
 
 // Report is consent.Backend's.
@@ -145,10 +142,16 @@ func (b consentBackend) Report(ctx context.Context, name string) (check.Report, 
 }
 
 // Facts is consent.Backend's.
-func (b consentBackend) Facts(name string) consent.Facts {
+func (b consentBackend) Facts(ctx context.Context, name string) (consent.Facts, bool) {
 	t := b.book.Lookup(name)
 	if t == nil {
-		return consent.Facts{}
+		return consent.Facts{}, false
 	}
-	return consent.Facts{Organization: t.Org, ClientID: b.tokens.ClientID(t), Call: b.curlLine(t)}
+	facts := consent.Facts{Organization: t.Org, ClientID: b.tokens.ClientID(t)}
+	within, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if authority, err := b.tokens.Authority(within, t); err == nil {
+		facts.TenantID = authority.TenantID
+	}
+	return facts, true
 }

@@ -39,6 +39,10 @@ type settings struct {
 	LinkKeyFile   string `env:"LINK_KEY_FILE"`
 	StateDir      string `env:"STATE_DIR"`
 
+	PublisherName     string `env:"PUBLISHER_NAME"`
+	PublisherContact  string `env:"PUBLISHER_CONTACT"`
+	PublisherLogoFile string `env:"PUBLISHER_LOGO_FILE"`
+
 	NotifyURL secret.Text `env:"NOTIFY_URL"`
 
 	Tenants    string `env:"TENANTS"`
@@ -128,6 +132,7 @@ func loadConfig(environ map[string]string) (*config, error) {
 	}
 	c.readListeners(&faults)
 	c.readManners(&faults)
+	c.readPublisher(&faults)
 	c.readNotifyURL(&faults)
 	c.readWaysOut(environ)
 	if len(faults) > 0 {

@@ -21,7 +21,8 @@ func (w *cli) consentURL() *cobra.Command {
 		Long: "Prints the link for the tenant's administrator. It is good for one answer, which the running proxy takes at\n" +
 			"OPS_LISTEN: <base>/consent/callback must be a redirect URI of the app registration (OPS_PUBLIC_URL). It does not\n" +
 			"expire, unless --expires says so, nor with a change of the secret where LINK_KEY_FILE or STATE_DIR is set.\n" +
-			"With --page it is that of the proxy's own page, which leads there and can be opened more than once.",
+			"With --page it is that of the proxy's own page, which leads there and can be opened more than once; with --about\n" +
+			"that of a page which first says to the administrator who asks, and for what (PUBLISHER_NAME).",
 		Args: func(c *cobra.Command, args []string) error {
 			if form.all {
 				return cobra.NoArgs(c, args)
@@ -34,10 +35,11 @@ func (w *cli) consentURL() *cobra.Command {
 	c.Flags().BoolVar(&form.anyTenant, "organization", false, "for an administrator whose tenant is not known yet: whoever signs in chooses it")
 	c.Flags().BoolVar(&form.qr, "qr", false, "draw it as a QR code too")
 	c.Flags().BoolVar(&form.page, "page", false, "the link of the proxy's own page, which leads to Entra ID")
+	c.Flags().BoolVar(&form.about, "about", false, "the link of the proxy's own page that says what is asked, with a button to Entra ID")
 	c.Flags().DurationVar(&form.expires, "expires", 0, "after how long the link ends, such as 168h (default never)")
 	c.Flags().BoolVar(&form.all, "all", false, "the links of all tenants, one a line")
 	c.Flags().BoolVar(&form.csv, "csv", false, "print name,org_url,consent_url lines for a spreadsheet")
-	c.MarkFlagsMutuallyExclusive("v1", "organization", "page")
+	c.MarkFlagsMutuallyExclusive("v1", "organization", "page", "about")
 	c.MarkFlagsMutuallyExclusive("qr", "all")
 	c.MarkFlagsMutuallyExclusive("qr", "csv")
 	return c
@@ -45,7 +47,7 @@ func (w *cli) consentURL() *cobra.Command {
 
 // consentForm is which link is wanted, and how.
 type consentForm struct {
-	v1, anyTenant, qr, page, all, csv bool
+	v1, anyTenant, qr, page, about, all, csv bool
 
 	expires time.Duration
 }
@@ -117,6 +119,9 @@ func (w *cli) printLinks(ctx context.Context, a *app, names []string, form conse
 func (w *cli) consentLink(ctx context.Context, a *app, t *tenants.Tenant, form consentForm) (string, error) {
 	if form.page {
 		return a.pageLink(t.Name, form.expires), nil
+	}
+	if form.about {
+		return a.aboutLink(t.Name, form.expires), nil
 	}
 	authority, err := a.tokens.Authority(ctx, t)
 	switch {

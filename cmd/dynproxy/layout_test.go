@@ -90,6 +90,7 @@ var soleImporters = map[string]string{
 	"github.com/spf13/cobra":                                     "cmd/dynproxy",
 	"software.sslmate.com/src/go-pkcs12":                         "internal/entra",
 	"go.opentelemetry.io":                                        "internal/tracing",
+	"golang.org/x/text":                                          "consent",
 }
 
 func TestLayout(t *testing.T) {

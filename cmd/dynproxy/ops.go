@@ -55,6 +55,7 @@ func newOps(h *server) *ops {
 	pages := consent.New(consent.Options{
 		Keys: func() []consent.Key { return *h.keys.Load() }, Once: h.once(), Backend: consentBackend{h.app, h.board, h.kept.notices, func(tenant string) { h.tellOthers(newsGranted, tenant) }}, Base: func() string { return h.config().opsURL() },
 		Strangers: func() bool { return !h.config().guarded() },
+		Publisher: func() consent.Publisher { return h.config().publisher() },
 		Told:      func(outcome consent.Outcome) { o.consents.WithLabelValues(string(outcome)).Inc() },
 	})
 	mux.Handle("/consent", pages)

@@ -94,6 +94,9 @@ func (p portalSource) Sharers(names []string) map[string][]string {
 // ConsentLink is portal.Source's.
 func (p portalSource) ConsentLink(name string) string { return p.server.pageLink(name, 0) }
 
+// AboutLink is portal.Source's.
+func (p portalSource) AboutLink(name string) string { return p.server.aboutLink(name, 0) }
+
 // Members is portal.Source's.
 func (p portalSource) Members() ([]cluster.Member, cluster.State) {
 	return p.server.cluster.Members(), p.server.cluster.State()

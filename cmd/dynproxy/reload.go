@@ -152,6 +152,9 @@ func (h *server) apply(next *config) {
 		h.boundConnections()
 	}
 	h.openDoors()
+	if before.PublisherLogoFile != next.PublisherLogoFile {
+		h.warnOfLogo()
+	}
 	h.tenantsChanged(h.book.Renew(next.list, next.rules))
 }
 

@@ -147,6 +147,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 	h.ops = newOps(h)
 	h.registerMetrics(lines)
 	h.openDoors()
+	h.warnOfLogo()
 	return h, nil
 }
 
