@@ -32,9 +32,13 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 	return string(said), err
 }
 
-// lastLines are the last lines of the service's log.
+// lastLines are the last lines that the service's latest start has logged.
 func lastLines(ctx context.Context) string {
-	said, err := output(ctx, "journalctl", "--unit", serviceUnit, "--lines", "10", "--output", "cat", "--no-pager")
+	id, err := output(ctx, "systemctl", "show", serviceUnit, "--property", "InvocationID", "--value")
+	if err != nil {
+		return err.Error()
+	}
+	said, err := output(ctx, "journalctl", "_SYSTEMD_INVOCATION_ID="+strings.TrimSpace(id), "--lines", "10", "--output", "cat", "--no-pager")
 	if err != nil {
 		return err.Error()
 	}
