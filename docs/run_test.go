@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"dynproxy/internal/needs"
 )
@@ -120,7 +121,7 @@ func TestCommandsDoWhatTheDocsSay(t *testing.T) {
 		t.Run(p.name(), func(t *testing.T) {
 			needs.Tool(t, "shell")
 			t.Parallel()
-			w := newWorld(t)
+			w, began := newWorld(t), time.Now()
 			for i, b := range p.blocks {
 				switch b.class {
 				case "file":
@@ -133,6 +134,7 @@ func TestCommandsDoWhatTheDocsSay(t *testing.T) {
 					if err != nil {
 						t.Fatalf("%s:%d: %v\n%s\nprinted:\n%s", p.name(), b.line, err, b.text, said)
 					}
+					t.Logf("line %d is done after %v", b.line, time.Since(began).Round(time.Millisecond))
 					if i+1 < len(p.blocks) && p.blocks[i+1].class == "output" {
 						judgeOutput(t, p, p.blocks[i+1], w.asWritten(said))
 					}

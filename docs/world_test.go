@@ -37,7 +37,6 @@ var demoNames = []string{"contoso.crm.dynamics.com", "fabrikam.crm4.dynamics.com
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), shut: func() {}}
-	t.Cleanup(func() { w.shut() })
 	settings := w.emulate()
 	for _, folder := range []string{"home", "tmp"} {
 		if err := os.Mkdir(filepath.Join(w.dir, folder), 0o700); err != nil {
@@ -55,6 +54,7 @@ func newWorld(t *testing.T) *world {
 	w.back = append(w.back, w.dir+"/etc/dynproxy", "/etc/dynproxy", w.dir+"/var/lib/dynproxy", "/var/lib/dynproxy", w.dir+"/home", "/home/you",
 		settings["DYNPROXY_ALLOWED_LOGIN_HOSTS"], "login.microsoftonline.com")
 	w.open(settings)
+	t.Cleanup(func() { w.shut() }) // while the shell is there
 	return w
 }
 
@@ -200,9 +200,11 @@ func (w *world) serve(path, text string) (string, error) {
 		return "", errors.Join(err, wrong)
 	}
 	w.shut = func() {
-		fmt.Fprintf(w.in, "kill -INT %d; wait %d; echo ended\n", id, id)
-		w.out.ReadString('\n')
 		w.shut = func() {}
+		fmt.Fprintf(w.in, "kill -INT %d; wait %d; echo ended\n", id, id)
+		if _, err := w.out.ReadString('\n'); err != nil {
+			w.t.Errorf("the proxy may still run, as %d: %v", id, err)
+		}
 	}
 	for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(10 * time.Millisecond) {
 		printed, _ := os.ReadFile(said)

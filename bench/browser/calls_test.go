@@ -48,6 +48,8 @@ func TestACallIsExplainedInABrowser(t *testing.T) {
 	step("one tenant's", chromedp.SetValue(chromedp.CSS("#tenant"), "northwind"), replaced(click("form button")), shows("The last 1 calls"))
 	step("one call", replaced(click(`tbody th a`)), shows("Create the application user: pac admin assign-user"), shows("0x80072560"))
 	pictures.shoot("call-refused")
+	step("what its hint means", replaced(click(`a[href="/help/application_user_missing"]`)), shows("If you run the proxy"), shows("0x80072560"))
+	pictures.shoot("help")
 	step("what was tried again", chromedp.Navigate(h.Ops+"/calls?tenant=contoso&failed=1"), replaced(click(`tbody th a`)), shows("the organization, attempt 3"), shows("the organization is not available: 503"))
 	pictures.shoot("call-retried")
 }
