@@ -78,6 +78,7 @@ var runners = map[string]func(*world, block) (string, error){
 	"perl":   script("Perl", "snippet.pl", "perl snippet.pl"),
 	"python": script("Python", "snippet.py", "/usr/bin/python3 snippet.py"),
 	"java":   script("Java", "Snippet.java", "java Snippet.java"),
+	"csharp": script("Mono", "snippet.cs", "mcs -nologo -r:System.ServiceModel.dll -r:System.Runtime.Serialization.dll -out:snippet.exe snippet.cs; mono snippet.exe"),
 	"js":     script("node", "snippet.mjs", "node snippet.mjs"),
 }
 

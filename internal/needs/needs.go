@@ -25,6 +25,7 @@ var tools = []tool{
 	{name: "PHP", probes: [][]string{{"php", "-r", "exit(extension_loaded('curl') && class_exists('SoapClient') && class_exists('DOMDocument') ? 0 : 1);"}}, from: "apt install php-cli php-curl php-soap php-xml"},
 	{name: "Java", programs: []string{"java"}, probes: [][]string{{"javac", "-version"}}, from: "apt install openjdk-17-jdk-headless"},
 	{name: "Perl", probes: [][]string{{"perl", "-MLWP", "-MSOAP::Lite", "-e", "1"}}, from: "apt install libwww-perl libsoap-lite-perl"},
+	{name: "Mono", programs: []string{"mcs", "mono"}, from: "apt install --no-install-recommends mono-mcs mono-runtime libmono-system-servicemodel4.0a-cil"},
 	{name: "Python", probes: [][]string{{"/usr/bin/python3", "-c", "import requests, zeep"}}, from: "apt install python3-requests python3-zeep"},
 	{name: "nginx", programs: []string{"nginx"}, from: "apt install nginx"},
 	{name: "haproxy", programs: []string{"haproxy"}, from: "apt install haproxy"},
