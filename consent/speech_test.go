@@ -60,8 +60,8 @@ func TestEachLanguageIsWrittenAsItShouldBe(t *testing.T) {
 					t.Errorf("%s %s has %q: %s", tag, key, r, text)
 				}
 			}
-			if strings.Contains(text, "«") && tag == language.French && !strings.Contains(text, "« ") {
-				t.Errorf("%s %s: no space after «", tag, key)
+			if tag == language.French && regexp.MustCompile(`«[^\x{a0}]|[^\x{a0}][»:;?!]`).MatchString(text) {
+				t.Errorf("%s %s: no space that holds together: %s", tag, key, text)
 			}
 			if tag == language.Japanese && key != "menu.newuser" && key != "menu.addapp" && !strings.ContainsFunc(text, func(r rune) bool {
 				return unicode.In(r, unicode.Hiragana, unicode.Katakana, unicode.Han)
