@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"dynproxy/internal/cluster"
 	"dynproxy/internal/entra"
 	"dynproxy/internal/envfile"
+	"dynproxy/internal/mirror"
 	"dynproxy/internal/secret"
 	"dynproxy/internal/tokens"
 	"dynproxy/proxy"
@@ -33,6 +35,8 @@ type app struct {
 	tokens   *tokens.Source
 	cluster  *cluster.Client
 	vault    *cluster.Vault
+	mirror   *mirror.Mirror                // of tenants and callers in Redis; nil where they are one's own
+	scratch  string                        // where it lies, if that ends with the process
 	keys     atomic.Pointer[[]consent.Key] // that sign links: the first new ones
 	unshared atomic.Pointer[string]        // why nothing is shared
 	lasting  bool                          // whether the first is known to other processes
@@ -52,11 +56,7 @@ func (w *cli) app() (*app, error) {
 // ends with close.
 func newApp(cfg *config, log zerolog.Logger, serves bool) (*app, error) {
 	var faults envfile.Faults
-	book, err := cfg.openBook()
-	if err != nil {
-		faults.Add(prefix+"TENANTS_DIR", "cannot be used: %v", err)
-	}
-	a := &app{log: log, book: book, registry: prometheus.NewRegistry()}
+	a := &app{log: log, registry: prometheus.NewRegistry()}
 	a.inForce.Store(cfg)
 	out, err := newTransports(cfg, a.config, log)
 	if err != nil {
@@ -65,7 +65,7 @@ func newApp(cfg *config, log zerolog.Logger, serves bool) (*app, error) {
 		}
 		out = &transports{} // what else is wrong is still to be told
 	}
-	a.cluster = openCluster(cfg, out.roots, log, serves)
+	a.cluster = openCluster(cfg, out.roots, log, serves && !cfg.looks)
 	key, lasting, err := linkKey(cfg)
 	if err != nil {
 		faults.Take(err)
@@ -87,6 +87,15 @@ func newApp(cfg *config, log zerolog.Logger, serves bool) (*app, error) {
 	}
 	if len(faults) == 0 {
 		a.openVault()
+		if err := a.openMirror(cfg, serves); err != nil {
+			a.close()
+			return nil, errFrom(err)
+		}
+	}
+	if a.book, err = cfg.openBook(); err != nil {
+		faults.Add(prefix+"TENANTS_DIR", "cannot be used: %v", err)
+	}
+	if len(faults) == 0 {
 		return a, nil
 	}
 	a.close()
@@ -104,6 +113,9 @@ func (a *app) close() {
 		a.tokens.Close()
 	}
 	a.cluster.Close()
+	if a.scratch != "" {
+		os.RemoveAll(a.scratch)
+	}
 }
 
 // entraLink is where the administrator of t's tenant grants the app access.

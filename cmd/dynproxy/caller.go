@@ -52,6 +52,7 @@ func (w *cli) caller() *cobra.Command {
 			Args: cobra.ExactArgs(1),
 			RunE: func(_ *cobra.Command, args []string) error { return w.callerRotate(args[0]) },
 		})
+	c.AddCommand(w.exchange(changes.Caller)...)
 	return c
 }
 

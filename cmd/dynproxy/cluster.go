@@ -103,6 +103,7 @@ func (h *server) once() func(context.Context, string, time.Duration) (bool, erro
 // What proxies tell each other.
 const (
 	newsGranted = "granted" // a tenant's name: its administrator has granted access
+	newsBook    = "book"    // tenants or callers in Redis have changed
 	newsState   = "state"   // a tenant's name: a proxy has seen its state turn
 )
 
@@ -119,6 +120,9 @@ func (h *server) followOthers(ctx context.Context) {
 		}
 	})
 	h.vault.Answers(h.answer)
+	if h.mirror != nil {
+		h.cluster.Hear(newsBook, func([]byte) { h.mirror.Wake() })
+	}
 	missed := make(chan struct{}, 1)
 	h.cluster.Missed(func() {
 		for t := range h.book.All() {

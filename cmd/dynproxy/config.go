@@ -88,6 +88,8 @@ type settings struct {
 
 	RedisURL    secret.Text `env:"REDIS_URL"`
 	RedisPrefix string      `env:"REDIS_PREFIX" envDefault:"dynproxy"`
+
+	TenantsRedis bool `env:"TENANTS_REDIS"`
 }
 
 // config is what the settings come to. It never leaves this package.
@@ -104,6 +106,7 @@ type config struct {
 	proxies      []string          // host:port of the ways out through which outgoing calls may go
 	unknown      []string          // variables with the prefix that mean nothing
 	environ      map[string]string // what all this was read from
+	looks        bool              // whether this process only looks, and is no proxy
 	envFiles     []string          // of that, the files
 }
 
@@ -134,6 +137,7 @@ func loadConfig(environ map[string]string) (*config, error) {
 	c.readManners(&faults)
 	c.readPublisher(&faults)
 	c.readNotifyURL(&faults)
+	c.readShared(&faults)
 	c.readWaysOut(environ)
 	if len(faults) > 0 {
 		return c, faults.Unique()
@@ -163,7 +167,7 @@ func (c *config) readHosts(faults *envfile.Faults, defaults map[string]string) {
 // readTenants reads TENANTS: name=address, separated by commas.
 func (c *config) readTenants(faults *envfile.Faults) {
 	c.list = make(map[string]string)
-	if c.Tenants == "" && c.TenantsDir == "" {
+	if c.Tenants == "" && c.TenantsDir == "" && !c.TenantsRedis {
 		faults.Add(prefix+"TENANTS", "is missing: name=https://organization.crm.dynamics.com,... (or set %sTENANTS_DIR)", prefix)
 	}
 	for entry := range strings.SplitSeq(c.Tenants, ",") {
@@ -209,7 +213,7 @@ func (c *config) readListeners(faults *envfile.Faults) {
 	if c.ReusePort && !daemon.CanShare {
 		fault("REUSE_PORT", "works on Linux and macOS: this system lets only one process listen at a port. Remove it")
 	}
-	open := len(c.addresses) > 0 || c.CallersDir != "" || c.CallerCAFile != "" || c.AllowAnonymous
+	open := len(c.addresses) > 0 || c.CallersDir != "" || c.TenantsRedis || c.CallerCAFile != "" || c.AllowAnonymous
 	switch inside, err := loopback(c.Listen); {
 	case err != nil:
 		fault("LISTEN", "must be host:port, such as 127.0.0.1:8080")
@@ -237,7 +241,7 @@ func (c *config) readListeners(faults *envfile.Faults) {
 	if c.CallerCAFile != "" && c.TLSCertFile == "" {
 		fault("CALLER_CA_FILE", "needs TLS: set %sTLS_CERT_FILE and %sTLS_KEY_FILE too", prefix, prefix)
 	}
-	if c.KeytabFile != "" && c.CallersDir == "" {
+	if c.KeytabFile != "" && c.CallersDir == "" && !c.TenantsRedis {
 		fault("KEYTAB_FILE", "tells who calls; set %sCALLERS_DIR too, which says who may", prefix)
 	}
 	if (c.KeytabFile == "") != (c.ServicePrincipal == "") {

@@ -17,7 +17,7 @@ import (
 // editor is how a command changes tenants, by c, and callers. It records what
 // it does in STATE_DIR, where the running proxy finds it.
 func (w *cli) editor(c *config) (*changes.Editor, error) {
-	environ, err := w.environment()
+	environ, err := w.bookEnvironment()
 	if err != nil {
 		return nil, err
 	}
@@ -28,6 +28,9 @@ func (w *cli) editor(c *config) (*changes.Editor, error) {
 		Unrecorded: func(err error) {
 			fmt.Fprintf(w.stderr, "dynproxy: the change is made, and could not be recorded in %sSTATE_DIR: %v\n", prefix, err)
 		},
+	}
+	if w.book != nil {
+		e.Shared = w.book.shared()
 	}
 	if c != nil {
 		e.TenantsDir = c.TenantsDir
@@ -54,7 +57,7 @@ func (w *cli) variable(name string) string {
 func (h *server) newEditor() *changes.Editor {
 	cfg := h.config()
 	return &changes.Editor{
-		TenantsDir: cfg.TenantsDir, CallersDir: cfg.CallersDir, Audit: h.audit,
+		TenantsDir: cfg.TenantsDir, CallersDir: cfg.CallersDir, Audit: h.audit, Shared: h.shared(),
 		Rules:   func() *tenants.Rules { return h.config().rules },
 		Listed:  func(name string) bool { _, listed := h.config().list[name]; return listed },
 		Tenants: func() (*tenants.Book, error) { return h.book, nil },

@@ -33,7 +33,7 @@ var plan = map[string][]string{
 	"tenants": {"internal/envfile", "internal/secret"},
 
 	"internal/audit":              nil,
-	"internal/changes":            {"internal/audit", "internal/callers", "internal/envfile", "tenants"},
+	"internal/changes":            {"internal/audit", "internal/callers", "internal/cluster", "internal/envfile", "tenants"},
 	"internal/callers":            {"internal/envfile", "internal/retryafter", "internal/secret"},
 	"internal/calls":              nil,
 	"internal/check":              {"internal/egress", "internal/entra", "internal/problem", "internal/refusal", "internal/tokens", "tenants"},
@@ -54,6 +54,7 @@ var plan = map[string][]string{
 	"internal/logfile":            nil,
 	"internal/logqueue":           nil,
 	"internal/machine":            nil,
+	"internal/mirror":             {"internal/changes", "internal/cluster", "internal/textfile"},
 	"internal/needs":              nil,
 	"internal/notify":             {"internal/retryafter", "internal/secret", "internal/statedir"},
 	"internal/odata":              nil,

@@ -68,6 +68,7 @@ type cli struct {
 	envFiles []string
 	defaults map[string]string // of settings that nobody has set, where they are others than usual
 	more     func() []string   // what a service manager adds to environ, as it is now; nil for nothing
+	book     *app              // tenants and callers in Redis, where a command wants them
 	stdout   io.Writer
 	stderr   io.Writer
 }
@@ -112,6 +113,7 @@ func (w *cli) config() (*config, error) {
 // run carries out the command line args.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
 	w := &cli{environ: environ, stdout: stdout, stderr: stderr}
+	defer w.closeBook()
 	root := w.root()
 	root.SetArgs(args)
 	return root.ExecuteContext(ctx)

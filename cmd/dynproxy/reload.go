@@ -136,6 +136,9 @@ func (h *server) renewed(now *config, environ map[string]string) (*config, error
 	}
 	next.unknown = read.unknown
 	next.envFiles = now.envFiles
+	if h.mirror != nil {
+		next.lieIn(h.mirror)
+	}
 	next.Listen, next.OpsListen, next.verbosity = now.Listen, now.OpsListen, now.verbosity
 	return next, nil
 }

@@ -115,12 +115,12 @@ type server struct {
 // newServer wires the proxy together. What it starts ends with close.
 func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server, error) {
 	var faults envfile.Faults
-	known, acceptor := openCallers(cfg, &faults)
 	cfg.checkPassword(&faults)
 	cfg.checkLogFile(&faults)
 	listeners := &guards{}
 	listeners.openTLS(cfg, &faults)
 	a, err := newApp(cfg, log, true)
+	known, acceptor := openCallers(cfg, &faults)
 	tracer := openTracer(cfg, a, log, &faults)
 	if err = faults.Take(err); err == nil && len(faults) > 0 {
 		err = faults
@@ -187,6 +187,10 @@ func (h *server) run(ctx context.Context, in *entrances) error {
 	keep("watch callers", func() { h.callers.Watch(watching, h.callersFound, directoryFault(log, "CALLERS_DIR")) })
 	keep("watch credentials", func() { h.tokens.Watch(watching) })
 	keep("several machines", func() { h.followOthers(watching) })
+	if h.mirror != nil {
+		h.mirror.Changed = h.bookTaken
+		keep("tenants and callers in Redis", func() { h.mirror.Run(watching) })
+	}
 	keep("watch roots", func() { h.out.watch(watching) })
 	if h.keytab != nil {
 		keep("watch keytab", func() { h.keytab.Watch(watching, fileChanged(log, "KEYTAB_FILE")) })
@@ -240,11 +244,17 @@ func openCallers(cfg *config, faults *envfile.Faults) (*callers.Book, *kerberos.
 // tenantsFound is told what has changed in the directory of tenants.
 func (h *server) tenantsFound(found []tenants.Change) {
 	h.tenantsChanged(found)
+	if h.mirror != nil {
+		return // whoever made the change has told of it
+	}
 	notice(h.audit, changes.Tenant, h.config().TenantsDir, found)
 }
 
 func (h *server) callersFound(found []callers.Change) {
 	h.callersChanged(found)
+	if h.mirror != nil {
+		return // likewise
+	}
 	notice(h.audit, changes.Caller, h.config().CallersDir, found)
 }
 

@@ -44,7 +44,7 @@ func (w *cli) printSettings(asJSON bool) error {
 	}
 	cfg, err := loadConfig(environ)
 	apart := *cfg
-	apart.StateDir = "" // nothing is made there only to look
+	apart.looks, apart.StateDir = true, "" // nothing is made there only to look
 	err = withFiles(err, &apart)
 	faults, _ := errors.AsType[envfile.Faults](err)
 	all := settingsOf(environ, w.sources())

@@ -35,13 +35,14 @@ func (w *cli) tenant() *cobra.Command {
 			Use: "remove NAME", Short: "Remove a tenant", Args: cobra.ExactArgs(1),
 			RunE: func(_ *cobra.Command, args []string) error { return w.tenantRemove(args[0]) },
 		})
+	c.AddCommand(w.exchange(changes.Tenant)...)
 	return c
 }
 
 // tenantRules reads the settings that tenants are held to. The registration is
 // not needed to edit the directory.
 func (w *cli) tenantRules() (*config, error) {
-	environ, err := w.environment()
+	environ, err := w.bookEnvironment()
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"dynproxy/internal/audit"
 	"dynproxy/internal/callers"
+	"dynproxy/internal/cluster"
 	"dynproxy/internal/envfile"
 	"dynproxy/tenants"
 )
@@ -240,6 +241,10 @@ func refusal(err error) reply {
 		say(http.StatusConflict, "conflict")
 	case is[*tenants.UnknownError](err), is[*callers.UnknownError](err):
 		say(http.StatusNotFound, "not_found")
+	case errors.Is(err, cluster.ErrChanged):
+		say(http.StatusConflict, "conflict")
+	case is[*AwayError](err):
+		say(http.StatusServiceUnavailable, "unavailable")
 	case is[*NameError](err):
 		say(http.StatusBadRequest, "bad_request")
 	}

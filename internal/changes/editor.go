@@ -34,12 +34,39 @@ type Editor struct {
 	Callers    func() (*callers.Book, error)
 
 	Audit *audit.Log
+	// Shared, if set, is where several proxies have their files: each change of
+	// ours goes through it.
+	Shared Shared
 	// Changed, if set, is told what was written or removed, before it is recorded.
 	Changed func(kind, name string)
 	// Unrecorded is told why a change could not be recorded. It stands.
 	Unrecorded func(error)
 
 	mu sync.Mutex // held while a file is read, changed and written
+}
+
+// Shared is where several proxies have their files.
+type Shared interface {
+	// Change carries out what change does to the file of a tenant or caller for
+	// all, or not at all: then the error is change's own, or an *AwayError.
+	Change(kind, name string, change func() error) error
+}
+
+// AwayError says that files which proxies have in common cannot be changed now.
+type AwayError struct{ Err error }
+
+func (e *AwayError) Error() string {
+	return "tenants and callers lie in Redis, and nothing can be changed now: " + e.Err.Error()
+}
+
+func (e *AwayError) Unwrap() error { return e.Err }
+
+// carry has change done, here or for all.
+func (e *Editor) carry(kind, name string, change func() error) error {
+	if e.Shared == nil {
+		return change()
+	}
+	return e.Shared.Change(kind, name, change)
 }
 
 // NoDirectoryError is for a change where the setting that names the directory
@@ -75,7 +102,11 @@ func (e *Editor) Tenant(who Who, name string, edit tenants.Edit) (*tenants.Writt
 		}
 		return book.Taken(name, t)
 	}
-	w, err := tenants.Apply(e.TenantsDir, e.Rules(), name, edit)
+	var w *tenants.Written
+	err = e.carry(Tenant, name, func() (err error) {
+		w, err = tenants.Apply(e.TenantsDir, e.Rules(), name, edit)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +122,11 @@ func (e *Editor) RemoveTenant(who Who, name string) error {
 	if err != nil {
 		return err
 	}
-	before, err := tenants.Remove(e.TenantsDir, name)
+	var before map[string]string
+	err = e.carry(Tenant, name, func() (err error) {
+		before, err = tenants.Remove(e.TenantsDir, name)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -131,7 +166,11 @@ func (e *Editor) Caller(who Who, name string, edit callers.Edit) (*callers.Writt
 		}
 		return book.Taken(name, c)
 	}
-	w, err := callers.Apply(e.CallersDir, name, edit)
+	var w *callers.Written
+	err = e.carry(Caller, name, func() (err error) {
+		w, err = callers.Apply(e.CallersDir, name, edit)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +187,11 @@ func (e *Editor) Rotate(who Who, name string) (*callers.Written, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := callers.Rotate(e.CallersDir, name)
+	var w *callers.Written
+	err = e.carry(Caller, name, func() (err error) {
+		w, err = callers.Rotate(e.CallersDir, name)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +207,11 @@ func (e *Editor) RemoveCaller(who Who, name string) error {
 	if err != nil {
 		return err
 	}
-	before, err := callers.Remove(e.CallersDir, name)
+	var before map[string]string
+	err = e.carry(Caller, name, func() (err error) {
+		before, err = callers.Remove(e.CallersDir, name)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -148,13 +148,13 @@ func exchange[T any](ctx context.Context, c *Client, patience time.Duration, f f
 		return got.value, context.Cause(ctx)
 	}
 	c.exchanges.Add(1)
-	if got.err == nil || errors.Is(got.err, redis.Nil) {
+	if got.err == nil || got.err == redis.Nil { // a sentinel's, which is inside another, is a failure
 		c.worked()
 		return got.value, got.err
 	}
 	c.failures.Add(1)
 	words, down := judge(got.err)
-	if down {
+	if down || !c.usable() {
 		c.failed(words)
 	} else {
 		c.worked()

@@ -25,6 +25,7 @@ const rights = "Redis does not let this user do all that is needed; docs/several
 var known = []meaning{
 	{"WRONGPASS", "Redis does not accept the user or the password; correct DYNPROXY_REDIS_URL"},
 	{"NOAUTH", "Redis wants a password; put it into DYNPROXY_REDIS_URL"},
+	{"ERR Protocol error: unauthenticated", "Redis wants a password; put it into DYNPROXY_REDIS_URL"},
 	{"NOPERM", rights},
 	{"READONLY", "this Redis is a replica, to which nothing can be written; name the primary, or the sentinels with ?master_name=, in DYNPROXY_REDIS_URL"},
 	{"OOM", "Redis is full; give it more memory (maxmemory)"},
@@ -54,7 +55,7 @@ var known = []meaning{
 // would too.
 func judge(err error) (words string, down bool) {
 	var answer redis.Error
-	if errors.As(err, &answer) && answer != redis.Nil {
+	if errors.As(err, &answer) && !errors.Is(err, redis.Nil) {
 		return ofAnswer(answer.Error())
 	}
 	return ofConnection(err), true
@@ -95,6 +96,8 @@ func ofConnection(err error) string {
 		return "Redis does not speak TLS at that port; turn it on there, or write redis:// in DYNPROXY_REDIS_URL"
 	case errors.As(err, &alert):
 		return "Redis breaks the TLS handshake off; it may want a certificate of its clients (tls-auth-clients no)"
+	case errors.Is(err, errHandshake):
+		return "Redis does not complete the TLS handshake; if it does not speak TLS at that port, write redis:// in DYNPROXY_REDIS_URL"
 	case strings.Contains(err.Error(), "all sentinels"):
 		return "no sentinel answers, or none knows a primary of that master_name"
 	case strings.Contains(err.Error(), "cluster"):
@@ -109,5 +112,5 @@ func ofConnection(err error) string {
 	case errors.Is(err, redis.ErrClosed), errors.Is(err, context.Canceled):
 		return "the connections to Redis are closed"
 	}
-	return "what answers at that address is no Redis, or its answer cannot be read"
+	return "what answers at that address is no Redis, or its answer cannot be read; if it wants TLS, write rediss:// in DYNPROXY_REDIS_URL"
 }

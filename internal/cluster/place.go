@@ -20,6 +20,9 @@ const (
 	// handshake and password included. Nobody waits for it but the background.
 	connectWithin = time.Second
 
+	// handshakeWithin is the part of it that is TLS's.
+	handshakeWithin = 700 * time.Millisecond
+
 	connections = 16 // at most, to one server
 )
 
@@ -101,6 +104,9 @@ func (p *place) open(roots func() *x509.CertPool) redis.UniversalClient {
 	return redis.NewClient(o)
 }
 
+// errHandshake is for one that says nothing in the middle of a handshake.
+var errHandshake = errors.New("no TLS handshake in time")
+
 // dialer connects, and asks at each handshake whom to trust: that file may have
 // changed.
 func dialer(secure *tls.Config, roots func() *x509.CertPool) func(context.Context, string, string) (net.Conn, error) {
@@ -116,10 +122,13 @@ func dialer(secure *tls.Config, roots func() *x509.CertPool) func(context.Contex
 			now.RootCAs = roots()
 		}
 		over := tls.Client(conn, now)
-		within, cancel := context.WithTimeout(ctx, connectWithin)
+		within, cancel := context.WithTimeoutCause(ctx, handshakeWithin, errHandshake)
 		defer cancel()
 		if err := over.HandshakeContext(within); err != nil {
 			conn.Close()
+			if errors.Is(context.Cause(within), errHandshake) {
+				err = errHandshake
+			}
 			return nil, err
 		}
 		return over, nil

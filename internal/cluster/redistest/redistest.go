@@ -33,7 +33,10 @@ type Server struct {
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
 	needs.Tool(t, "Redis")
-	s := &Server{t: t, dir: t.TempDir(), port: freePort(t), args: settings}
+	s := &Server{t: t, dir: t.TempDir(), port: freePort(t)}
+	for _, setting := range settings {
+		s.args = append(s.args, strings.ReplaceAll(setting, "{port}", s.port))
+	}
 	t.Cleanup(s.Kill)
 	s.Again()
 	return s
