@@ -22,7 +22,7 @@ func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 	if err := h.judge(c, w, r); err != nil {
 		return err
 	}
-	if err := c.waitForOwnRate(r.Context()); err != nil {
+	if err := c.waitForOwnRate(r.Context(), h.Rates); err != nil {
 		return err
 	}
 	c.gzip = takesGzip(r.Header)
@@ -213,14 +213,14 @@ func (c *call) denied(tenant, method string) error {
 
 // waitForOwnRate holds a caller to the rate of its file, before it spends
 // anything of its tenant's budget.
-func (c *call) waitForOwnRate(ctx context.Context) error {
+func (c *call) waitForOwnRate(ctx context.Context, rates callers.Rates) error {
 	if c.known == nil {
 		return nil
 	}
 	began := time.Now()
 	defer func() { c.held = time.Since(began) }()
 	for {
-		wait := c.known.Wait()
+		wait := c.known.Wait(ctx, rates)
 		if wait == 0 {
 			return nil
 		}

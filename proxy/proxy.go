@@ -46,6 +46,7 @@ type Parts struct {
 	Callers *callers.Book
 	Tokens  TokenSource
 	Gate    *limits.Gate
+	Rates   callers.Rates     // of callers, where several proxies keep them; nil: this one does
 	Spool   *spool.Place      // where bodies are kept
 	Wire    http.RoundTripper // to the organizations; must not follow redirects or decode bodies, and fail with *egress.Error
 

@@ -38,7 +38,7 @@ type field struct {
 
 const organizations = 16
 
-func open() (*field, error) {
+func open(limits emulator.Limits) (*field, error) {
 	seed := emulator.Seed{Apps: []emulator.App{{ClientID: app, Name: "bench", Secrets: []string{appSecret}}}, Limits: limits}
 	for i := range organizations {
 		seed.Organizations = append(seed.Organizations, emulator.OrganizationSeed{

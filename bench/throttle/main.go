@@ -40,7 +40,7 @@ func main() {
 }
 
 func compare(requests int, only string) error {
-	f, err := open()
+	f, err := open(limits)
 	if err != nil {
 		return err
 	}

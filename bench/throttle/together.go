@@ -20,8 +20,7 @@ func together(scale string) error {
 	if !known {
 		return fmt.Errorf("there is no scale %q: small, half or documented", scale)
 	}
-	limits = s.limits
-	f, err := open()
+	f, err := open(s.limits)
 	if err != nil {
 		return err
 	}
@@ -40,7 +39,7 @@ func together(scale string) error {
 		if err != nil {
 			return err
 		}
-		best := ideal(s.requests, s.limits.Requests)
+		best := s.ideal()
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%.1f\t%.1f\t%.3f\t\n", spread.name, o.served, o.lost, o.seen, o.refused, o.took.Seconds(), best.Seconds(), o.took.Seconds()/best.Seconds())
 		table.Flush()
 	}
@@ -51,6 +50,11 @@ func together(scale string) error {
 type scale struct {
 	limits   emulator.Limits
 	requests int
+}
+
+// ideal is when the last of its requests is due at best.
+func (s scale) ideal() time.Duration {
+	return time.Duration((s.requests-1)/s.limits.Requests) * s.limits.Window
 }
 
 var scales = map[string]scale{

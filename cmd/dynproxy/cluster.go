@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"dynproxy/consent"
+	"dynproxy/internal/callers"
 	"dynproxy/internal/cluster"
 	"dynproxy/internal/entra"
 	"dynproxy/internal/sealed"
@@ -21,6 +22,14 @@ func (h *server) shareBudgets() {
 		h.gate.Store = h.cluster.Budgets()
 		h.cluster.Missed(h.gate.Retell)
 	}
+}
+
+// sharedRates makes the rate of each caller one for all proxies.
+func (h *server) sharedRates() callers.Rates {
+	if !h.cluster.On() {
+		return nil
+	}
+	return h.cluster.Rates()
 }
 
 // openCluster opens the way to the other proxies, as one of them if this

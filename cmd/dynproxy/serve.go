@@ -138,7 +138,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 	h.board = h.newBoard()
 	h.names = machine.Names()
 	h.calls = proxy.New(proxy.Parts{
-		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Spool: h.spool, Wire: a.out.organizations,
+		Tenants: a.book, Callers: known, Tokens: a.tokens, Gate: h.gate, Rates: h.sharedRates(), Spool: h.spool, Wire: a.out.organizations,
 		Access: h.access(cfg),
 		Log:    log, Metrics: h.metrics, Tracer: tracer, OnCallDone: h.callDone,
 		Help: func(code problem.Code) string { return code.Help(h.config().opsURL()) },

@@ -40,7 +40,7 @@ func Open(dir string) (*Book, error) {
 func keepRate(old, c *Caller) {
 	c.seen = old.seen
 	if old.Rate == c.Rate && old.Burst == c.Burst {
-		c.limiter = old.limiter
+		c.pace = old.pace
 	}
 }
 

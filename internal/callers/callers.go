@@ -39,10 +39,10 @@ type Caller struct {
 	Impersonation  bool   // it may send CallerObjectId itself
 	CallerObjectID string // set on each of its calls, or ""
 
-	keys    []string // SHA-256 of the keys in hex, the current one first
-	given   map[string]string
-	limiter *rate.Limiter
-	seen    *atomic.Int64 // when it came last, in seconds since 1970
+	keys  []string // SHA-256 of the keys in hex, the current one first
+	given map[string]string
+	pace  *pace         // nil for no limit
+	seen  *atomic.Int64 // when it came last, in seconds since 1970
 }
 
 // Seen returns when c came last, the zero time if it has not since the start.
@@ -75,34 +75,6 @@ func (c *Caller) Allows(tenant, method string, addr netip.Addr) *Denied {
 // part of a batch.
 func (c *Caller) AllowsMethod(method string) bool {
 	return len(c.Methods) == 0 || slices.Contains(c.Methods, method)
-}
-
-// Wait takes one request out of c's own rate. It returns 0 if the request may
-// go on now, and otherwise after what time to come again.
-func (c *Caller) Wait() time.Duration {
-	if c.limiter == nil {
-		return 0
-	}
-	now := time.Now()
-	place := c.limiter.ReserveN(now, 1)
-	wait := place.DelayFrom(now)
-	if wait > 0 {
-		place.CancelAt(now)
-	}
-	return wait
-}
-
-// Delay is what Wait would return. It takes nothing.
-func (c *Caller) Delay() time.Duration {
-	if c.limiter == nil {
-		return 0
-	}
-	now := time.Now()
-	short := 1 - c.limiter.TokensAt(now)
-	if short <= 0 {
-		return 0
-	}
-	return time.Duration(short / float64(c.limiter.Limit()) * float64(time.Second))
 }
 
 // prefix returns the bits of the narrowest of c's CIDRs that holds addr, -1 if
@@ -287,6 +259,6 @@ func (c *Caller) readLimits(faults *envfile.Faults) {
 		faults.Add("CALLER_OBJECT_ID and IMPERSONATION", "exclude each other: either the caller names the person, or this file does")
 	}
 	if c.Rate > 0 {
-		c.limiter = rate.NewLimiter(rate.Limit(c.Rate), c.Burst)
+		c.pace = &pace{limiter: rate.NewLimiter(rate.Limit(c.Rate), c.Burst)}
 	}
 }

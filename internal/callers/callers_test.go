@@ -342,19 +342,19 @@ func TestRateIsTheCallersOwnAndOutlivesAnEdit(t *testing.T) {
 		put(t, dir, "erp", "CIDRS=10.0.0.0/8\nRATE=2\nBURST=3")
 		b := open(t, dir)
 		for i := range 3 {
-			if wait := b.Lookup("ERP").Wait(); wait != 0 {
+			if wait := b.Lookup("ERP").Wait(t.Context(), nil); wait != 0 {
 				t.Errorf("request %d waits %v", i, wait)
 			}
 		}
 		put(t, dir, "erp", "CIDRS=10.0.0.0/8\nRATE=2\nBURST=3\nWEIGHT=2")
 		b.Refresh()
 		for range 2 { // who is turned away takes nothing
-			if wait := b.Lookup("erp").Wait(); wait != 500*time.Millisecond {
+			if wait := b.Lookup("erp").Wait(t.Context(), nil); wait != 500*time.Millisecond {
 				t.Errorf("waits %v", wait)
 			}
 		}
 		time.Sleep(500 * time.Millisecond)
-		if wait := b.Lookup("erp").Wait(); wait != 0 {
+		if wait := b.Lookup("erp").Wait(t.Context(), nil); wait != 0 {
 			t.Errorf("after half a second waits %v", wait)
 		}
 	})
@@ -462,7 +462,7 @@ func FuzzCallerFile(f *testing.F) {
 			t.Errorf("%+v", c)
 		}
 		c.Allows("x", "GET", lan)
-		c.Wait()
+		c.Wait(t.Context(), nil)
 	})
 }
 

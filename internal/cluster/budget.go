@@ -3,10 +3,10 @@ package cluster
 import (
 	"context"
 	_ "embed"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -73,37 +73,38 @@ func (b *Budgets) Exchange(ctx context.Context, key limits.Key, s *limits.Statem
 
 // statement is ARGV of the script.
 func (b *Budgets) statement(s *limits.Statement) []any {
-	args := make([]any, 0, 42+2*len(s.Waiting)+3*len(s.Settled))
-	args = append(args, b.client.Name(), s.Generation, s.Sequence, micros(lease), micros(s.Clock), micros(s.After), micros(s.Before), micros(s.Span),
-		s.Requests, s.Millis, s.InFlight, s.Pocket, decimal(s.Pending), decimal(s.Guess),
-		decimal(s.Rate), s.Burst, decimal(s.Limit), decimal(s.MillisLimit), bit(s.Testing),
-		s.Need, s.Want, s.NeedReserved, s.WantReserved, decimal(s.Kept), micros(s.KeptFor), decimal(s.Weight),
-		s.InUse, s.Places, s.PlacesWant, s.PlacesLimit,
-		s.Learning, s.Learned, b.Size(), len(s.Waiting))
+	testing := 0.0
+	if s.Testing {
+		testing = 1
+	}
+	told := numbers(float64(s.Sequence), micros(lease), micros(s.Clock), micros(s.After), micros(s.Before), micros(s.Span),
+		float64(s.Requests), float64(s.Millis), float64(s.InFlight), float64(s.Pocket), s.Pending, s.Guess,
+		s.Rate, float64(s.Burst), s.Limit, s.MillisLimit, testing,
+		float64(s.Need), float64(s.Want), float64(s.NeedReserved), float64(s.WantReserved), s.Kept, micros(s.KeptFor), s.Weight,
+		float64(s.InUse), float64(s.Places), float64(s.PlacesWant), float64(s.PlacesLimit), float64(s.Learning), float64(b.Size()))
+	var waiting, settled []float64
 	for _, w := range s.Waiting {
-		args = append(args, w.Caller, decimal(w.Weight))
+		waiting = append(waiting, float64(w.Caller), w.Weight)
 	}
 	for _, a := range s.Settled {
-		args = append(args, micros(a.Age), a.Requests, a.Millis)
+		settled = append(settled, micros(a.Age), float64(a.Requests), float64(a.Millis))
 	}
-	return args
+	return []any{b.client.Name(), s.Generation, s.Learned, told, numbers(waiting...), numbers(settled...)}
 }
 
-func micros(d time.Duration) int64 { return d.Microseconds() }
+func micros(d time.Duration) float64 { return float64(d.Microseconds()) }
 
-func bit(is bool) int {
-	if is {
-		return 1
+// numbers are a text that struct.unpack of Lua reads. What has no end is greater
+// than any limit.
+func numbers(all ...float64) []byte {
+	text := make([]byte, 0, 8*len(all))
+	for _, f := range all {
+		if math.IsNaN(f) {
+			f = 0
+		}
+		text = binary.LittleEndian.AppendUint64(text, math.Float64bits(math.Max(-1e15, math.Min(f, 9e15))))
 	}
-	return 0
-}
-
-// decimal is a number as Lua reads it; what has no end is greater than any limit.
-func decimal(f float64) string {
-	if math.IsNaN(f) {
-		f = 0
-	}
-	return strconv.FormatFloat(math.Max(-1e15, math.Min(f, 1e15)), 'f', -1, 64)
+	return text
 }
 
 // readGrant reads what the script returns.
@@ -121,26 +122,45 @@ func readGrant(got any) (*limits.Grant, error) {
 	default:
 		return nil, errAnswer
 	}
-	g := &limits.Grant{Generation: r.text(), Clock: r.micros()}
-	g.Requests, g.Reserved, g.Places, g.Target = r.count(), r.count(), r.count(), r.count()
-	g.Sum, g.Millis, g.HeldByOthers, g.MillisHeldByOthers = r.number(), r.number(), r.number(), r.number()
-	g.PlacesHeldByOthers, g.PlacesUsedByOthers, g.WeightOfOthers = r.count(), r.count(), r.number()
-	g.Edge, g.Short, g.Young = r.micros(), r.count() != 0, r.count() != 0
-	g.Learning = int64(r.count())
+	g := &limits.Grant{Generation: r.text()}
+	n := packed{r.text()}
+	g.Clock = n.micros()
+	g.Requests, g.Reserved, g.Places, g.Target = n.count(), n.count(), n.count(), n.count()
+	g.Sum, g.Millis, g.HeldByOthers, g.MillisHeldByOthers = n.next(), n.next(), n.next(), n.next()
+	g.PlacesHeldByOthers, g.PlacesUsedByOthers, g.WeightOfOthers = n.count(), n.count(), n.next()
+	g.Edge, g.Short, g.Young = n.micros(), n.count() != 0, n.count() != 0
+	g.Learning = int64(n.next())
+	g.Ring = limits.Ring{Width: n.micros(), Newest: int64(n.next())}
+	gates := n.count()
 	if learned := r.text(); learned != "" {
 		g.Learned = []byte(learned)
 	}
-	g.Ring = limits.Ring{Width: r.micros(), Newest: int64(r.count()), Bytes: r.text()}
-	gates, _ := r.next().([]any)
-	for _, n := range gates {
-		n, _ := n.(int64)
-		g.Gates = append(g.Gates, int(n))
+	g.Ring.Bytes = r.text()
+	for n := (packed{r.text()}); gates > 0 && n.rest != ""; gates-- {
+		g.Gates = append(g.Gates, n.count())
 	}
-	if r.bad {
+	if r.bad || gates != 0 || g.Ring.Width <= 0 {
 		return nil, errAnswer
 	}
 	return g, nil
 }
+
+// packed reads numbers that struct.pack of Lua has written; none is left where
+// there are no more.
+type packed struct{ rest string }
+
+func (p *packed) next() float64 {
+	if len(p.rest) < 8 {
+		p.rest = ""
+		return 0
+	}
+	f := math.Float64frombits(binary.LittleEndian.Uint64([]byte(p.rest[:8])))
+	p.rest = p.rest[8:]
+	return f
+}
+
+func (p *packed) count() int            { return int(p.next()) }
+func (p *packed) micros() time.Duration { return time.Duration(p.next()) * time.Microsecond }
 
 // answer reads a list of Redis from its start.
 type answer struct {
@@ -169,6 +189,3 @@ func (a *answer) count() int {
 	a.bad = a.bad || !ok
 	return int(n)
 }
-
-func (a *answer) number() float64       { return float64(a.count()) }
-func (a *answer) micros() time.Duration { return time.Duration(a.count()) * time.Microsecond }

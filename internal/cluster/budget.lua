@@ -25,24 +25,23 @@ local function clock()
 	return t[1] * 1000000 + t[2]
 end
 
-local next_arg = 0
-local function text()
-	next_arg = next_arg + 1
-	return ARGV[next_arg]
+local id, gen, learned, numbers, lines, settled = unpack(ARGV)
+local seq, lease, seen, after, before, span, reqs, ms, inflight, pocket, pending, guess,
+	rate, burst, limit, mslimit, testing, need, want, needreserved, wantreserved, kept, keptfor, weight,
+	inuse, held, wish, places, known, size = struct.unpack('<' .. string.rep('d', 30), numbers)
+-- pairs of a caller that waits and its weight
+local waiting = {struct.unpack('<' .. string.rep('d', #lines / 8), lines)}
+waiting[#waiting] = nil -- where the reader stands
+-- age, requests, milliseconds, the oldest first
+local function amounts()
+	local at = 1
+	return function()
+		if at > #settled then return end
+		local age, r, m
+		age, r, m, at = struct.unpack('<ddd', settled, at)
+		return age, r, m
+	end
 end
-local function number() return tonumber(text()) end
-
-local id, gen = text(), text()
-local seq, lease, seen, after, before, span = number(), number(), number(), number(), number(), number()
-local reqs, ms, inflight, pocket, pending, guess = number(), number(), number(), number(), number(), number()
-local rate, burst, limit, mslimit, testing = number(), number(), number(), number(), number()
-local need, want, needreserved, wantreserved = number(), number(), number(), number()
-local kept, keptfor, weight = number(), number(), number()
-local inuse, held, wish, places = number(), number(), number(), number()
-local known, learned, size = number(), text(), number()
-local waiting = {}
-for i = 1, 2 * number() do waiting[i] = number() end
-local amounts = next_arg -- what follows: age, requests, milliseconds, the oldest first
 
 local raw = clock()
 local slice = math.ceil(span / (SLICES - 1))
@@ -73,8 +72,13 @@ now = max(now, s[NOW])
 s[NOW], s[RAW] = now, raw
 
 -- book counts an amount in the slice of that number.
+local booked = false
 local function book(k, r, m)
 	if k <= s[NEWEST] - SLICES or r == 0 and m == 0 then return end
+	booked = true
+	if s[SUM] == 0 and s[MILLIS] == 0 then -- whole, since a text that grows takes twice what it holds
+		redis.call('SET', ring, string.rep('\0', SLICES * 8))
+	end
 	local at = k % SLICES * 2
 	redis.call('BITFIELD', ring, 'OVERFLOW', 'SAT', 'INCRBY', 'u32', '#' .. at, r, 'INCRBY', 'u32', '#' .. at + 1, m)
 	s[SUM], s[MILLIS] = s[SUM] + r, s[MILLIS] + m
@@ -114,6 +118,7 @@ local function stretch()
 	if slice < s[SLICE] and now - s[STRETCHED] <= lease then return end
 	local bytes, old, newest = redis.call('GET', ring) or '', s[SLICE], s[NEWEST]
 	redis.call('DEL', ring)
+	for _, m in pairs(s[MEMBERS]) do m[PRESUMED], m[PRESUMEDMS] = 0, 0 end -- no longer to be found
 	s[SLICE], s[NEWEST], s[SUM], s[MILLIS], s[STRETCHED] = slice, floor(now / slice), 0, 0, now
 	for k = newest - SLICES + 1, newest do
 		local at = k % SLICES * 8 + 1
@@ -141,8 +146,8 @@ for name, m in pairs(s[MEMBERS]) do
 end
 
 local listed, listedms = 0, 0
-for i = amounts + 1, #ARGV, 3 do
-	listed, listedms = listed + ARGV[i + 1], listedms + ARGV[i + 2]
+for _, r, m in amounts() do
+	listed, listedms = listed + r, listedms + m
 end
 if not me or reqs < me[REQS] or ms < me[MS] then
 	if listed > 0 and now - s[BORN] < lease then s[YOUNG] = now + lease end
@@ -156,18 +161,20 @@ end
 -- Of what is listed, the oldest may have been told already.
 local new, newms = reqs - me[REQS], ms - me[MS]
 local skip, skipms = listed - new, listedms - newms
-for i = amounts + 1, #ARGV, 3 do
-	local r, m = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+for age, r, m in amounts() do
 	local less, lessms = max(0, min(skip, r)), max(0, min(skipms, m))
 	skip, skipms = skip - less, skipms - lessms
-	book(floor((now - ARGV[i]) / s[SLICE]), r - less, m - lessms)
+	book(floor((now - age) / s[SLICE]), r - less, m - lessms)
 end
 if skip < 0 or skipms < 0 then book(s[NEWEST], max(0, -skip), max(0, -skipms)) end
 
 local alive, hold, holdms, taken, used, weights, keptelse = 1, 0, 0, 0, 0, 0, 0
+local needs, wishes, inline = need, wish, #waiting
 for name, m in pairs(s[MEMBERS]) do
 	if name ~= id then
-		if m[KEPTUNTIL] >= now then keptelse, weights = keptelse + m[KEPT], weights + m[WEIGHT] end
+		needs, wishes, inline = needs + m[NEED], wishes + m[WISH], inline + #m[WAITING]
+		if m[KEPTUNTIL] >= now then keptelse = keptelse + m[KEPT] end
+		if m[KEPTUNTIL] >= now or m[LEASE] >= now then weights = weights + m[WEIGHT] end
 		if m[LEASE] >= now then
 			alive = alive + 1
 			hold, holdms, taken, used = hold + m[HOLD], holdms + m[HOLDMS], taken + m[PLACES], used + m[INUSE]
@@ -183,7 +190,7 @@ end
 -- Callers that wait at several proxies count a part of their weight at each.
 me[WAITING], me[NEED], me[WISH] = waiting, need, wish
 local gates = {}
-for _, m in pairs(s[MEMBERS]) do
+for _, m in pairs(inline > 0 and s[MEMBERS] or {}) do
 	for i = 1, #m[WAITING], 2 do gates[m[WAITING][i]] = (gates[m[WAITING][i]] or 0) + 1 end
 end
 local function weigh(m)
@@ -216,12 +223,6 @@ local function level(field, total)
 	return #open > 0 and max(0, total) / w or math.huge
 end
 
-local function sum(field)
-	local n = 0
-	for _, m in pairs(s[MEMBERS]) do n = n + m[field] end
-	return n
-end
-
 -- Requests. What is kept back for callers goes to nobody else.
 if s[YOUNG] > 0 then
 	local n = 0
@@ -233,11 +234,11 @@ local room = min(limit - s[SUM] - hold - inflight - pocket,
 if rate > 0 then room = min(room, floor(s[TOKENS] + 0.000001)) end
 room = s[YOUNG] > 0 and 0 or floor(room)
 local reserved = max(0, min(needreserved, math.ceil(kept), room))
-local spare = floor((room - reserved - sum(NEED)) / (2 * alive))
+local spare = floor((room - reserved - needs) / (2 * alive))
 reserved = reserved + max(0, min(wantreserved, math.ceil(kept) - reserved, spare))
 local free = floor(room - reserved - keptelse - max(0, kept - reserved))
 local granted = 0
-if free >= sum(NEED) then
+if free >= needs then
 	granted = need + max(0, min(want, floor((free - need) / (2 * alive))))
 elseif free >= 1 then
 	local part = min(need, level(NEED, free) * weigh(me))
@@ -253,7 +254,6 @@ me[NEED] = max(0, need - granted)
 -- Places. Who has some keeps them while they are in use; who has more than its
 -- part, and somebody less, is told to come down.
 local mine, target = wish, nil
-local wishes = sum(WISH)
 if wishes <= places then
 	mine = max(0, min(wish, places - taken))
 else
@@ -291,7 +291,7 @@ if s[SUM] > 0 and (not bytes or bytes == '') then -- the ring alone was lost
 	redis.call('DEL', record)
 	return {'unknown'}
 end
-local short = sum(NEED) > 0
+local short = needs - need + me[NEED] > 0
 local edge = s[SLICE]
 if short then
 	local k = s[NEWEST] - SLICES + 1
@@ -301,10 +301,10 @@ if short then
 end
 local ttl = floor((s[SLICE] * SLICES + 2 * lease) / 1000)
 redis.call('SET', record, cmsgpack.pack(s), 'PX', ttl)
-if bytes ~= '' then redis.call('PEXPIRE', ring, ttl) end
+if booked then redis.call('PEXPIRE', ring, ttl) end
 
 local mygates = {}
 for i = 1, #waiting, 2 do mygates[#mygates + 1] = gates[waiting[i]] end
-return {'ok', s[GEN], now, granted, reserved, me[PLACES], target or me[PLACES], s[SUM], s[MILLIS],
-	hold, floor(holdms), taken, used, floor(weights), max(0, floor(edge)), short and 1 or 0, s[YOUNG] > 0 and 1 or 0,
-	s[NUMBER], s[NUMBER] ~= known and s[LEARNED] or '', s[SLICE], s[NEWEST], bytes, mygates}
+return {'ok', s[GEN], struct.pack('<' .. string.rep('d', 19), now, granted, reserved, me[PLACES], target or me[PLACES], s[SUM], s[MILLIS],
+	hold, holdms, taken, used, weights, max(0, edge), short and 1 or 0, s[YOUNG] > 0 and 1 or 0, s[NUMBER], s[SLICE], s[NEWEST], #mygates),
+	s[NUMBER] ~= known and s[LEARNED] or '', bytes, struct.pack('<' .. string.rep('d', #mygates), unpack(mygates))}

@@ -190,12 +190,9 @@ func (l *ledger) take(r *Statement, g *Grant, now time.Duration) {
 	x.base, x.limit = r.Limit, r.PlacesLimit
 	x.places, x.target = g.Places, g.Target
 	for s := range l.shares.all() {
-		s.split = 1
-	}
-	for i, n := range g.Gates {
-		for s := range l.shares.all() {
+		for i, n := range g.Gates {
 			if callerID(s.caller) == r.Waiting[i].Caller {
-				s.split = float64(max(n, 1))
+				s.divide(float64(n))
 			}
 		}
 	}

@@ -54,6 +54,20 @@
 // softly after it. Places are not used up as the others are: while half of them
 // are free to use they carry a window's budget, and only longestPause binds.
 //
+// # Several gates, one budget
+//
+// With a Store a gate spends a budget together with those of other proxies. It
+// stays the gate: queue, fairness, forecast and lessons are as they are alone.
+// But room is what lies in its pocket (sharing), which exchanges fill beside the
+// calls (exchange.go): a Statement of what was done and is wanted, and a Grant.
+// What is compared with an organization's word is the use of all gates. Where the
+// Store cannot be used a gate keeps to its part of what it knows to be left
+// (apart). What answers teach is told on (lessons). That this never grants more
+// than there is, and loses nothing for long, internal/cluster tests with the
+// real store: TestTheSharedBudgetAgainstTheTruth, TestThreeProxiesAreAsFastAsOne,
+// TestSharesGoByCallersWhereverTheyConnect, TestWhatOneProxyLearnsAllKnow,
+// TestWithoutRedisEachKeepsItsShare.
+//
 // # What holds each rule
 //
 // Each of these fails when its rule is removed. The simulations of refusals that

@@ -44,6 +44,14 @@ func (s *share) spend(now time.Duration) {
 	s.inFlight++
 }
 
+// divide lets the caller count a part of its weight here, since it waits at so
+// many proxies.
+func (s *share) divide(proxies float64) {
+	whole := s.weight * math.Max(s.split, 1)
+	s.split = math.Max(proxies, 1)
+	s.weight = whole / s.split
+}
+
 // predicted is how many requests the caller will make in a whole window if it
 // goes on as it did. A newcomer is overrated rather than underrated: what is
 // kept back for too long is spent later, what was spent by others is gone.

@@ -132,7 +132,7 @@ type demand struct {
 
 func (l *ledger) demand(r *Statement, now time.Duration) (d demand) {
 	for s := range l.shares.all() {
-		r.Weight += s.weight * math.Max(s.split, 1)
+		r.Weight += s.weight
 		first := 0
 		if s.kept > 0 {
 			d.keepers++

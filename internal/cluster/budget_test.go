@@ -1,0 +1,204 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"dynproxy/internal/cluster/redistest"
+	"dynproxy/internal/limits"
+)
+
+// end lets the exchanges that are under way end.
+func end(all []*limits.Gate) {
+	for _, g := range all {
+		g.Retain(func(limits.Key) bool { return false })
+	}
+	time.Sleep(time.Second)
+}
+
+// keep sends a request after the other until stop, and counts what was served.
+func keep(t *testing.T, running *sync.WaitGroup, g *limits.Gate, caller string, workers int, work time.Duration, until time.Time) *atomic.Int64 {
+	served := new(atomic.Int64)
+	for range workers {
+		running.Go(func() {
+			for time.Now().Before(until) {
+				p, err := g.Enter(t.Context(), contoso, limits.Caller{Name: caller}, time.Minute)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				time.Sleep(work)
+				p.Done(limits.Outcome{Sent: true, Answered: true, Took: work})
+				if time.Now().Before(until) {
+					served.Add(1)
+				}
+			}
+		})
+	}
+	return served
+}
+
+// A caller that connects to three proxies gets no more than one that connects to
+// one, and each what its weight says.
+func TestSharesGoByCallersWhereverTheyConnect(t *testing.T) {
+	s := simulate(t, redistest.Start(t))
+	synctest.Test(t, func(t *testing.T) {
+		all := gates(s, 3, limits.Budget{Requests: 200, Window: 2 * time.Second, ExecutionTime: time.Hour, Concurrency: 20})
+		var running sync.WaitGroup
+		until := time.Now().Add(30 * time.Second)
+		one := keep(t, &running, all[0], "one", 12, 5*time.Millisecond, until)
+		var many []*atomic.Int64
+		for _, g := range all {
+			many = append(many, keep(t, &running, g, "many", 12, 5*time.Millisecond, until))
+		}
+		running.Wait()
+		everywhere := many[0].Load() + many[1].Load() + many[2].Load()
+		part := float64(one.Load()) / float64(one.Load()+everywhere)
+		t.Logf("one %d, many %d (%d, %d, %d): %.2f", one.Load(), everywhere, many[0].Load(), many[1].Load(), many[2].Load(), part)
+		if part < 0.4 || part > 0.6 {
+			t.Errorf("the caller at one proxy got %.2f of the budget, the one at three the rest", part)
+		}
+		end(all)
+	})
+}
+
+// What a refusal has taught one proxy all know, and the gate is closed for all.
+func TestWhatOneProxyLearnsAllKnow(t *testing.T) {
+	s := simulate(t, redistest.Start(t))
+	synctest.Test(t, func(t *testing.T) {
+		all := gates(s, 2, limits.Budget{Requests: 600, Window: time.Minute, ExecutionTime: time.Hour, Concurrency: 20})
+		call := func(g *limits.Gate, f limits.Feedback) {
+			t.Helper()
+			p, err := g.Enter(t.Context(), contoso, limits.Caller{Name: "a"}, time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Done(limits.Outcome{Sent: true, Answered: true, Took: time.Millisecond, Feedback: f})
+		}
+		for range 3 {
+			call(all[0], limits.Feedback{})
+			call(all[1], limits.Feedback{})
+			time.Sleep(300 * time.Millisecond)
+		}
+		call(all[0], limits.Feedback{Refused: limits.Requests, Limit: 300, RetryAfter: 10 * time.Second})
+		time.Sleep(1100 * time.Millisecond)
+		other := all[1].Snapshot(contoso)
+		if other.ClosedFor < 8*time.Second || other.ClosedBy != limits.Requests || other.Requests.Named != 300 {
+			t.Errorf("the other proxy knows of a gate closed for %v by %v and a limit of %v", other.ClosedFor, other.ClosedBy, other.Requests.Named)
+		}
+		if first := all[0].Snapshot(contoso); first.Requests.Used < 6 || other.Requests.Used < 6 {
+			t.Errorf("used %v and %v, 6 were", first.Requests.Used, other.Requests.Used)
+		}
+		time.Sleep(12 * time.Second)
+		call(all[1], limits.Feedback{}) // the gate opens for the other too
+		end(all)
+	})
+}
+
+// Without Redis each proxy goes on with its share, and no call waits for longer
+// than half a second to find that out.
+func TestWithoutRedisEachKeepsItsShare(t *testing.T) {
+	s := simulate(t, redistest.Start(t))
+	synctest.Test(t, func(t *testing.T) {
+		var gone atomic.Bool
+		all := make([]*limits.Gate, 3)
+		s.size = 3
+		for i := range all {
+			all[i] = &limits.Gate{Store: &Budgets{client: &member{simulated: s, name: fmt.Sprint("p", i), down: func() error {
+				if gone.Load() {
+					time.Sleep(exchangeWithin)
+					return errors.New("no answer")
+				}
+				return nil
+			}}}}
+			all[i].Configure(contoso, limits.Budget{Requests: 300, Window: time.Minute, ExecutionTime: time.Hour, Concurrency: 12})
+		}
+		enter := func(g *limits.Gate, patience time.Duration) bool {
+			p, err := g.Enter(t.Context(), contoso, limits.Caller{Name: "a"}, patience)
+			if err != nil {
+				return false
+			}
+			p.Done(limits.Outcome{Sent: true, Answered: true, Took: time.Millisecond})
+			return true
+		}
+		for _, g := range all {
+			for range 10 {
+				enter(g, time.Second)
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		time.Sleep(2 * time.Second) // all is told
+		gone.Store(true)
+		time.Sleep(10 * time.Second) // so that nothing is left in a pocket
+		total, longest := 30, time.Duration(0)
+		for _, g := range all {
+			for {
+				began := time.Now()
+				if !enter(g, time.Second) {
+					break
+				}
+				longest = max(longest, time.Since(began))
+				total++
+			}
+			if apart := g.Snapshot(contoso); apart.Apart == 0 || len(apart.Restraints()) == 0 {
+				t.Error("it does not say that it is apart")
+			}
+		}
+		t.Logf("%d of 300 were let in, the longest wait %v", total, longest)
+		if total > 300 || total < 280 || longest > 510*time.Millisecond {
+			t.Errorf("%d of 300 were let in, the longest wait %v", total, longest)
+		}
+		gone.Store(false)
+		time.Sleep(70 * time.Second)
+		if !enter(all[0], time.Second) || all[0].Snapshot(contoso).Apart > 0 && !enter(all[0], time.Second) {
+			t.Error("it has not come back")
+		}
+		end(all)
+	})
+}
+
+// A record of a version that is not known is left as it is: the proxy keeps to
+// its share, and says so once.
+func TestARecordOfAnotherVersionIsLeftAlone(t *testing.T) {
+	s := simulate(t, redistest.Start(t))
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		m := &member{simulated: s, name: "p0"}
+		s.size = 2
+		g := &limits.Gate{Store: &Budgets{client: m, log: zerolog.New(&log)}}
+		g.Configure(contoso, limits.Budget{Requests: 100, Window: time.Minute, Concurrency: 10})
+		tag := contoso.Organization + "/" + contoso.ClientID
+		foreign := Script{Source: "redis.call('SET', KEYS[1], cmsgpack.pack({2, 'news'})) return redis.call('GET', KEYS[1])"}
+		before, err := s.client.Eval(t.Context(), &foreign, []string{s.client.Key(tag, "budget")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		let := 0
+		for range 100 {
+			p, err := g.Enter(t.Context(), contoso, limits.Caller{Name: "a"}, time.Second)
+			if err != nil {
+				break
+			}
+			p.Done(limits.Outcome{Sent: true, Answered: true, Took: time.Millisecond})
+			let++
+			time.Sleep(10 * time.Millisecond)
+		}
+		reads := Script{Source: "return redis.call('GET', KEYS[1])"}
+		after, err := s.client.Eval(t.Context(), &reads, []string{s.client.Key(tag, "budget")})
+		if err != nil || after != before {
+			t.Errorf("the record was changed (%v)", err)
+		}
+		if let != 50 || strings.Count(log.String(), "Another version") != 1 {
+			t.Errorf("%d of a share of 50 were let in; said: %s", let, log.String())
+		}
+		end([]*limits.Gate{g})
+	})
+}
