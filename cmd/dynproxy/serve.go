@@ -161,6 +161,7 @@ func (h *server) access(cfg *config) proxy.AccessPolicy {
 }
 
 func (h *server) close() {
+	h.gate.Leave()
 	h.audit.Close()
 	h.board.Close()
 	h.kept.close()

@@ -103,6 +103,35 @@ func TestWhatOneProxyLearnsAllKnow(t *testing.T) {
 	})
 }
 
+// A proxy that ends gives back at once what it holds.
+func TestAProxyThatLeavesGivesBackWhatItHolds(t *testing.T) {
+	s := simulate(t, redistest.Start(t))
+	synctest.Test(t, func(t *testing.T) {
+		all := gates(s, 2, limits.Budget{Requests: 100, Window: 5 * time.Minute, ExecutionTime: time.Hour, Concurrency: 4})
+		enter := func(g *limits.Gate) bool {
+			p, err := g.Enter(t.Context(), contoso, limits.Caller{Name: "a"}, time.Second)
+			if err != nil {
+				return false
+			}
+			p.Done(limits.Outcome{Sent: true, Answered: true, Took: time.Millisecond})
+			return true
+		}
+		for range 20 {
+			enter(all[0])
+			time.Sleep(20 * time.Millisecond)
+		}
+		all[0].Leave()
+		n := 0
+		for enter(all[1]) {
+			n++
+		}
+		if n != 80 {
+			t.Errorf("the other got %d of the 80 that were left", n)
+		}
+		end(all)
+	})
+}
+
 // Without Redis each proxy goes on with its share, and no call waits for longer
 // than half a second to find that out.
 func TestWithoutRedisEachKeepsItsShare(t *testing.T) {

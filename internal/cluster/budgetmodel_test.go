@@ -219,8 +219,9 @@ func (p *plan) events(s *simulated, key limits.Key, all []*limits.Gate) {
 	switch {
 	case p.steps:
 		for range 4 {
+			by := p.upTo(2*time.Minute) - time.Minute
 			s.mu.Lock()
-			s.step += time.Duration(p.r.Int64N(int64(2*time.Minute))) - time.Minute
+			s.step += by
 			s.mu.Unlock()
 			time.Sleep(p.upTo(p.during / 8))
 		}

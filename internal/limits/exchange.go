@@ -95,6 +95,26 @@ func (l *ledger) exchange() {
 	l.schedule(now, err)
 }
 
+// giveUp returns what the pocket holds, and the places that are not in use.
+func (l *ledger) giveUp() {
+	l.mu.Lock()
+	x, now := l.shared, l.now()
+	if x == nil || x.busy || x.isApart || x.generation == "" || l.pocket() <= 0 && x.places <= l.inFlight && len(x.news) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	x.busy, x.reserved, x.allow, x.admitted, x.pace = true, 0, l.requests.ever()+uint64(l.counted), 0, 0
+	report := l.statement(now)
+	report.Want, report.WantReserved = 0, 0
+	l.mu.Unlock()
+	grant, err := x.store.Exchange(context.Background(), x.key, report)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if x.busy = false; err == nil {
+		l.take(report, grant, l.now())
+	}
+}
+
 // schedule says when to ask again.
 func (l *ledger) schedule(now time.Duration, err error) {
 	x := l.shared

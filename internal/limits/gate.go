@@ -196,6 +196,33 @@ func (g *Gate) Retell() {
 	}
 }
 
+// Leave gives back to the Store what this gate holds and has not used: it is
+// about to end. It takes a second at most.
+func (g *Gate) Leave() {
+	if g.Store == nil {
+		return
+	}
+	g.mu.RLock()
+	holders := make(chan *ledger, len(g.ledgers))
+	for _, l := range g.ledgers {
+		holders <- l
+	}
+	g.mu.RUnlock()
+	close(holders)
+	began := time.Now()
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for l := range holders {
+				if time.Since(began) < time.Second-patience {
+					l.giveUp()
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
 // Snapshot is the present state of key, the zero State for one that nobody
 // entered.
 func (g *Gate) Snapshot(key Key) State {

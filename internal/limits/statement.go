@@ -18,6 +18,9 @@ const (
 func (l *ledger) statement(now time.Duration) *Statement {
 	x := l.shared
 	x.measure(now)
+	if now := l.requests.ever() + uint64(l.counted); x.allow < now && !x.isApart {
+		x.allow = now // what Report has let in beyond
+	}
 	x.sequence++
 	r := &Statement{
 		Sequence: x.sequence, Generation: x.generation, Clock: x.clock, After: now - x.got, Before: now - x.sent,
