@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -33,7 +34,8 @@ type field struct {
 	*stand.Stand
 	world   *emulator.Emulator
 	roots   *x509.CertPool
-	numbers int // of the organizations taken so far
+	numbers int       // of the organizations taken so far
+	server  *exec.Cmd // of Redis, the last that was started
 }
 
 const organizations = 16

@@ -64,16 +64,18 @@ var scales = map[string]scale{
 }
 
 // redis starts Debian's redis-server and returns its address as a setting.
-func (f *field) redis() (string, error) {
-	address := stand.FreeAddress()
+func (f *field) redis() (string, error) { return f.redisAt(stand.FreeAddress()) }
+
+func (f *field) redisAt(address string) (string, error) {
 	_, port, _ := net.SplitHostPort(address)
-	_, err := f.Start(nil, "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", f.Dir, "--logfile", f.Dir+"/redis.log")
+	server, err := f.Start(nil, "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", f.Dir, "--logfile", f.Dir+"/redis.log")
 	if err != nil {
 		return "", err
 	}
 	for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", address); err == nil {
 			conn.Close()
+			f.server = server
 			return "redis://" + address, nil
 		}
 	}
