@@ -31,6 +31,13 @@ type simulated struct {
 	calls int
 }
 
+// exchanges is how many there were.
+func (s *simulated) exchanges() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls
+}
+
 // forget makes it lose what it knows of a budget.
 func (s *simulated) forget(key limits.Key) {
 	s.mu.Lock()
@@ -199,7 +206,7 @@ func TestThreeProxiesAreAsFastAsOne(t *testing.T) {
 				wg.Wait()
 				took := time.Since(began)
 				ideal := time.Duration((o.served-1)/600) * c.window
-				t.Logf("%d served in %v, %.3f of the ideal; most %d in a window, %d at once; refused %d; %d exchanges", o.served, took, took.Seconds()/ideal.Seconds(), o.most, o.mostIn, o.refused, s.calls)
+				t.Logf("%d served in %v, %.3f of the ideal; most %d in a window, %d at once; refused %d; %d exchanges", o.served, took, took.Seconds()/ideal.Seconds(), o.most, o.mostIn, o.refused, s.exchanges())
 				if o.refused > 0 {
 					t.Errorf("%d refused", o.refused)
 				}
