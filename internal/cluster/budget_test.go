@@ -206,7 +206,7 @@ func TestARecordOfAnotherVersionIsLeftAlone(t *testing.T) {
 		g.Configure(contoso, limits.Budget{Requests: 100, Window: time.Minute, Concurrency: 10})
 		tag := contoso.Organization + "/" + contoso.ClientID
 		foreign := Script{Source: "redis.call('SET', KEYS[1], cmsgpack.pack({2, 'news'})) return redis.call('GET', KEYS[1])"}
-		before, err := s.client.Eval(t.Context(), &foreign, []string{s.client.Key(tag, "budget")})
+		before, err := s.eval(&foreign, []string{s.client.Key(tag, "budget")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +221,7 @@ func TestARecordOfAnotherVersionIsLeftAlone(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		reads := Script{Source: "return redis.call('GET', KEYS[1])"}
-		after, err := s.client.Eval(t.Context(), &reads, []string{s.client.Key(tag, "budget")})
+		after, err := s.eval(&reads, []string{s.client.Key(tag, "budget")})
 		if err != nil || after != before {
 			t.Errorf("the record was changed (%v)", err)
 		}
