@@ -83,19 +83,25 @@ func (f *field) organization() (*emulator.Organization, error) {
 	return o, o.Inject(emulator.Fault{Kind: emulator.Slow, Delay: work})
 }
 
-// proxy starts a proxy whose tenants are the organizations, by their names.
+// proxy starts a proxy whose tenants are the organizations, by their names, and
+// returns its base for callers.
 func (f *field) proxy(settings []string, orgs ...*emulator.Organization) (base string, err error) {
+	proxy, err := f.Proxy(append(f.settings(orgs...), settings...)...)
+	return proxy.Calls, err
+}
+
+// settings are what every proxy before the organizations needs.
+func (f *field) settings(orgs ...*emulator.Organization) []string {
 	var tenants, hosts []string
 	for _, o := range orgs {
 		tenants = append(tenants, o.Name()+"="+o.URL())
 		hosts = append(hosts, strings.TrimPrefix(o.URL(), "https://"))
 	}
-	proxy, err := f.Proxy(append([]string{
+	return []string{
 		"CLIENT_ID=" + app, "CLIENT_SECRET=" + appSecret, "TENANTS=" + strings.Join(tenants, ","),
 		"ALLOWED_ORG_HOSTS=" + strings.Join(hosts, ","), "ALLOWED_LOGIN_HOSTS=" + f.world.LoginHost(),
 		"TRUSTED_CA_FILE=" + f.caFile(), "TENANT_WINDOW=3s", "TENANT_EXECUTION_TIME=12s", "TENANT_CONCURRENCY=8",
-	}, settings...)...)
-	return proxy.Calls, err
+	}
 }
 
 // direct is a way to an organization without the proxy.

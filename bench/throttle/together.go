@@ -57,6 +57,15 @@ func (s scale) ideal() time.Duration {
 	return time.Duration((s.requests-1)/s.limits.Requests) * s.limits.Window
 }
 
+// settings are those of a proxy that shares the limits through Redis.
+func (s scale) settings(redis string) []string {
+	return []string{
+		"REDIS_URL=" + redis, "TENANT_QUEUE_WAIT=10m", fmt.Sprintf("TENANT_REQUESTS=%d", s.limits.Requests),
+		"TENANT_WINDOW=" + s.limits.Window.String(), "TENANT_EXECUTION_TIME=" + s.limits.ExecutionTime.String(),
+		fmt.Sprintf("TENANT_CONCURRENCY=%d", s.limits.Concurrency),
+	}
+}
+
 var scales = map[string]scale{
 	"small":      {emulator.Limits{Requests: 300, Window: 3 * time.Second, ExecutionTime: 12 * time.Second, Concurrency: 8}, 3066},
 	"half":       {emulator.Limits{Requests: 600, Window: 30 * time.Second, ExecutionTime: 2 * time.Minute, Concurrency: 8}, 1866},
@@ -89,11 +98,7 @@ func (f *field) together(s scale, redis string, parts []int) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	settings := []string{
-		"REDIS_URL=" + redis, "TENANT_QUEUE_WAIT=10m", fmt.Sprintf("TENANT_REQUESTS=%d", s.limits.Requests),
-		"TENANT_WINDOW=" + s.limits.Window.String(), "TENANT_EXECUTION_TIME=" + s.limits.ExecutionTime.String(),
-		fmt.Sprintf("TENANT_CONCURRENCY=%d", s.limits.Concurrency),
-	}
+	settings := s.settings(redis)
 	var ways []way
 	for _, part := range parts {
 		base, err := f.proxy(settings, org)

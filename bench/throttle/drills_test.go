@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"dynproxy/internal/cluster/redistest"
+	"dynproxy/internal/emulator"
+	"dynproxy/internal/needs"
+)
+
+// A proxy is killed. The others take over the places and requests that it held
+// when its lease is over; only the calls that it was serving are torn.
+func TestAProxyIsKilledUnderLoad(t *testing.T) {
+	needs.Tool(t, "Redis")
+	needs.Long(t)
+	const slow = 100 * time.Millisecond // so that it is places that are scarce
+	s := scale{limits: emulator.Limits{Requests: 300, Window: 3 * time.Second, ExecutionTime: 24 * time.Second, Concurrency: 6}}
+	redis := redistest.Start(t)
+	d := newDrill(t, s, redis.URL(), redis.URL(), redis.URL())
+	d.org.Heal()
+	if err := d.org.Inject(emulator.Fault{Kind: emulator.Slow, Delay: slow}); err != nil {
+		t.Fatal(err)
+	}
+	d.begin()
+	d.stop()
+	pace := d.load.pacer()
+	time.Sleep(s.limits.Window)
+	before := pace()
+	d.load.mortal.Store(2)
+	victim, err := os.FindProcess(d.proxies[2].PID)
+	if err == nil {
+		err = victim.Kill()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.proxies = d.proxies[:2]
+	d.stop = d.probe(d.proxies)
+	pace = d.load.pacer()
+	t.Logf("gone for the others after %v", d.until("the end of its lease", func() bool {
+		return d.each(func(d *drill, i int) bool { return d.gauge(i, "dynproxy_cluster_members", "") == 2 })
+	}))
+	meanwhile := pace()
+	pace = d.load.pacer()
+	time.Sleep(3 * s.limits.Window)
+	t.Logf("calls a second: %.0f before, %.0f until then, %.0f after", before, meanwhile, pace())
+	d.end(0, func(n int) time.Duration { return time.Duration(n) * slow / time.Duration(s.limits.Concurrency) })
+}
+
+// Redis is full for a while, and evicts nothing. The first who comes back does
+// not see what the others have spent alone.
+func TestRedisIsFullUnderLoad(t *testing.T) {
+	needs.Tool(t, "Redis")
+	needs.Long(t)
+	redis := redistest.Start(t, "--maxmemory-policy", "noeviction")
+	d := newDrill(t, scales["small"], redis.URL(), redis.URL(), redis.URL())
+	d.begin()
+	redis.CLI("CONFIG", "SET", "maxmemory", "1")
+	d.until("being alone, and saying why", func() bool { return d.each(isAlone) && d.each(says("Redis is full")) })
+	time.Sleep(2 * d.scale.limits.Window)
+	redis.CLI("CONFIG", "SET", "maxmemory", "0")
+	t.Logf("one again after %v", d.until("sharing", func() bool { return d.each(isShared) }))
+	time.Sleep(d.scale.limits.Window)
+	d.end(2*d.share(), nil)
+}
+
+// The primary is killed, and the sentinels name its replica. As above, the first
+// who comes back does not see what the others spent.
+func TestASentinelFailsOverUnderLoad(t *testing.T) {
+	needs.Tool(t, "Redis")
+	needs.Long(t)
+	primary := redistest.Start(t)
+	replica := redistest.Replica(t, primary)
+	redis := redistest.Sentinel(t, primary, "main").URL() + "?master_name=main"
+	d := newDrill(t, scales["small"], redis, redis, redis)
+	d.begin()
+	missed := d.failures()
+	primary.Kill()
+	d.until("exchanges in vain", func() bool { return d.each(func(d *drill, i int) bool { return d.failures()[i] > missed[i] }) })
+	d.until("another primary", func() bool { return strings.HasPrefix(replica.CLI("ROLE"), "master") })
+	t.Logf("with the other primary after %v more", d.until("sharing", func() bool { return d.each(isShared) }))
+	time.Sleep(2 * d.scale.limits.Window)
+	d.end(2*d.share(), nil)
+}
+
+// One proxy's way to Redis passes nothing for longer than a lease. It takes its
+// share beside the others, who then do not see it.
+func TestAProxyIsCutOffUnderLoad(t *testing.T) {
+	needs.Tool(t, "Redis")
+	needs.Long(t)
+	redis := redistest.Start(t)
+	way := newRelay(t, redis.Addr())
+	d := newDrill(t, scales["small"], redis.URL(), redis.URL(), "redis://"+way.addr())
+	d.begin()
+	way.cut()
+	d.until("being alone", func() bool { return isAlone(d, 2) })
+	time.Sleep(8 * time.Second)
+	way.heal()
+	t.Logf("one again after %v", d.until("sharing", func() bool { return d.each(isShared) }))
+	time.Sleep(d.scale.limits.Window)
+	d.end(d.share(), nil)
+}
+
+// Another version of the program has written the budget's record. Everybody
+// keeps to his share of it and says so, until that record has ended.
+func TestAnotherVersionKeepsTheBudgetUnderLoad(t *testing.T) {
+	needs.Tool(t, "Redis")
+	needs.Long(t)
+	redis := redistest.Start(t)
+	d := newDrill(t, scales["small"], redis.URL(), redis.URL(), redis.URL())
+	d.begin()
+	key := fmt.Sprintf("dynproxy:{%s/%s}:budget", strings.TrimPrefix(d.org.URL(), "https://"), app)
+	if redis.CLI("EXISTS", key) != "1" {
+		t.Fatalf("%s does not exist:\n%s", key, redis.CLI("KEYS", "*budget"))
+	}
+	redis.CLI("EVAL", "return redis.call('SET', KEYS[1], cmsgpack.pack({2, 'of another version'}))", "1", key)
+	record := redis.CLI("GET", key)
+	d.until("keeping to shares", func() bool { return d.each(isApart) })
+	time.Sleep(2 * d.scale.limits.Window)
+	if got := redis.CLI("GET", key); got != record {
+		t.Errorf("the record of the other version became %q", got)
+	}
+	redis.CLI("PEXPIRE", key, "1")
+	t.Logf("one budget again after %v", d.until("one budget", func() bool { return !isApart(d, 0) && !isApart(d, 1) && !isApart(d, 2) }))
+	time.Sleep(d.scale.limits.Window)
+	d.end(0, nil)
+}
+
+func isAlone(d *drill, i int) bool  { return d.gauge(i, "dynproxy_redis_state", `"alone"`) == 1 }
+func isShared(d *drill, i int) bool { return d.gauge(i, "dynproxy_redis_state", `"shared"`) == 1 }
+
+// isApart reports whether a proxy says that it keeps to its share of the budget.
+func isApart(d *drill, i int) bool { return d.gauge(i, "dynproxy_limit_apart_seconds", "") > 0 }
+
+// says is whether a proxy tells operators those words.
+func says(words string) func(*drill, int) bool {
+	return func(d *drill, i int) bool { return strings.Contains(d.ask(i, "/api/cluster"), words) }
+}
+
+// share is a proxy's part of a window.
+func (d *drill) share() int { return d.scale.limits.Requests / len(d.ways) }
