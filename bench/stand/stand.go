@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -21,9 +22,11 @@ const patience = 30 * time.Second
 
 // Stand is a folder and the processes that run in it.
 type Stand struct {
-	Dir     string // for files; gone after Close
-	Alive   bool   // whether a proxy that lives will do: one without a tenant is never ready
-	binary  string // of the proxy, once it is built
+	Dir    string // for files; gone after Close
+	Alive  bool   // whether a proxy that lives will do: one without a tenant is never ready
+	binary string // of the proxy, once it is built
+
+	mu      sync.Mutex // guards running
 	running []*exec.Cmd
 }
 
@@ -38,18 +41,29 @@ func New() (*Stand, error) {
 
 // Close ends all processes, the last first, and removes the folder.
 func (s *Stand) Close() {
-	for len(s.running) > 0 {
-		s.End(s.running[len(s.running)-1].Process.Pid)
+	for {
+		s.mu.Lock()
+		n := len(s.running)
+		if n == 0 {
+			s.mu.Unlock()
+			break
+		}
+		last := s.running[n-1].Process.Pid
+		s.mu.Unlock()
+		s.End(last)
 	}
 	os.RemoveAll(s.Dir)
 }
 
 // End ends one process before the others.
 func (s *Stand) End(pid int) {
+	s.mu.Lock()
 	i := slices.IndexFunc(s.running, func(c *exec.Cmd) bool { return c.Process.Pid == pid })
-	s.running[i].Process.Signal(os.Interrupt)
-	s.running[i].Wait()
+	c := s.running[i]
 	s.running = slices.Delete(s.running, i, i+1)
+	s.mu.Unlock()
+	c.Process.Signal(os.Interrupt)
+	c.Wait()
 }
 
 // Start runs a program with further variables in its environment.
@@ -60,6 +74,8 @@ func (s *Stand) Start(environ []string, name string, args ...string) (*exec.Cmd,
 	if err := c.Start(); err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.running = append(s.running, c)
 	return c, nil
 }
