@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -116,7 +117,14 @@ func TestNothingInRedisCanBeRead(t *testing.T) {
 	proxies := three(t, p.settings("contoso"), server)
 	callAll(t, proxies, 5, whoAmI)
 	keys := server.Dump()
-	kinds := make(map[string]bool)
+	token := func(k redistest.Key) bool { return strings.HasPrefix(k.Name, "dynproxy:{token:") }
+	for range 20 { // on a busy machine a proxy may be alone for a while, and keeps its token to itself
+		if slices.ContainsFunc(keys, token) {
+			break
+		}
+		callAll(t, []*running{start(t, withRedis(p.settings("contoso"), server.URL()))}, 1, whoAmI)
+		keys = server.Dump()
+	}
 	for _, k := range keys {
 		if k.Life < 0 {
 			t.Errorf("%s never ends", k.Name)
@@ -128,10 +136,8 @@ func TestNothingInRedisCanBeRead(t *testing.T) {
 				}
 			}
 		}
-		kind, _, _ := strings.Cut(strings.TrimPrefix(k.Name, "dynproxy:{"), ":")
-		kinds[kind] = true
 	}
-	if !kinds["token"] {
-		t.Errorf("no token was looked at among %v", kinds)
+	if !slices.ContainsFunc(keys, token) {
+		t.Errorf("no token was looked at among %d keys", len(keys))
 	}
 }
