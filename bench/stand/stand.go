@@ -24,7 +24,7 @@ const patience = 30 * time.Second
 type Stand struct {
 	Dir    string // for files; gone after Close
 	Alive  bool   // whether a proxy that lives will do: one without a tenant is never ready
-	binary string // of the proxy, once it is built
+	Binary string // of the next proxy; one of this tree is built where it is empty
 
 	mu      sync.Mutex // guards running
 	running []*exec.Cmd
@@ -90,12 +90,12 @@ type Proxy struct {
 // Proxy runs one more proxy and waits until it serves. The settings are
 // NAME=value without the prefix.
 func (s *Stand) Proxy(settings ...string) (Proxy, error) {
-	if s.binary == "" {
+	if s.Binary == "" {
 		binary := filepath.Join(s.Dir, "dynproxy")
 		if err := build(binary); err != nil {
 			return Proxy{}, err
 		}
-		s.binary = binary
+		s.Binary = binary
 	}
 	var proxy Proxy
 	err := errors.New("not tried")
@@ -111,7 +111,7 @@ func (s *Stand) proxy(settings []string) (Proxy, error) {
 	for _, setting := range settings {
 		environ = append(environ, "DYNPROXY_"+setting)
 	}
-	c, err := s.Start(environ, s.binary, "serve")
+	c, err := s.Start(environ, s.Binary, "serve")
 	if err != nil {
 		return Proxy{}, err
 	}

@@ -51,13 +51,24 @@ func newDrill(t *testing.T, s scale, redis ...string) *drill {
 	d.quiet, err = d.field.organization()
 	must(err)
 	for _, url := range redis {
-		p, err := d.field.Proxy(append(d.field.settings(d.org, d.quiet), d.scale.settings(url)...)...)
-		must(err)
-		d.proxies = append(d.proxies, p)
-		d.ways = append(d.ways, through(p.Calls, d.org))
+		d.join(url)
 	}
 	return d
 }
+
+// join starts one more proxy.
+func (d *drill) join(redis string) {
+	d.t.Helper()
+	p, err := d.field.Proxy(append(d.field.settings(d.org, d.quiet), d.scale.settings(redis)...)...)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.proxies = append(d.proxies, p)
+	d.ways = append(d.ways, through(p.Calls, d.org))
+}
+
+// overshoot is how many calls the organization has refused.
+func (d *drill) overshoot() int { return d.org.Answered(http.StatusTooManyRequests) }
 
 // begin lets callers call, and returns when they have used up two windows.
 func (d *drill) begin() {
@@ -115,7 +126,7 @@ func (d *drill) end(refusals int, ideal func(n int) time.Duration) {
 		ideal = func(n int) time.Duration { return scale{d.scale.limits, n}.ideal() }
 	}
 	failed, quiet := d.load.failed.Load(), d.load.quietFailed.Load()
-	overshoot := d.org.Answered(http.StatusTooManyRequests)
+	overshoot := d.overshoot()
 	d.t.Logf("%d calls, %d torn with their proxy, %d failed, %d refused by the organization, longest extra wait %v (before: %v), %.3f of the ideal time of %v",
 		n, d.load.torn.Load(), failed+quiet, overshoot, longest.Round(time.Millisecond), d.calm.Round(time.Millisecond), took.Seconds()/ideal(n).Seconds(), ideal(n))
 	if failed+quiet != 0 {
@@ -198,6 +209,7 @@ func (d *drill) gauge(i int, name, label string) float64 {
 type load struct {
 	ways   []way
 	mortal atomic.Int32 // the way whose proxy is killed; -1: none
+	first  atomic.Int32 // those before it are taken by nobody any more
 
 	sent, last                        atomic.Int64
 	served, failed, quietFailed, torn atomic.Int64
@@ -219,6 +231,7 @@ func newLoad(ways []way) *load {
 // call sends by one way, and by the next when its proxy has been killed.
 func (l *load) call(way int) {
 	for l.sent.Add(1) <= l.last.Load() {
+		way = max(way, int(l.first.Load()))
 		served, refusals, err := l.ways[way].one(resigned)
 		switch {
 		case served:
