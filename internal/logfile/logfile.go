@@ -104,6 +104,11 @@ func (f *File) Write(lines []byte) (written int, err error) {
 		var n int
 		n, err = f.write(part)
 		written += n
+		if len(rest) > 0 {
+			// Files that are full are named by the millisecond: two that fill within one
+			// would be one, and the former's lines gone.
+			time.Sleep(time.Millisecond)
+		}
 	}
 	switch {
 	case err != nil:
