@@ -49,7 +49,7 @@ func browser(t *testing.T) context.Context {
 
 // shows waits until the page's text holds what it should.
 func shows(text string) chromedp.Action[chromedp.Void] {
-	has := chromedp.Evaluate[bool](`document.body !== null && document.body.innerText.includes(` + quoted(text) + `)`)
+	has := chromedp.Evaluate[bool](says(text))
 	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(50 * time.Millisecond) {
 			// A page that is just leaving for another cannot be asked.
@@ -68,18 +68,29 @@ func seen(selector string) chromedp.Action[chromedp.Void] {
 // comes opens a page again and again, until it has all of that: a state turns a
 // moment after the call that turns it.
 func comes(address string, selectors ...string) chromedp.Action[chromedp.Void] {
-	has := chromedp.Evaluate[bool](`[` + quoted(strings.Join(selectors, "|")) + `].every(all => all.split("|").every(one => document.querySelector(one) !== null))`)
+	return reopened(address, fmt.Sprintf("comes to have %q", selectors),
+		`[`+quoted(strings.Join(selectors, "|"))+`].every(all => all.split("|").every(one => document.querySelector(one) !== null))`)
+}
+
+// reopened opens a page until the expression is true of it.
+func reopened(address, what, expression string) chromedp.Action[chromedp.Void] {
+	is := chromedp.Evaluate[bool](expression)
 	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		for began := time.Now(); time.Since(began) < 30*time.Second; {
 			if _, err := chromedp.Navigate(address)(ctx, t); err != nil {
 				return err
 			}
-			if there, err := has(ctx, t); err == nil && there {
+			if there, err := is(ctx, t); err == nil && there {
 				return nil
 			}
 		}
-		return fmt.Errorf("%s does not come to have %q", address, selectors)
+		return fmt.Errorf("%s never %s", address, what)
 	})
+}
+
+// says is true of a page whose text holds text.
+func says(text string) string {
+	return `document.body !== null && document.body.innerText.includes(` + quoted(text) + `)`
 }
 
 // click waits for what is to be clicked.

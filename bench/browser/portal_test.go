@@ -106,18 +106,7 @@ func TestPagesOfFewAndMany(t *testing.T) {
 
 // untilSays opens a page until it says text: files are taken up within a second.
 func untilSays(address, text string) chromedp.Action[chromedp.Void] {
-	has := chromedp.Evaluate[bool](`document.body !== null && document.body.innerText.includes(` + quoted(text) + `)`)
-	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		for began := time.Now(); time.Since(began) < 30*time.Second; {
-			if _, err := chromedp.Navigate(address)(ctx, t); err != nil {
-				return err
-			}
-			if there, err := has(ctx, t); err == nil && there {
-				return nil
-			}
-		}
-		return fmt.Errorf("%s never says %q", address, text)
-	})
+	return reopened(address, fmt.Sprintf("says %q", text), says(text))
 }
 
 // An operator whose browser runs no scripts does all there is to do.
