@@ -182,6 +182,17 @@ func TestNoPageIsLarge(t *testing.T) {
 	}
 }
 
+// A budget that several tenants spend is shown at the first of them on the page.
+func TestASharedBudgetIsShownOnce(t *testing.T) {
+	page := get(New(newFleet(5), calls.NewRing(), operations()), "/?sort=name").Body.String()
+	if n := strings.Count(page, "shared with tenant00002"); n != 1 {
+		t.Errorf("told %d times with whom it is shared", n)
+	}
+	if n := strings.Count(page, "that of tenant00001"); n != 1 {
+		t.Errorf("told %d times whose it is", n)
+	}
+}
+
 // A board that hangs on a wall shows what is broken, however many tenants
 // there are.
 func TestTheWallboardShowsTheWorstFirst(t *testing.T) {
