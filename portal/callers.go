@@ -12,6 +12,7 @@ import (
 	"dynproxy/internal/callers"
 	"dynproxy/internal/calls"
 	"dynproxy/internal/page"
+	"dynproxy/internal/problem"
 	"dynproxy/internal/usage"
 )
 
@@ -84,7 +85,7 @@ func (p *Portal) callerRows() ([]callerRow, error) {
 		called[u.Caller][u.Tenant] = true
 	}
 	for _, c := range p.calls.Last(calls.Filter{Failed: true}, mostCalls) {
-		if r := byName[c.Caller]; r != nil && c.Error != "" {
+		if r := byName[c.Caller]; r != nil && refusedHere(c) {
 			r.Refused++
 		}
 	}
@@ -100,6 +101,13 @@ func (p *Portal) callerRows() ([]callerRow, error) {
 		return cmp.Or(cmp.Compare(b.Requests, a.Requests), strings.Compare(a.Name, b.Name))
 	})
 	return rows, err
+}
+
+// refusedHere reports whether the proxy itself refused c: what an organization
+// did not answer is no refusal, and who left was refused nothing.
+func refusedHere(c *calls.Call) bool {
+	code := problem.Code(c.Error)
+	return code == problem.LimitWaitExceeded || c.Attempts == 0 && code != "" && code != problem.CallerLeft
 }
 
 // describe says how c is known and what it may, in words.
