@@ -36,11 +36,11 @@ func (h *server) sharedRates() callers.Rates {
 // process serves. A Redis that cannot be used is no fault: the proxy starts
 // alone.
 func openCluster(cfg *config, roots func() *x509.CertPool, log zerolog.Logger, serves bool) *cluster.Client {
-	c, err := cluster.Open(cluster.Options{
-		URL: cfg.RedisURL, Prefix: cfg.RedisPrefix, Roots: roots, Version: release, Log: log, Observer: !serves,
-	})
-	if err != nil {
-		panic(err) // the URL was judged with the settings
+	options := cluster.Options{URL: cfg.RedisURL, Prefix: cfg.RedisPrefix, Roots: roots, Version: release, Log: log, Observer: !serves}
+	c, err := cluster.Open(options)
+	if err != nil { // told with the settings' faults, for which what the files hold is looked at too
+		options.URL = secret.Text{}
+		c, _ = cluster.Open(options)
 	}
 	c.Join(context.Background()) // what the others know may be wanted at once
 	return c

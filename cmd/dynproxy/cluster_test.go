@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"strings"
@@ -91,5 +93,17 @@ func TestAMalformedRedisURLIsABadSetting(t *testing.T) {
 	_, err := loadConfig(with("REDIS_URL=redis://:s3cret@host:port", "REDIS_PREFIX={x}"))
 	if err == nil || !strings.Contains(err.Error(), "DYNPROXY_REDIS_URL must be an address") || !strings.Contains(err.Error(), "DYNPROXY_REDIS_PREFIX must") || strings.Contains(err.Error(), "s3cret") {
 		t.Error(err)
+	}
+}
+
+// An address of Redis that is none is a fault like others, told with them.
+func TestAMalformedRedisURLIsAFault(t *testing.T) {
+	for _, command := range []string{"serve", "config", "check"} {
+		var out, errs bytes.Buffer
+		err := run(t.Context(), []string{command}, []string{prefix + "REDIS_URL=redis://user:hidden-word@host:port", prefix + "CLIENT_ID=x", prefix + "TENANTS=a=https://a.crm.dynamics.com"}, &out, &errs)
+		told := fmt.Sprint(err, out.String(), errs.String())
+		if err == nil || !strings.Contains(told, prefix+"REDIS_URL") || strings.Contains(told, "hidden-word") {
+			t.Errorf("%s: %s", command, told)
+		}
 	}
 }
