@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -83,11 +84,7 @@ func (a *album) shoot(page string) {
 			}
 			a.dress(page, scheme, width)
 			a.fits(page, width)
-			png, err := chromedp.Run(a.ctx, chromedp.FullScreenshot(100))
-			if err != nil {
-				a.t.Fatalf("%s: %v", page, err)
-			}
-			if err := os.WriteFile(filepath.Join(a.folder, page+"-"+scheme+"-"+name+".png"), png, 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(a.folder, page+"-"+scheme+"-"+name+".png"), a.picture(page), 0o644); err != nil {
 				a.t.Fatal(err)
 			}
 			if width != 1920 {
@@ -96,6 +93,26 @@ func (a *album) shoot(page string) {
 		}
 	}
 	chromedp.Do(a.ctx, chromedp.EmulateViewport(1280, 900))
+}
+
+// picture is the whole page. The browser waits for a frame of its compositor,
+// which after a change of the screen's size now and then draws none until it is
+// asked anew.
+func (a *album) picture(page string) []byte {
+	a.t.Helper()
+	var err error
+	for range 3 {
+		ctx, cancel := context.WithTimeout(a.ctx, 15*time.Second)
+		var png []byte
+		png, err = chromedp.Run(ctx, chromedp.FullScreenshot(100))
+		cancel()
+		if err == nil {
+			return png
+		}
+		a.t.Logf("%s: no picture (%v)", page, err)
+	}
+	a.t.Fatalf("%s: no picture: %v", page, err)
+	return nil
 }
 
 func (a *album) dress(page, scheme string, width int64) {
