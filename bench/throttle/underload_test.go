@@ -132,6 +132,9 @@ func (d *drill) end(refusals int, ideal func(n int) time.Duration) {
 	if failed+quiet != 0 {
 		d.t.Errorf("%d calls failed (the last: %v), and %d of the quiet organization", failed, d.load.why.Load(), quiet)
 	}
+	if longest > time.Second+d.calm {
+		d.t.Errorf("a call waited for %v that had nothing to wait for", longest)
+	}
 	if n := d.quiet.Answered(http.StatusTooManyRequests); n != 0 {
 		d.t.Errorf("the quiet organization refused %d calls", n)
 	}

@@ -33,6 +33,7 @@ var tools = []tool{
 	{name: "h2spec", programs: []string{"h2spec"}, from: "go install github.com/summerwind/h2spec/cmd/h2spec@latest"},
 	{name: "slowhttptest", programs: []string{"slowhttptest"}, from: "apt install slowhttptest"},
 	{name: "Redis", programs: []string{"redis-server", "redis-cli", "redis-sentinel"}, from: "apt install redis-server redis-sentinel"},
+	{name: "network namespace", programs: []string{"ip", "nsenter"}, probes: [][]string{{"unshare", "--net", "true"}}, from: "apt install iproute2, and run the tests as root"},
 	{name: "helm", programs: []string{"helm"}, from: "go install helm.sh/helm/v4/cmd/helm@v4.3.1"},
 	{name: "Prometheus", programs: []string{"prometheus", "promtool"}, from: "apt install prometheus"},
 	{name: "openssl", programs: []string{"openssl"}, from: "apt install openssl"},

@@ -24,8 +24,7 @@ func Replica(t testing.TB, of *Server) *Server {
 // when it has been silent for a second.
 func Sentinel(t testing.TB, primary *Server, name string) *Server {
 	t.Helper()
-	s := &Server{t: t, dir: t.TempDir(), port: freePort(t)}
-	t.Cleanup(s.Kill)
+	s := newServer(t)
 	config := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor %s 127.0.0.1 %s 1\nsentinel down-after-milliseconds %[3]s 1000\nsentinel failover-timeout %[3]s 3000\n", s.port, s.dir, name, primary.port)
 	path := filepath.Join(s.dir, "sentinel.conf")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +22,9 @@ type Server struct {
 	t    testing.TB
 	args []string
 	dir  string
+	host string
 	port string
+	attr *syscall.SysProcAttr // how it is started; nil: as anything is
 
 	mu      sync.Mutex
 	running *exec.Cmd
@@ -33,12 +36,17 @@ type Server struct {
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
 	needs.Tool(t, "Redis")
-	s := &Server{t: t, dir: t.TempDir(), port: freePort(t)}
+	s := newServer(t)
 	for _, setting := range settings {
 		s.args = append(s.args, strings.ReplaceAll(setting, "{port}", s.port))
 	}
-	t.Cleanup(s.Kill)
 	s.Again()
+	return s
+}
+
+func newServer(t testing.TB) *Server {
+	s := &Server{t: t, dir: t.TempDir(), host: "127.0.0.1", port: freePort(t)}
+	t.Cleanup(s.Kill)
 	return s
 }
 
@@ -53,8 +61,8 @@ func freePort(t testing.TB) string {
 	return port
 }
 
-// Addr is where it listens: 127.0.0.1:port.
-func (s *Server) Addr() string { return "127.0.0.1:" + s.port }
+// Addr is where it listens: 127.0.0.1:port, but for one that is Apart.
+func (s *Server) Addr() string { return net.JoinHostPort(s.host, s.port) }
 
 // URL is its address as a setting.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
@@ -63,8 +71,13 @@ func (s *Server) URL() string { return "redis://" + s.Addr() }
 // answers. Further settings stand behind those of the start.
 func (s *Server) Again(more ...string) {
 	s.t.Helper()
-	s.run("redis-server", append(append([]string{"--port", s.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir, "--daemonize", "no"}, s.args...), more...))
+	s.start(more...)
 	s.awaitAnswer()
+}
+
+func (s *Server) start(more ...string) {
+	s.t.Helper()
+	s.run("redis-server", append(append([]string{"--port", s.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir, "--daemonize", "no"}, s.args...), more...))
 }
 
 func (s *Server) run(program string, args []string) {
@@ -74,7 +87,7 @@ func (s *Server) run(program string, args []string) {
 		s.t.Fatal(err)
 	}
 	command := exec.Command(path, args...)
-	command.Dir = s.dir
+	command.Dir, command.SysProcAttr = s.dir, s.attr
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		s.t.Fatal(err)
@@ -130,7 +143,7 @@ func (s *Server) CLI(args ...string) string {
 }
 
 func (s *Server) command(args ...string) (string, error) {
-	base := []string{"-h", "127.0.0.1", "-p", s.port, "--no-auth-warning"}
+	base := []string{"-h", s.host, "-p", s.port, "--no-auth-warning"}
 	out, err := exec.Command("redis-cli", append(base, args...)...).CombinedOutput()
 	return strings.TrimRight(string(out), "\n"), err
 }
