@@ -8,8 +8,8 @@ import (
 )
 
 // ackedBytes returns how many bytes the other side's system has acknowledged
-// on c, -1 where that is not known. What it has not acknowledged, no program
-// there can have read.
+// on c, -1 where that is not known. A system may acknowledge late what its
+// program has read; with the end of a connection it acknowledges all.
 func ackedBytes(c net.Conn) int64 {
 	raw, ok := c.(syscall.Conn)
 	if !ok {

@@ -210,7 +210,6 @@ func (x *trip) failed(err error) error {
 	x.mu.Unlock()
 	if l := x.link; l != nil {
 		e.Timeout = e.Timeout && !l.meter.left.Load()
-		l.meter.acked.CompareAndSwap(-1, ackedBytes(l.tcp))
 		e.Sent = l.meter.delivered(l.base)
 		if e.Stage == Body {
 			e.Sent = max(1, e.Sent)

@@ -92,6 +92,45 @@ func TestAKeptConnectionThatBreaksIsReplaced(t *testing.T) {
 	}
 }
 
+// A system acknowledges late what its program may have read by then: a write
+// that was carried out before its connection was reset is not sent again.
+func TestAWriteBeforeAResetIsSentOnce(t *testing.T) {
+	t.Parallel()
+	var carriedOut atomic.Int64
+	p := newPeer(t, func(_ int, conn net.Conn, in *bufio.Reader) {
+		for {
+			r, body, err := readRequest(in)
+			switch {
+			case err != nil:
+				return
+			case r.Method == "GET":
+				io.WriteString(conn, ok+"Content-Length: 0\r\n\r\n")
+				continue
+			case body == `{"name":"once"}`:
+				carriedOut.Add(1)
+			}
+			conn.(*tls.Conn).NetConn().(*held).Conn.(*net.TCPConn).SetLinger(0)
+			conn.(*tls.Conn).NetConn().Close()
+			return
+		}
+	})
+	const posts = 20
+	for range posts {
+		for range 3 { // until the other side expects that it will answer soon
+			if _, _, err := p.ask(t, "GET", ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, _, err := p.ask(t, "POST", `{"name":"once"}`)
+		if e, is := errors.AsType[*egress.Error](err); !is || e.Sent == 0 {
+			t.Errorf("%v, as if nothing had been sent", err)
+		}
+	}
+	if got := carriedOut.Load(); got != posts {
+		t.Errorf("%d carried out of %d", got, posts)
+	}
+}
+
 // An answer that comes while a body is still sent is taken, whatever becomes
 // of the rest of the body.
 func TestEarlyAnswers(t *testing.T) {

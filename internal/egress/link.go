@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -131,6 +132,9 @@ func (l *link) Read(p []byte) (int, error) {
 		return 0, errLeft
 	}
 	n, err := l.tls.Read(p)
+	if err == io.EOF {
+		l.meter.goodbye() // TLS has its own
+	}
 	l.heard = l.heard || n > 0
 	if l.room >= 0 {
 		l.room -= int64(n)

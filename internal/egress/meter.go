@@ -2,6 +2,7 @@ package egress
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -13,7 +14,7 @@ type meter struct {
 	patience *atomic.Pointer[Patience]
 
 	written atomic.Int64 // bytes that the system took
-	acked   atomic.Int64 // bytes that the other side's system had when the connection failed; -1 for unknown
+	acked   atomic.Int64 // bytes that the other side's system had when it said goodbye; -1 for unknown
 	left    atomic.Bool  // nobody waits any more: nothing is read or written
 }
 
@@ -29,19 +30,21 @@ func (m *meter) Write(p []byte) (int, error) {
 	}
 	n, err := m.Conn.Write(p)
 	m.written.Add(int64(n))
-	if err != nil {
-		m.acked.Store(ackedBytes(m.Conn))
-	}
 	return n, err
 }
 
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.Conn.Read(p)
-	if err != nil {
-		m.acked.CompareAndSwap(-1, ackedBytes(m.Conn))
+	if err == io.EOF {
+		m.goodbye()
 	}
 	return n, err
 }
+
+// goodbye notes what the other side had when it ended the connection, which it
+// has acknowledged by then. A reset acknowledges nothing, nor does silence:
+// what was written before one may have been read.
+func (m *meter) goodbye() { m.acked.CompareAndSwap(-1, ackedBytes(m.Conn)) }
 
 // leave ends what is read and written now, and all that would be.
 func (m *meter) leave() {
@@ -50,8 +53,8 @@ func (m *meter) leave() {
 }
 
 // delivered returns how many bytes of what was written since base may have
-// arrived: those that the other side's system has acknowledged, where that is
-// known, and else all.
+// arrived: those that the other side had at its goodbye, where that is known,
+// and else all.
 func (m *meter) delivered(base int64) int64 {
 	written := m.written.Load() - base
 	if acked := m.acked.Load(); acked >= 0 {
