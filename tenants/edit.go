@@ -45,11 +45,18 @@ func (e *TakenError) Error() string { return e.message }
 // Apply carries out e on the file of tenant name in dir. The file is whole at
 // every moment; comments in one that was written by hand are not kept. Errors
 // about settings are envfile.Faults.
-func Apply(dir string, rules *Rules, name string, e Edit) (*Written, error) {
-	name, err := ValidName(name)
-	if err != nil {
+func Apply(dir string, rules *Rules, name string, e Edit) (w *Written, err error) {
+	if name, err = ValidName(name); err != nil {
 		return nil, err
 	}
+	err = envfile.Exclusive(dir, func() error {
+		w, err = e.apply(dir, rules, name)
+		return err
+	})
+	return w, err
+}
+
+func (e Edit) apply(dir string, rules *Rules, name string) (*Written, error) {
 	before, err := envfile.Load(dir, name)
 	fresh := errors.Is(err, envfile.ErrNoFile)
 	switch {
@@ -91,8 +98,10 @@ func Apply(dir string, rules *Rules, name string, e Edit) (*Written, error) {
 // Remove deletes the file of a tenant and returns what it held, secrets
 // redacted. A file that is wrong can be removed too.
 func Remove(dir, name string) (before map[string]string, err error) {
-	before, _ = envfile.Load(dir, name)
-	err = envfile.Remove(dir, name)
+	err = envfile.Exclusive(dir, func() error {
+		before, _ = envfile.Load(dir, name)
+		return envfile.Remove(dir, name)
+	})
 	if errors.Is(err, envfile.ErrNoFile) {
 		return nil, &UnknownError{name, dir}
 	}

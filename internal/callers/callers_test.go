@@ -253,6 +253,34 @@ func TestRotateKeepsOneKeyValidThroughout(t *testing.T) {
 	}
 }
 
+// Of two rotations at once, one makes a key and the other ends the old one: no
+// key is given out that was written over.
+func TestRotationsAtOnceGiveOutNoDeadKey(t *testing.T) {
+	for range 10 {
+		dir := t.TempDir()
+		if _, err := Add(dir, "erp", nil); err != nil {
+			t.Fatal(err)
+		}
+		keys := make(chan string, 2)
+		for range cap(keys) {
+			go func() {
+				w, err := Rotate(dir, "erp")
+				if err != nil {
+					t.Error(err)
+					keys <- ""
+					return
+				}
+				keys <- w.Key
+			}()
+		}
+		for _, key := range []string{<-keys, <-keys} {
+			if key != "" && who(open(t, dir), request("X-Api-Key", key), lan, nil) != "erp key" {
+				t.Error("a key was given out that is not valid")
+			}
+		}
+	}
+}
+
 func TestKeyIsNowhereInTheFile(t *testing.T) {
 	dir := t.TempDir()
 	key, _ := Add(dir, "erp", nil)

@@ -122,12 +122,23 @@ func Rotate(dir, name string) (*Written, error) {
 	}, nil)
 }
 
+// changing makes of a caller's settings others. It may say in w that there is a
+// new key.
+type changing func(w *Written, before map[string]string) (map[string]string, error)
+
 // edit writes what change makes of the file of a caller.
-func edit(dir, name string, fresh bool, change func(w *Written, before map[string]string) (map[string]string, error), taken func(*Caller) error) (*Written, error) {
-	name, err := ValidName(name)
-	if err != nil {
+func edit(dir, name string, fresh bool, change changing, taken func(*Caller) error) (w *Written, err error) {
+	if name, err = ValidName(name); err != nil {
 		return nil, err
 	}
+	err = envfile.Exclusive(dir, func() error {
+		w, err = change.write(dir, name, fresh, taken)
+		return err
+	})
+	return w, err
+}
+
+func (change changing) write(dir, name string, fresh bool, taken func(*Caller) error) (*Written, error) {
 	before, err := envfile.Load(dir, name)
 	w := &Written{Before: redacted(before), Added: errors.Is(err, envfile.ErrNoFile)}
 	if w.Added && !fresh {
@@ -162,8 +173,10 @@ func edit(dir, name string, fresh bool, change func(w *Written, before map[strin
 // Remove deletes the file of a caller and returns what it held, hashes of keys
 // redacted. A file that is wrong can be removed too.
 func Remove(dir, name string) (before map[string]string, err error) {
-	before, _ = envfile.Load(dir, name)
-	err = envfile.Remove(dir, name)
+	err = envfile.Exclusive(dir, func() error {
+		before, _ = envfile.Load(dir, name)
+		return envfile.Remove(dir, name)
+	})
 	if errors.Is(err, envfile.ErrNoFile) {
 		return nil, &UnknownError{name, dir}
 	}

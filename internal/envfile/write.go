@@ -79,6 +79,9 @@ func Replace(dir, name string, keys []string, values map[string]string) error {
 		return err
 	}
 	for _, other := range paths {
+		if other == path {
+			continue // which somebody may have replaced since, and is another file then
+		}
 		// Where case does not count, the other name is the same file.
 		if info, err := os.Stat(other); err == nil && !os.SameFile(info, written) {
 			if err := os.Remove(other); err != nil {

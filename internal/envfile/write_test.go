@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -58,4 +59,44 @@ func TestWriteUnderReaders(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Whoever writes a file never removes what another has put there since.
+func TestWritersLeaveEachOthersFile(t *testing.T) {
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for n := range 4 {
+		wg.Go(func() {
+			for range 100 {
+				if err := Replace(dir, "one", []string{"A"}, map[string]string{"A": fmt.Sprint(n)}); err != nil {
+					t.Error(err)
+				}
+				if _, err := os.Stat(filepath.Join(dir, "one.env")); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestAHeldDirectoryIsWaitedForAndThenToldOf(t *testing.T) {
+	dir := t.TempDir()
+	release, err := hold(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- Exclusive(dir, func() error { return nil }) }()
+	if err := Exclusive(dir, func() error { t.Error("two at once"); return nil }); err == nil || !strings.Contains(err.Error(), "try again") {
+		t.Errorf("got %v", err)
+	}
+	<-done
+	release()
+	if err := Exclusive(dir, func() error { return nil }); err != nil {
+		t.Errorf("once free: %v", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
 }
