@@ -59,11 +59,13 @@ func TestCallerCannotForge(t *testing.T) {
 		"Authorization: Bearer forged", "Authorization: NTLM TlRMTVNTUAAB", "Cookie: ARRAffinity=1", "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Host: evil",
 		"X-Forwarded-Proto: http", "Forwarded: for=1.2.3.4", "X-Real-IP: 1.2.3.4", "Via: 1.1 x", "Proxy-Authorization: Basic eA==", "X-Api-Key: k",
 		"X-Original-URL: /main.aspx", "X-Rewrite-URL: /main.aspx", "Upgrade: websocket", "TE: trailers", "Sec-Fetch-Mode: cors", "Referer: http://intranet/",
+		"X-MS-Original-Url: /main.aspx", "X-Original-Host: evil", "X-Host: evil", "X-Client-IP: 1.2.3.4", "True-Client-IP: 1.2.3.4", "Client-IP: 1.2.3.4",
+		"X_Forwarded_Host: evil", "X.Original.URL: /main.aspx", "X_Real_IP: 1.2.3.4", "Cookie2: $Version=1", "Proxy-Connection: close", "Keep-Alive: timeout=5",
 	}
 	unlessAllowed := []string{
 		"CallerObjectId: 1", "MSCRMCallerID: 1", "mscrmcallerid: 1", "MSCRM.BypassCustomPluginExecution: true",
 		"MSCRM.BypassBusinessLogicExecution: CustomSync,CustomAsync", "MSCRM.BypassBusinessLogicExecutionStepIds: 1",
-		"MSCRM.SuppressCallbackRegistrationExpanderJob: true", "CallerAADObjectId: 1", "MSCRM_CallerID: 1", "Caller-Object-Id: 1", "MSCRM_BypassCustomPluginExecution: true",
+		"MSCRM.SuppressCallbackRegistrationExpanderJob: true", "CallerAADObjectId: 1", "MSCRM_CallerID: 1", "MSCRM.CallerID: 1", "MSCRMCallerObjectId: 1", "CallerId: 1", "Caller-Object-Id: 1", "MSCRM_BypassCustomPluginExecution: true",
 	}
 	kept := []string{
 		"Prefer: odata.maxpagesize=3", "If-None-Match: null", "OData-Version: 4.0", "Consistency: Strong", "MSCRM.SolutionUniqueName: s",
@@ -72,7 +74,9 @@ func TestCallerCannotForge(t *testing.T) {
 	c := newTestProxy(t)
 	check := func(header string, want bool) {
 		t.Helper()
-		c.get("/contoso/api/data/v9.2/WhoAmI", header)
+		if a := c.get("/contoso/api/data/v9.2/WhoAmI", header); a.Header.Get("Dynproxy-Error") != "" {
+			t.Errorf("%q: %d %s", header, a.StatusCode, a.body)
+		}
 		name, value, _ := strings.Cut(header, ": ")
 		if got := slices.Contains(c.last().Header.Values(name), value); got != want {
 			t.Errorf("%q arrived: %v", header, got)
@@ -101,6 +105,35 @@ func TestCallerCannotForge(t *testing.T) {
 	}
 	for _, header := range always {
 		check(header, false)
+	}
+}
+
+// A call that asks to be taken for another method is a write, by whatever name
+// and in whichever value of it some server would see that.
+func TestAnotherMethodIsAWriteByAnyName(t *testing.T) {
+	t.Parallel()
+	c := newTestProxy(t, tenant("readonly", "ORG_URL=https://contoso.crm.dynamics.com\nTENANT_ID="+contosoID+"\nREAD_ONLY=true"))
+	before := c.contoso.Received()
+	for _, headers := range [][]string{
+		{"X-HTTP-Method: DELETE"}, {"X-HTTP-Method-Override: PATCH"}, {"X-Method-Override: DELETE"}, {"X-Method: DELETE"},
+		{"X_HTTP_Method: DELETE"}, {"x.http.method: DELETE"}, {"XHTTPMethodOverride: DELETE"}, {"X-HTTP-Method: GET"},
+		{"X-HTTP-Method:", "X-HTTP-Method: DELETE"}, {"X-HTTP-Method: DELETE", "X-HTTP-Method:"}, {"X-Method:", "x_method:", "X-METHOD: DELETE"},
+	} {
+		t.Run(strings.Join(headers, ", "), func(t *testing.T) {
+			c.get("/readonly/api/data/v9.2/accounts", headers...).refused(t, problem.ReadOnly, 403)
+			part := "--b\r\nContent-Type: application/http\r\n\r\nGET accounts HTTP/1.1\r\n" + strings.Join(headers, "\r\n") + "\r\n\r\n\r\n--b--\r\n"
+			c.call("POST", "/readonly/api/data/v9.2/$batch", part, "Content-Type: multipart/mixed;boundary=b").refused(t, problem.ReadOnly, 403)
+		})
+	}
+	if got := c.contoso.Received(); got != before {
+		t.Errorf("%d of them reached the organization", got-before)
+	}
+	for _, rights := range []string{"READ_ONLY=true", "METHODS=GET,POST"} {
+		of := newTestProxy(t, onlyCaller(t, "CIDRS=127.0.0.0/8\n"+rights))
+		of.get("/contoso/api/data/v9.2/WhoAmI", "X-HTTP-Method: DELETE").refused(t, problem.Forbidden, 403)
+	}
+	if a := c.get("/readonly/api/data/v9.2/WhoAmI", "X-HTTP-Method:"); a.StatusCode != 200 {
+		t.Errorf("an empty one: %d %s", a.StatusCode, a.body)
 	}
 }
 

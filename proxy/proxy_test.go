@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -220,7 +221,7 @@ func (c *testProxy) call(method, target, body string, headers ...string) *answer
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	head := fmt.Sprintf("%s %s HTTP/1.1\r\nConnection: close\r\n", method, target)
-	if !strings.Contains(strings.ToLower(strings.Join(headers, "\n")), "host:") {
+	if !slices.ContainsFunc(headers, func(h string) bool { return strings.HasPrefix(strings.ToLower(h), "host:") }) {
 		head += "Host: " + c.server.Listener.Addr().String() + "\r\n"
 	}
 	if body != "" {

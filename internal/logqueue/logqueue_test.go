@@ -116,11 +116,13 @@ func TestABrokenPipeLosesLinesOnly(t *testing.T) {
 	}
 }
 
-// failing is a disk that is full for a while.
+// failing is a disk that is full for a while. Some of its failures leave room
+// for a first line.
 type failing struct {
-	mu   sync.Mutex
-	full bool
-	text bytes.Buffer
+	mu    sync.Mutex
+	full  bool
+	fails int
+	text  bytes.Buffer
 }
 
 func (f *failing) Write(p []byte) (int, error) {
@@ -129,7 +131,10 @@ func (f *failing) Write(p []byte) (int, error) {
 	if !f.full {
 		return f.text.Write(p)
 	}
-	n := bytes.IndexByte(p, '\n') + 1 // a first line finds room
+	n := 0
+	if f.fails++; f.fails%2 == 0 {
+		n = bytes.IndexByte(p, '\n') + 1
+	}
 	f.text.Write(p[:n])
 	return n, errors.New("full")
 }
