@@ -76,7 +76,7 @@ var plan = map[string][]string{
 	"internal/status":             {"internal/check", "internal/entra", "internal/history", "internal/onboard", "internal/panics", "internal/problem", "internal/refusal", "internal/tokens", "tenants"},
 	"internal/httpguard":          {"internal/panics"},
 	"internal/textfile":           nil,
-	"internal/tracing":            {"internal/calls"},
+	"internal/tracing":            {"internal/calls", "internal/envfile", "internal/textfile"},
 	"internal/trend":              {"internal/statedir"},
 	"internal/tokens":             {"internal/entra", "internal/problem", "internal/sealed", "tenants"},
 	"internal/usage":              {"internal/statedir"},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -21,8 +20,6 @@ func openTracer(cfg *config, a *app, log zerolog.Logger, faults *envfile.Faults)
 		o.Roots = a.out.roots
 	}
 	tracer, err := tracing.New(o)
-	if wrong, is := errors.AsType[*tracing.SettingError](err); is {
-		faults.Add(wrong.Variable, "%s", wrong.Cure)
-	}
+	faults.Take(err)
 	return tracer
 }

@@ -245,22 +245,39 @@ func TestWithoutACollector(t *testing.T) {
 	}
 }
 
+// What OpenTelemetry's library would pass over, quote or break on is a fault.
 func TestSettingsOfTracesThatCannotBeUsed(t *testing.T) {
 	p := startEmulator(t, demoSeed())
+	const secret = "canary"
+	least := []string{"0", "-1", "9223372036854775807", "1e3", "10s", "NaN", " x"}
+	files := []string{t.TempDir(), "/missing/" + t.Name(), "traces_test.go"}
 	for variable, values := range map[string][]string{
-		"OTEL_EXPORTER_OTLP_ENDPOINT": {"nonsense", "collector:4317", "grpc://collector:4317"},
-		"OTEL_EXPORTER_OTLP_PROTOCOL": {"grpc"},
-		"OTEL_TRACES_EXPORTER":        {"jaeger"},
+		"OTEL_EXPORTER_OTLP_ENDPOINT":           {"nonsense", "collector:4317", "grpc://collector:4317", "http://:4318", "http://collector:99999", "http://u:" + secret + "@%zz"},
+		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT":    {"nonsense"},
+		"OTEL_EXPORTER_OTLP_PROTOCOL":           {"grpc"},
+		"OTEL_EXPORTER_OTLP_COMPRESSION":        {"brotli"},
+		"OTEL_TRACES_EXPORTER":                  {"jaeger"},
+		"OTEL_EXPORTER_OTLP_HEADERS":            {secret, "a b=" + secret, "authorization=" + secret + "%zz", "a=b," + secret},
+		"OTEL_EXPORTER_OTLP_TRACES_HEADERS":     {secret},
+		"OTEL_RESOURCE_ATTRIBUTES":              {"nonsense", "=x"},
+		"OTEL_EXPORTER_OTLP_CERTIFICATE":        files,
+		"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": {"traces_test.go"},
+		"OTEL_EXPORTER_OTLP_TIMEOUT":            least,
+		"OTEL_BSP_SCHEDULE_DELAY":               least,
+		"OTEL_BSP_MAX_QUEUE_SIZE":               least,
+		"OTEL_BSP_MAX_EXPORT_BATCH_SIZE":        least,
+		"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT":       {"many"},
+		"OTEL_TRACES_SAMPLER":                   {"sometimes"},
 	} {
 		for _, value := range values {
 			var environ []string
 			for name, value := range p.settings("contoso") {
 				environ = append(environ, name+"="+value)
 			}
-			environ = append(environ, "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318", prefix+"LISTEN=127.0.0.1:0", prefix+"OPS_LISTEN=127.0.0.1:0", variable+"="+value)
+			environ = append(environ, "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318", prefix+"LISTEN=127.0.0.1:0", prefix+"OPS_LISTEN=127.0.0.1:0", prefix+"LOG_LEVEL=loud", variable+"="+value)
 			var said bytes.Buffer
-			err := run(t.Context(), []string{"serve"}, environ, io.Discard, io.Discard)
-			if status := exitStatus(err, &said); status != 2 || !strings.Contains(said.String(), variable) {
+			err := run(t.Context(), []string{"serve"}, environ, io.Discard, &said)
+			if status := exitStatus(err, &said); status != 2 || strings.Count(said.String(), variable) != 1 || !strings.Contains(said.String(), "LOG_LEVEL") || strings.Contains(said.String(), secret) {
 				t.Errorf("%s=%s: exit status %d, %s", variable, value, status, &said)
 			}
 		}

@@ -3,6 +3,7 @@ package envfile
 import (
 	"errors"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -22,4 +23,11 @@ func Network(text string) (netip.Prefix, error) {
 		return netip.Prefix{}, errors.New("an IPv4 network in IPv6 form, which no address is in")
 	}
 	return prefix.Masked(), nil
+}
+
+// IsPort reports whether text is a port of an address, or none: what url.URL
+// and net.SplitHostPort take for one may be any number.
+func IsPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return text == "" || err == nil && n > 0
 }

@@ -25,6 +25,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"dynproxy/internal/envfile"
 )
 
 // Options are what a Tracer is made of.
@@ -42,18 +44,17 @@ type Tracer struct {
 	tracer   trace.Tracer
 }
 
-// A SettingError is a variable that cannot be used.
-type SettingError struct{ Variable, Cure string }
-
-func (e *SettingError) Error() string { return e.Variable + " " + e.Cure }
-
-// New returns nil where the environment asks for no traces. Its errors are
-// *SettingError. A collector that cannot be reached is no error: the log tells
+// New returns nil where the environment asks for no traces. Its error
+// is envfile.Faults. A collector that cannot be reached is no error: the log tells
 // of it, once a minute at most, and what it should have got is lost.
 func New(o Options) (*Tracer, error) {
-	endpoint, err := wanted(o.Environ)
-	if endpoint == nil || err != nil {
-		return nil, err
+	given := variables(o.Environ)
+	endpoint, faults := given.wanted()
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	if endpoint == nil {
+		return nil, nil
 	}
 	// OpenTelemetry's library reads nothing but the process's environment, which
 	// lacks what a file of settings says.
@@ -66,18 +67,18 @@ func New(o Options) (*Tracer, error) {
 	if o.Proxy != nil {
 		more = append(more, otlptracehttp.WithProxy(func(r *http.Request) (*url.URL, error) { return o.Proxy(r.URL) }))
 	}
-	if o.Roots != nil && endpoint.Scheme == "https" && first(o.Environ, "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE") == "" {
+	if _, own := given.exporter("CERTIFICATE"); o.Roots != nil && endpoint.Scheme == "https" && own == "" {
 		more = append(more, otlptracehttp.WithTLSClientConfig(&tls.Config{RootCAs: o.Roots()}))
 	}
 	exporter, err := otlptracehttp.New(context.Background(), more...)
 	if err != nil {
-		return nil, &SettingError{endpointName, "cannot be used: " + withoutAddress(err)}
+		return nil, envfile.Faults{{Variable: endpointName, Cure: "cannot be used: " + withoutAddress(err)}}
 	}
 	who, err := resource.New(context.Background(),
 		resource.WithAttributes(attribute.String("service.name", "dynproxy"), attribute.String("service.version", o.Version)),
 		resource.WithHost(), resource.WithTelemetrySDK(), resource.WithFromEnv())
 	if err != nil {
-		return nil, &SettingError{"OTEL_RESOURCE_ATTRIBUTES", "cannot be read; write name=value,name=value"}
+		return nil, envfile.Faults{{Variable: "OTEL_RESOURCE_ATTRIBUTES", Cure: "cannot be read; write name=value,name=value"}}
 	}
 	otel.SetErrorHandler(&errorLog{log: o.Log})
 	provider := sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(who))
@@ -85,42 +86,6 @@ func New(o Options) (*Tracer, error) {
 }
 
 const endpointName = "OTEL_EXPORTER_OTLP_ENDPOINT"
-
-// wanted is the endpoint that traces are to go to, nil for none.
-func wanted(environ map[string]string) (*url.URL, error) {
-	if strings.EqualFold(environ["OTEL_SDK_DISABLED"], "true") {
-		return nil, nil
-	}
-	switch exporter := environ["OTEL_TRACES_EXPORTER"]; exporter {
-	case "", "otlp":
-	case "none":
-		return nil, nil
-	default:
-		return nil, &SettingError{"OTEL_TRACES_EXPORTER", "must be otlp or none"}
-	}
-	text := first(environ, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpointName)
-	if text == "" {
-		return nil, nil
-	}
-	if p := first(environ, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); p != "" && p != "http/protobuf" {
-		return nil, &SettingError{"OTEL_EXPORTER_OTLP_PROTOCOL", "must be http/protobuf: that is what goes out, to port 4318 of most collectors"}
-	}
-	endpoint, err := url.Parse(text)
-	if err != nil || endpoint.Host == "" || endpoint.Scheme != "http" && endpoint.Scheme != "https" {
-		return nil, &SettingError{endpointName, "must be the address of a collector, such as http://localhost:4318"}
-	}
-	return endpoint, nil
-}
-
-// first is the value of the first of the names that has one.
-func first(environ map[string]string, names ...string) string {
-	for _, name := range names {
-		if value := environ[name]; value != "" {
-			return value
-		}
-	}
-	return ""
-}
 
 // Close sends what is still to be sent, within the time of ctx.
 func (t *Tracer) Close(ctx context.Context) {
