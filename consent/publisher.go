@@ -49,14 +49,18 @@ const largestLogo = 256 << 10
 // be PNG, JPEG or WebP by its content: other kinds, such as SVG, can hold
 // scripts. The error names the cure.
 func ReadLogo(path string) (content []byte, mediaType string, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, "", err
+	}
+	if !info.Mode().IsRegular() { // a pipe would not even open before somebody writes to it
+		return nil, "", fmt.Errorf("%s is no file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, "", err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, "", fmt.Errorf("%s is no file", path)
-	}
 	content, err = io.ReadAll(io.LimitReader(f, largestLogo+1))
 	if err != nil {
 		return nil, "", err

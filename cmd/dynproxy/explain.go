@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +20,7 @@ import (
 
 	"dynproxy/internal/callers"
 	"dynproxy/internal/problem"
+	"dynproxy/internal/textfile"
 	"dynproxy/proxy"
 	"dynproxy/tenants"
 )
@@ -205,7 +205,7 @@ func (q *question) take(headers []string, body string, hasBody bool) error {
 	}
 	if hasBody {
 		if file, is := strings.CutPrefix(body, "@"); is {
-			text, err := os.ReadFile(file)
+			text, err := textfile.ReadRaw(file)
 			if err != nil {
 				return err
 			}

@@ -274,6 +274,9 @@ func identify(entries []os.DirEntry) map[string]candidate {
 		other, twice := found[name]
 		if !twice {
 			found[name] = candidate{base: base, link: link}
+			if e.Type()&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice) != 0 { // whoever opens a pipe waits for who writes to it
+				found[name] = candidate{base: base, flaw: errors.New("it is not read: it is a pipe or a device and no file")}
+			}
 			continue
 		}
 		counts, passed := other, candidate{base: base, link: link}

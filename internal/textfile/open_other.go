@@ -2,8 +2,13 @@
 
 package textfile
 
-import "os"
+import (
+	"os"
+	"syscall"
+)
 
-func open(path string) (*os.File, error) { return os.Open(path) }
+// open is os.Open that waits for nobody: without that flag the opening of a pipe
+// lasts until somebody opens its other end.
+func open(path string) (*os.File, error) { return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) }
 
 func rename(from, to string) error { return os.Rename(from, to) }

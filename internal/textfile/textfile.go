@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 	"unicode/utf16"
@@ -24,6 +25,15 @@ var (
 	errDirectory = errors.New("it is a directory, not a file")
 	errTooLarge  = fmt.Errorf("it is larger than %d MiB", maxSize>>20)
 	errTorn      = errors.New("it is UTF-16 that breaks off; save it as UTF-8")
+	errNobody    = errors.New("it is a pipe that nobody writes to; name a file")
+	errSilent    = fmt.Errorf("nothing came from it for %v; name a file", writerPatience)
+)
+
+// Whoever writes to a pipe may be about to open it, or may first have to fetch
+// what it writes.
+const (
+	openPatience   = time.Second
+	writerPatience = 10 * time.Second
 )
 
 // Read returns the text of the file at path as UTF-8 with line feeds between
@@ -68,11 +78,31 @@ func readOnce(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	if err == nil && len(raw) > maxSize {
+	raw, err := readAll(f, info.Mode())
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, errSilent
+	case err == nil && len(raw) > maxSize:
 		return nil, errTooLarge
 	}
 	return raw, err
+}
+
+// readAll reads f, up to one byte more than is allowed. A pipe or a device is
+// waited for within bounds: nothing that depends on its content may stand still.
+func readAll(f *os.File, mode fs.FileMode) ([]byte, error) {
+	began := time.Now()
+	f.SetReadDeadline(began.Add(writerPatience)) // a file cannot have one, and does not wait
+	for {
+		raw, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+		switch {
+		case err != nil || len(raw) > 0 || mode&fs.ModeNamedPipe == 0:
+			return raw, err
+		case time.Since(began) > openPatience:
+			return nil, errNobody
+		}
+		time.Sleep(firstPause)
+	}
 }
 
 // How often a file is tried that another program holds. What is read is looked at
