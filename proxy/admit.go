@@ -12,6 +12,7 @@ import (
 	"dynproxy/internal/callers"
 	"dynproxy/internal/httpguard"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/odata"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/retryafter"
 )
@@ -51,11 +52,14 @@ func (h *Handler) judge(c *call, w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	c.clientID = h.Tokens.ClientID(c.tenant)
-	c.batch = isBatch(r.Method, c.path)
-	if err := c.allowed(operation{r.Method, c.path, r.Header, c.batch}); err != nil {
-		return err
+	c.batch = odata.IsBatch(c.path)
+	if c.batch && r.Method != http.MethodPost {
+		// There are servers that carry it out all the same.
+		return problem.New(problem.BadRequest, "A batch is sent by POST, not by %.20s.", r.Method)
 	}
-	if err := c.allowedQuery(c.query); err != nil {
+	asked := operation{r.Method, c.path, c.query, r.Header, c.batch}
+	c.overridden = asked.overridden()
+	if err := c.allowed(asked); err != nil {
 		return err
 	}
 	return nil

@@ -51,3 +51,32 @@ func TestNoPartOfABatchGoesUnjudged(t *testing.T) {
 		}
 	}
 }
+
+// What carries batches out asks neither for the method nor for one spelling of
+// the path, so a batch is none the less one.
+func TestABatchIsOneHoweverItIsAsked(t *testing.T) {
+	t.Parallel()
+	readOnly, open := newTestProxy(t, tenant("contoso", "READ_ONLY=true")), newTestProxy(t)
+	id := strings.Trim(firstID(t, open), `"`)
+	hidden := batchWith("DELETE /api/data/v9.2/accounts(" + id + ") HTTP/1.1\r\nCallerObjectId: 7\r\n\r\n")
+	for _, c := range []*testProxy{readOnly, open} {
+		before := c.contoso.Received()
+		for _, method := range []string{"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "MERGE", "DELETE", "post", "Post"} {
+			for _, override := range []string{"X-Custom: 1", "X-HTTP-Method: POST"} {
+				a := c.call(method, "/contoso/api/data/v9.2/$batch", hidden, batchKind, override)
+				if a.StatusCode != 400 || a.Header.Get("Dynproxy-Error") != string(problem.BadRequest) {
+					t.Errorf("%s, %s: %d %s", method, override, a.StatusCode, a.body)
+				}
+			}
+		}
+		for _, end := range []string{"$batch/", "$batch%2F", "$batch%5c", "%24batch%2f/", "$BATCH%20", "$batch.", "$batch%2E", "$batch()", "x%2F$batch"} {
+			c.call("POST", "/contoso/api/data/v9.2/"+end, hidden, batchKind).refused(t, problem.Forbidden, 403)
+		}
+		if n := c.contoso.Received() - before; n != 0 {
+			t.Errorf("%d refused batches reached the organization", n)
+		}
+	}
+	if a := open.get("/contoso/api/data/v9.2/accounts(name='$batch')"); a.Header.Get("Dynproxy-Error") != "" {
+		t.Errorf("a key is taken for a batch: %s", a.body)
+	}
+}

@@ -46,6 +46,8 @@ type call struct {
 	batch    bool
 	gzip     bool // whether the caller takes gzip
 
+	overridden bool // it asks to be taken for another method than that of its request line
+
 	attempts   int
 	operations int // requests inside a batch, else 0
 

@@ -3,9 +3,11 @@ package proxy_test
 import (
 	"bytes"
 	"compress/gzip"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"dynproxy/internal/callers"
@@ -254,4 +256,61 @@ func TestABatchHoldsNoSOAP(t *testing.T) {
 	text := soapEnvelope("", soapCreate)
 	part := "POST /XRMServices/2011/Organization.svc/web HTTP/1.1\r\nContent-Type: text/xml\r\n\r\n" + text
 	c.call("POST", "/contoso/api/data/v9.2/$batch", batchWith(part), batchKind).refused(t, problem.BadRequest, 400)
+}
+
+// A message is judged by whatever method it comes, and whatever stands behind
+// its service.
+func TestAnEnvelopeIsOneHoweverItIsAsked(t *testing.T) {
+	t.Parallel()
+	write := soapEnvelope(`<a:CallerId xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts">7bd2a5f0-0000-4000-8000-000000000001</a:CallerId>`, soapCreate)
+	for _, c := range []*testProxy{newTestProxy(t, tenant("contoso", "READ_ONLY=true")), newTestProxy(t)} {
+		for _, method := range []string{"GET", "OPTIONS", "PUT", "PATCH", "MERGE", "post"} {
+			a := c.call(method, soapPath, write, "Content-Type: text/xml; charset=utf-8")
+			if code := a.Header.Get("Dynproxy-Error"); code != string(problem.Forbidden) && code != string(problem.ReadOnly) {
+				t.Errorf("%s: %d %s", method, a.StatusCode, a.body)
+			}
+		}
+		for _, end := range []string{"/organizationdata.svc", "%2Forganizationdata.svc"} {
+			a := c.call("POST", soapPath+end, write, "Content-Type: text/xml; charset=utf-8")
+			a.faulted(t, problem.Forbidden, 403, -2147220960, false)
+		}
+		if n := len(c.contoso.Requests()); n != 0 {
+			t.Errorf("%d refused messages reached the organization", n)
+		}
+		if a := c.get(soapPath + "?wsdl"); a.StatusCode != 200 {
+			t.Errorf("a description that is fetched: %d %.200s", a.StatusCode, a.body)
+		}
+	}
+}
+
+// Wherever a server looks for the method that a request asks to be taken for,
+// it counts as a write and is sent once.
+func TestAnotherMethodInTheQuery(t *testing.T) {
+	t.Parallel()
+	readOnly, fewMethods := newTestProxy(t, tenant("contoso", "READ_ONLY=true")), newTestProxy(t, onlyCaller(t, "CIDRS=127.0.0.0/8\nMETHODS=GET,POST"))
+	for _, query := range []string{"X-HTTP-Method-Override=DELETE", "x_http_method=DELETE", "$top=1&%58-HTTP-Method=DELETE", "a;X-Method-Override=PATCH", "HTTP-Method=PUT"} {
+		for c, code := range map[*testProxy]problem.Code{readOnly: problem.ReadOnly, fewMethods: problem.Forbidden} {
+			c.call("POST", "/contoso/api/search/v1.0/query?"+query, `{"search":"a"}`, "Content-Type: application/json").refused(t, code, 403)
+			c.get("/contoso/api/data/v9.2/accounts?"+query).refused(t, code, 403)
+			c.call("POST", "/contoso/api/data/v9.2/$batch", batchWith("GET /api/data/v9.2/accounts?"+query+" HTTP/1.1\r\n\r\n"), batchKind).refused(t, code, 403)
+		}
+	}
+	if n := len(readOnly.contoso.Requests()) + len(fewMethods.contoso.Requests()); n != 0 {
+		t.Errorf("%d refused requests reached the organization", n)
+	}
+	if a := readOnly.get("/contoso/api/data/v9.2/accounts?X-HTTP-Method-Override=&$top=1"); a.Header.Get("Dynproxy-Error") == string(problem.ReadOnly) {
+		t.Error("an empty one was refused")
+	}
+	var received atomic.Int32
+	losing := newTestProxy(t, organization(t, func(http.ResponseWriter, *http.Request) {
+		received.Add(1)
+		panic(http.ErrAbortHandler) // carried out; the answer is lost
+	}))
+	for n, target := range []string{"/contoso/api/data/v9.2/accounts?X-HTTP-Method=DELETE", "/contoso/api/data/v9.2/accounts"} {
+		a := losing.get(target, "X-HTTP-Method: DELETE")
+		a.refused(t, problem.UpstreamUnreachable, 502)
+		if got := int(received.Load()); got != n+1 || !strings.Contains(a.body, "may have been carried out") {
+			t.Errorf("sent %d times: %s", got-n, a.body)
+		}
+	}
 }

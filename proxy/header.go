@@ -38,7 +38,7 @@ var requestRules = map[string]headerRule{
 	"mscrmbypass*": bypass, "mscrmsuppress*": bypass,
 	"mscrmsuppressduplicatedetection": pass, // concerns records alike, and no plug-in
 	// another method
-	"xhttpmethod*": override, "xmethod": override, "xmethodoverride": override,
+	"xhttpmethod*": override, "xmethod": override, "xmethodoverride": override, "httpmethod*": override, "methodoverride": override,
 }
 
 // beginnings are those of requestRules. firstLetters and longestBeginning bound

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"iter"
 	"net/http"
 	"net/url"
 	"strings"
@@ -13,6 +14,7 @@ import (
 type operation struct {
 	method string
 	path   string
+	query  string // raw
 	header map[string][]string
 	batch  bool // only the path and the headers are judged: what it does, its parts do. So with an envelope's messages
 }
@@ -30,7 +32,10 @@ func (c *call) allowed(d operation) *problem.Error {
 	if err := c.allowedHeader(d.header); err != nil {
 		return err
 	}
-	overridden := overrides(d.header)
+	if err := c.allowedQuery(d.query); err != nil {
+		return err
+	}
+	overridden := d.overridden()
 	writes := !d.batch && !isEnvelope(d.method, d.path) && !reads(d.method, d.path) || overridden
 	if t.ReadOnly && writes {
 		return problem.New(problem.ReadOnly, "%s is read-only here; an operator can change that with READ_ONLY.", t.Name)
@@ -75,16 +80,10 @@ func (c *call) allowedHeader(header map[string][]string) *problem.Error {
 // impersonation and plug-in bypass say, with or without their prefix. query is
 // raw.
 func (c *call) allowedQuery(query string) *problem.Error {
-	if query == "" || c.impersonation() {
+	if c.impersonation() {
 		return nil
 	}
-	for part := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
-		raw, _, _ := strings.Cut(part, "=")
-		name, err := url.QueryUnescape(raw)
-		if err != nil {
-			name = raw
-		}
-		name = strings.TrimPrefix(strings.TrimSpace(name), "$")
+	for name := range parameters(query) {
 		for _, header := range [...]string{name, "MSCRM." + name} {
 			switch ruleOf(header) {
 			case identity:
@@ -95,6 +94,34 @@ func (c *call) allowedQuery(query string) *problem.Error {
 		}
 	}
 	return nil
+}
+
+// overridden reports whether d asks to be taken for another method: by a
+// header, or by a query parameter of such a name, where ASP.NET looks too.
+func (d operation) overridden() bool {
+	for name, value := range parameters(d.query) {
+		if value != "" && ruleOf(name) == override {
+			return true
+		}
+	}
+	return overrides(d.header)
+}
+
+// parameters gives the parameters of a raw query, by their decoded names
+// without a '$' and with their raw values.
+func parameters(query string) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for part := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
+			raw, value, _ := strings.Cut(part, "=")
+			name, err := url.QueryUnescape(raw)
+			if err != nil {
+				name = raw
+			}
+			if !yield(strings.TrimPrefix(strings.TrimSpace(name), "$"), value) {
+				return
+			}
+		}
+	}
 }
 
 // notPersonated refuses what IMPERSONATION would allow.
@@ -118,11 +145,6 @@ func reads(method, path string) bool {
 		return under([]string{"/api/search/"}, path) || under([]string{"/api/data/"}, path) && readsByPOST[lastSegment(path)]
 	}
 	return false
-}
-
-// isBatch reports whether the request is an OData batch.
-func isBatch(method, path string) bool {
-	return method == http.MethodPost && lastSegment(path) == "$batch"
 }
 
 // lastSegment returns the end of a raw path, decoded and in lower case.

@@ -304,7 +304,7 @@ func TestTargetsReachTheOrganizationAsSent(t *testing.T) {
 		"/api/data/v9.2/accounts(accountnumber='A%2FB%2f1')",
 		"/api/data/v9.2/accounts(accountnumber='x%27y')?a;b;;c&&d",
 		"/api/data/v9.2//accounts///",
-		"/api/data/v9.2/%24batch?",
+		"/api/data/v9.2/%24metadata?",
 		"/api/data/v9.2/accounts?",
 		"/API/Data/v9.2/Accounts",
 		"/api/data/v9.2/accounts(name='\"<>^`{|}')?q=\"<>^`{|}",

@@ -12,6 +12,7 @@ import (
 	"dynproxy/internal/httpguard"
 	"dynproxy/internal/odata"
 	"dynproxy/internal/problem"
+	"dynproxy/internal/soap"
 	"dynproxy/internal/spool"
 )
 
@@ -45,7 +46,7 @@ func (h *Handler) readBody(c *call, r *http.Request) error {
 	if c.batch {
 		return h.takeBatch(c, r)
 	}
-	if isEnvelope(r.Method, c.path) {
+	if soap.Serves(c.path) {
 		return h.takeEnvelope(c, r)
 	}
 	// What has no type may be JSON: only its beginning tells.
@@ -112,19 +113,13 @@ func judgePart(c *call, p *odata.Part) error {
 	if reason := ambiguous(path); reason != "" {
 		return problem.New(problem.BadRequest, "A path inside the batch holds %s, which servers read differently.", reason)
 	}
-	if isBatch(p.Method, path) {
-		return problem.New(problem.BadRequest, "A batch must not hold another batch.")
-	}
-	if isEnvelope(p.Method, path) {
+	if soap.Serves(path) {
 		return problem.New(problem.BadRequest, "A batch must not hold a SOAP message.")
 	}
 	if !strings.HasPrefix(path, "/") {
 		path = c.path[:strings.LastIndexByte(strings.TrimRight(c.path, "/"), '/')+1] + path
 	}
-	if err := c.allowed(operation{method: p.Method, path: path, header: p.Header}); err != nil {
-		return err
-	}
-	if err := c.allowedQuery(query); err != nil {
+	if err := c.allowed(operation{method: p.Method, path: path, query: query, header: p.Header}); err != nil {
 		return err
 	}
 	c.operations++

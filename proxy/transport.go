@@ -21,6 +21,9 @@ type transport struct {
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	c := callFrom(r.Context())
 	asked := question{method: r.Method, ifMatch: r.Header.Get("If-Match"), patience: c.tenant.QueueWait, enforce: c.tenant.Limits == "enforce"}
+	if c.overridden {
+		asked.method = http.MethodPost // nobody here knows what it will be taken for
+	}
 	var past history
 	for {
 		a := t.attempt(r, c)

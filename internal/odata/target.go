@@ -44,7 +44,7 @@ func (q *batchRequest) target(raw string) (asked, line string, err error) {
 		}
 		asked = path + "?" + query
 	}
-	if isBatch(asked) {
+	if IsBatch(asked) {
 		return "", "", errors.New("a batch within a batch")
 	}
 	line = base + asked
@@ -110,14 +110,15 @@ func rooted(rest string) string {
 	return rest
 }
 
-// isBatch reports whether a batch is asked for.
-func isBatch(asked string) bool {
+// IsBatch reports whether a batch is asked for, by a path with or without a query, in whatever spelling some server takes
+// for it: encoded separators are separators, and slashes, blanks and dots at the end are nothing.
+func IsBatch(asked string) bool {
 	path := asked
 	if i := strings.IndexAny(path, "?#"); i >= 0 {
 		path = path[:i]
 	}
-	plain := strings.TrimRight(string(percentDecode(path).text), "/")
-	return strings.EqualFold(plain[strings.LastIndexByte(plain, '/')+1:], "$batch")
+	plain := strings.TrimRight(string(percentDecode(path).text), "/\\. \t()")
+	return strings.EqualFold(plain[strings.LastIndexAny(plain, "/\\")+1:], "$batch")
 }
 
 // orgHost is the host, with its port, of the organization.

@@ -291,6 +291,7 @@ func TestServes(t *testing.T) {
 	for path, want := range map[string]bool{
 		"/XRMServices/2011/Organization.svc": true, "/XRMServices/2011/Organization.svc/web": true, "/xrmservices/2011/organization.SVC/Web/x": true,
 		"/contoso/XRMServices/2011/Organization.svc/web": true, "/XRMServices/2011/Organization%2esvc": true, "/XRMServices/2011/Discovery.svc": true,
+		"/XRMServices/2011/Organization.svc/web/OrganizationData.svc": true, "/XRMServices/2011/OrganizationData.svc/Organization.svc": false,
 		"/MSCRMServices/2007/CrmService.asmx": true, "/XRMServices/2011/OrganizationData.svc/AccountSet": false,
 		"/api/data/v9.2/accounts": false, "/": false, "/api/data/v9.2/accounts(name='a.svc')": false,
 	} {

@@ -156,7 +156,8 @@ func parameters(s string) []parameter {
 
 // Serves reports whether a raw path is a SOAP endpoint's, on whatever tenant:
 // the Organization Service, /web below it, and its elder and lesser kin. The
-// OData service that stands beside them is none.
+// OData service that stands beside them is none. The first service in a path is
+// the one that is asked.
 func Serves(path string) bool {
 	if plain, err := url.PathUnescape(path); err == nil {
 		path = plain
@@ -165,7 +166,8 @@ func Serves(path string) bool {
 	if !strings.Contains(path, "/xrmservices/") && !strings.Contains(path, "/mscrmservices/") {
 		return false
 	}
-	return !strings.Contains(path, "/organizationdata.svc") && (strings.Contains(path, ".svc") || strings.Contains(path, ".asmx"))
+	service, _, found := strings.Cut(path, ".svc")
+	return found && !strings.HasSuffix(service, "/organizationdata") || strings.Contains(service, ".asmx")
 }
 
 // Is12 reports whether a request speaks SOAP 1.2, and reads its faults only.

@@ -44,7 +44,9 @@ func (q *request) batch() *answer {
 
 // readBatch reads the whole batch before any of it takes effect.
 func (q *request) readBatch() (parts []part, goOn bool, err error) {
-	if q.method != http.MethodPost {
+	// The library that reads batches asks for a body and its type, and not for
+	// the method.
+	if q.method != http.MethodPost && len(q.body) == 0 {
 		return nil, false, badMethod(q.method)
 	}
 	prefer, err := parsePreferences(q.header)
