@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 
 	"dynproxy/internal/cluster"
 	"dynproxy/internal/cluster/redistest"
+	"dynproxy/internal/limits"
 	"dynproxy/internal/sealed"
 	"dynproxy/internal/secret"
 )
@@ -226,34 +228,76 @@ func TestACluster(t *testing.T) {
 	until(t, "being alone", in(p, cluster.Alone))
 }
 
-// The line of rights in the documentation is enough.
+// The lines of rights in the documentation are enough, in each form of a Redis.
 func TestTheDocumentedRightsAreEnough(t *testing.T) {
 	t.Parallel()
+	t.Run("one server", func(t *testing.T) {
+		t.Parallel()
+		server := redistest.Start(t)
+		mayDoJustThat(t, 0, server)
+		url := "redis://dynproxy:s3cret@" + server.Addr()
+		p, q := open(t, url), open(t, url)
+		until(t, "two members", func() bool { return p.Size() == 2 && q.Size() == 2 })
+		everything(t, p)
+		nothingWasRefused(t, server)
+	})
+	t.Run("a cluster", func(t *testing.T) {
+		t.Parallel()
+		nodes := redistest.Cluster(t)
+		mayDoJustThat(t, 0, nodes...)
+		c := open(t, "redis://dynproxy:s3cret@"+nodes[0].Addr()+"?addr="+nodes[1].Addr())
+		until(t, "the cluster", in(c, cluster.Shared))
+		everything(t, c)
+		nothingWasRefused(t, nodes...)
+	})
+	t.Run("sentinels", func(t *testing.T) {
+		t.Parallel()
+		primary := redistest.Start(t)
+		replica := redistest.Replica(t, primary)
+		sentinel := redistest.Sentinel(t, primary, "main")
+		mayDoJustThat(t, 0, primary, replica)
+		mayDoJustThat(t, 1, sentinel)
+		sentinel.CLI("ACL", "SETUSER", "default", "-@all", "+acl") // for this test's own questions
+		c := open(t, "redis://dynproxy:s3cret@"+sentinel.Addr()+"?master_name=main&username=dynproxy&password=s3cret")
+		until(t, "the primary", in(c, cluster.Shared))
+		everything(t, c)
+		nothingWasRefused(t, primary)
+		primary.Kill()
+		until(t, "being alone", in(c, cluster.Alone))
+		until(t, "the other primary", in(c, cluster.Shared))
+		if _, err := c.Eval(t.Context(), increment, []string{c.Key("another", "count")}, 1); err != nil {
+			t.Error(err)
+		}
+		nothingWasRefused(t, replica, sentinel)
+	})
+}
+
+// mayDoJustThat makes the user of the documentation's n-th line of rights at
+// each server.
+func mayDoJustThat(t *testing.T, n int, servers ...*redistest.Server) {
+	t.Helper()
 	text, err := os.ReadFile("../../docs/several-machines.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, line, found := strings.Cut(string(text), "ACL SETUSER ")
-	line, _, _ = strings.Cut(line, "\n")
-	if !found {
-		t.Fatal("the documentation has no such line")
+	lines := regexp.MustCompile(`(?m)^ACL SETUSER .*`).FindAllString(string(text), -1)
+	if len(lines) != 2 {
+		t.Fatalf("the documentation has %d such lines", len(lines))
 	}
-	server := redistest.Start(t)
-	server.CLI(append([]string{"ACL", "SETUSER"}, strings.Fields(strings.ReplaceAll(line, "PASSWORD", "s3cret"))...)...)
-	server.CLI("ACL", "SETUSER", "default", "on", "nopass", "~*", "+@all")
-	url := "redis://dynproxy:s3cret@" + server.Addr()
-	p, q := open(t, url), open(t, url)
-	until(t, "two members", func() bool { return p.Size() == 2 && q.Size() == 2 })
-	everything(t, p)
-	if out := server.CLI("ACL", "LOG"); strings.Contains(out, "object") {
-		t.Errorf("rights that are missing:\n%s", out)
-	}
-	if nodes := redistest.Cluster(t); true { // likewise there
-		for _, n := range nodes {
-			n.CLI(append([]string{"ACL", "SETUSER"}, strings.Fields(strings.ReplaceAll(line, "PASSWORD", "s3cret"))...)...)
+	for _, s := range servers {
+		s.CLI(strings.Fields(strings.ReplaceAll(lines[n], "PASSWORD", "s3cret"))...)
+		if list := s.CLI("ACL", "LIST"); !strings.Contains(list, "user dynproxy on") {
+			t.Fatal(list)
 		}
-		c := open(t, "redis://dynproxy:s3cret@"+nodes[0].Addr()+"?addr="+nodes[1].Addr())
-		until(t, "the cluster", in(c, cluster.Shared))
+	}
+}
+
+func nothingWasRefused(t *testing.T, servers ...*redistest.Server) {
+	t.Helper()
+	for _, s := range servers {
+		if refused := s.CLI("ACL", "LOG"); refused != "" {
+			t.Errorf("rights that are missing:\n%s", refused)
+		}
 	}
 }
 
@@ -289,5 +333,10 @@ func everything(t *testing.T, c *cluster.Client) {
 		t.Error(files, err)
 	}
 	_, err = c.Eval(ctx, increment, []string{c.Key("x", "count")}, 1)
+	must(err)
+	_, _, err = c.Rates().Take(ctx, "x", 10, 10, 1, 0)
+	must(err)
+	spent := &limits.Statement{Span: time.Second, Requests: 1, Settled: []limits.Amount{{Requests: 1}}, Guess: 1, Limit: 10, MillisLimit: 1000, Need: 1, PlacesWant: 1, PlacesLimit: 1}
+	_, err = c.Budgets().Exchange(ctx, limits.Key{Organization: "x", ClientID: "y"}, spent)
 	must(err)
 }
