@@ -1,9 +1,12 @@
 package door
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
+	"fmt"
 	"slices"
 	"time"
 
@@ -22,8 +25,10 @@ func OpenPair(cert, key string) (*Pair, error) {
 	return &Pair{files}, err
 }
 
+// readPair reads a chain, in whichever order it stands, and the key of one of
+// its certificates.
 func readPair(cert, key string) (*tls.Certificate, error) {
-	chain, err := textfile.ReadPEM(cert)
+	chain, err := textfile.ReadCertificates(cert)
 	if err != nil {
 		return nil, err
 	}
@@ -31,11 +36,35 @@ func readPair(cert, key string) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	pair, err := tls.X509KeyPair(chain, private)
-	if err != nil {
-		return nil, err
+	switch {
+	case bytes.Contains(private, []byte("BEGIN ENCRYPTED")), bytes.Contains(private, []byte("Proc-Type: 4,ENCRYPTED")):
+		return nil, fmt.Errorf("the key in %s is encrypted; make a file without a password of it: openssl pkey -in app.key -out plain.key", key)
+	case !bytes.Contains(private, []byte("PRIVATE KEY-----")):
+		return nil, fmt.Errorf("%s holds no private key (-----BEGIN PRIVATE KEY-----)", key)
 	}
-	return &pair, nil
+	var pair tls.Certificate
+	for _, leaf := range chain {
+		if pair, err = tls.X509KeyPair(chainFrom(leaf, chain), private); err == nil {
+			return &pair, nil
+		}
+	}
+	return nil, fmt.Errorf("the key in %s does not fit a certificate in %s: %w", key, cert, err)
+}
+
+// chainFrom writes leaf, and behind each certificate its issuer's. What is
+// nobody's issuer comes where there is nothing better.
+func chainFrom(leaf *x509.Certificate, all []*x509.Certificate) []byte {
+	var text []byte
+	rest := slices.DeleteFunc(slices.Clone(all), leaf.Equal)
+	for c := leaf; ; {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+		if len(rest) == 0 {
+			return text
+		}
+		issuer := max(0, slices.IndexFunc(rest, func(r *x509.Certificate) bool { return bytes.Equal(r.RawSubject, c.RawIssuer) }))
+		c = rest[issuer]
+		rest = slices.Delete(rest, issuer, issuer+1)
+	}
 }
 
 // Watch is reload.Files.Watch.

@@ -117,7 +117,7 @@ func (r Registration) certificate() (credential, error) {
 // readCertificate reads certificates and key from a file of either form.
 func (r Registration) readCertificate() ([]*x509.Certificate, *rsa.PrivateKey, error) {
 	content, err := textfile.ReadPEM(r.CertificateFile)
-	if errors.Is(err, textfile.ErrBinary) || errors.Is(err, textfile.ErrNoPEM) {
+	if errors.Is(err, textfile.ErrNoPEM) {
 		return r.readPFX()
 	}
 	if err != nil {

@@ -157,6 +157,8 @@ func TestUnusableCertificateFilesNameTheCure(t *testing.T) {
 		"foreign key":       {certPEM + pkcs8(t, other), "do not belong together"},
 		"two keys":          {certPEM + pkcs8(t, key) + pkcs8(t, other), "two keys"},
 		"a lost block end":  {certPEM + strings.Replace(pkcs8(t, key), "-----END", "----END", 1), "block 2 (PRIVATE KEY) has no end"},
+		"a request":         {strings.ReplaceAll(certPEM, "CERTIFICATE", "CERTIFICATE REQUEST") + pkcs8(t, key), "it holds a CERTIFICATE REQUEST"},
+		"a chain of .p7b":   {strings.ReplaceAll(certPEM, "CERTIFICATE", "PKCS7") + pkcs8(t, key), "it holds a PKCS7"},
 		"broken key":        {certPEM + block("PRIVATE KEY", []byte("x")), "broken"},
 		"broken certifcate": {block("CERTIFICATE", []byte("x")) + pkcs8(t, key), "broken"},
 	} {

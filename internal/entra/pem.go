@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -30,10 +31,10 @@ var (
 func readPEM(content []byte) ([]*x509.Certificate, *rsa.PrivateKey, error) {
 	var certs []*x509.Certificate
 	var key *rsa.PrivateKey
-	blocks := 0
+	blocks, other := 0, ""
 	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
 		blocks++
-		if block.Type == "CERTIFICATE" {
+		if block.Type == "CERTIFICATE" || block.Type == "X509 CERTIFICATE" {
 			cert, err := x509.ParseCertificate(block.Bytes)
 			if err != nil {
 				return nil, nil, errBroken
@@ -42,6 +43,9 @@ func readPEM(content []byte) ([]*x509.Certificate, *rsa.PrivateKey, error) {
 			continue
 		}
 		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			if !strings.HasSuffix(block.Type, "PARAMETERS") {
+				other = block.Type
+			}
 			continue
 		}
 		if key != nil {
@@ -55,6 +59,8 @@ func readPEM(content []byte) ([]*x509.Certificate, *rsa.PrivateKey, error) {
 	switch {
 	case blocks == 0:
 		return nil, nil, errNeitherForm
+	case other != "" && (key == nil || len(certs) == 0):
+		return nil, nil, fmt.Errorf("it holds a %s, which is neither a certificate nor its key; put those into the file; %s", other, curePFX)
 	case key == nil:
 		return nil, nil, errNoKey
 	case len(certs) == 0:

@@ -22,11 +22,11 @@ var (
 // each as encoding/pem writes it, so that no reader behind it skips one in
 // silence. A block that cannot be read is an error that names its number.
 func ReadPEM(path string) ([]byte, error) {
-	text, err := Read(path)
+	raw, err := ReadSecret(path)
 	if err != nil {
 		return nil, err
 	}
-	blocks, err := decodeBlocks(text)
+	blocks, err := decodeBlocks(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%s cannot be used: %w", path, err)
 	}
@@ -42,7 +42,11 @@ func ReadPEM(path string) ([]byte, error) {
 // decodeBlocks is pem.Decode without its leniency, which skips what it cannot
 // read, and with more of another: files joined without a line end and lines
 // with blanks around them are understood.
-func decodeBlocks(text []byte) ([]*pem.Block, error) {
+func decodeBlocks(raw []byte) ([]*pem.Block, error) {
+	text, err := blockText(raw)
+	if err != nil {
+		return nil, err
+	}
 	var blocks []*pem.Block
 	for {
 		at := blockEdge.FindIndex(text)
@@ -72,6 +76,21 @@ func decodeBlocks(text []byte) ([]*pem.Block, error) {
 	return blocks, nil
 }
 
+// blockText is Decode for a file of blocks. Words between them count for nothing
+// and may be of an old code page, as tools write the names of certificates.
+func blockText(raw []byte) ([]byte, error) {
+	text, err := Decode(raw)
+	switch {
+	case !errors.Is(err, errBinary):
+		return text, err
+	case !bytes.Contains(raw, []byte("-----BEGIN ")):
+		return nil, ErrNoPEM
+	case bytes.IndexByte(raw, 0) >= 0: // a part of it may be in UTF-16, and hold blocks
+		return nil, err
+	}
+	return raw, nil
+}
+
 // decodeBlock returns nil for a body that is no base64.
 func decodeBlock(kind string, body []byte) *pem.Block {
 	lines := strings.Split(strings.TrimSpace(string(body)), "\n")
@@ -98,11 +117,7 @@ func ReadCertificates(path string) ([]*x509.Certificate, error) {
 		return certs, nil
 	}
 	fault := func(err error) error { return fmt.Errorf("%s cannot be used: %w", path, err) }
-	text, err := Decode(raw)
-	if err != nil {
-		return nil, fault(err)
-	}
-	blocks, err := decodeBlocks(text)
+	blocks, err := decodeBlocks(raw)
 	if err != nil {
 		return nil, fault(err)
 	}

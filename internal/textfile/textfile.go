@@ -18,10 +18,8 @@ import (
 // maxSize is the largest file that is read, in bytes.
 const maxSize = 4 << 20
 
-// ErrBinary is inside the error for a file that is no text.
-var ErrBinary = errors.New("it is not text; save it as UTF-8")
-
 var (
+	errBinary    = errors.New("it is not text; save it as UTF-8")
 	errDirectory = errors.New("it is a directory, not a file")
 	errTooLarge  = fmt.Errorf("it is larger than %d MiB", maxSize>>20)
 	errTorn      = errors.New("it is UTF-16 that breaks off; save it as UTF-8")
@@ -140,7 +138,7 @@ func Decode(raw []byte) ([]byte, error) {
 	}
 	text = bytes.TrimRight(text, "\x00\x1a")
 	if bytes.IndexByte(text, 0) >= 0 || !utf8.Valid(text) {
-		return nil, ErrBinary
+		return nil, errBinary
 	}
 	// Files that were joined have a mark before each part.
 	text = bytes.ReplaceAll(text, []byte("\ufeff"), nil)

@@ -111,6 +111,7 @@ func TestNoCertificateOfABundleIsLost(t *testing.T) {
 	shapes := map[string]string{
 		"joined without a line end": strings.TrimSpace(one) + two,
 		"words between":             "subject=one\n" + one + "\nsubject=two\n" + two,
+		"words of a code page":      "Name: M\xfcller\r\n" + one + "Name: M\xfcller\r\n" + two,
 		"indented":                  "   " + strings.ReplaceAll(one+two, "\n", "  \n   "),
 		"two files, two marks":      "\ufeff" + one + "\ufeff" + two,
 	}
@@ -152,6 +153,8 @@ func TestABlockThatCannotBeReadIsNamed(t *testing.T) {
 		"only a key":        {strings.ReplaceAll(one, "CERTIFICATE", "PRIVATE KEY"), "no certificate"},
 		"no block":          {"hello", "no PEM block"},
 		"empty":             {"", "no PEM block"},
+		"no text":           {"\x30\x82\x0a\x01\x00", "no PEM block"},
+		"UTF-16 behind":     {one + "\xff\xfe" + strings.Join(strings.Split(two, ""), "\x00") + "\x00", "save it as UTF-8"},
 	} {
 		os.WriteFile(path, []byte(c.content), 0o600)
 		certs, err := ReadCertificates(path)
