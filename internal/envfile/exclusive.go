@@ -6,8 +6,10 @@ import (
 	"time"
 )
 
-// errHeld says that somebody else changes the directory.
-var errHeld = errors.New("somebody else changes it")
+var (
+	errHeld   = errors.New("somebody else changes it")
+	errUnsure = errors.New("somebody else changes it, or nobody may")
+)
 
 const (
 	holdWithin = 2 * time.Second
@@ -24,9 +26,12 @@ func Exclusive(dir string, change func() error) error {
 		case err == nil:
 			defer release()
 			return change()
-		case !errors.Is(err, errHeld):
+		case !errors.Is(err, errHeld) && !errors.Is(err, errUnsure):
 			return change()
-		case time.Now().After(end):
+		case time.Now().Before(end):
+		case errors.Is(err, errUnsure):
+			return change() // which says better what is wrong
+		default:
 			return fmt.Errorf("%s has been held by another change for %v; try again", dir, holdWithin)
 		}
 	}

@@ -16,9 +16,10 @@ func hold(dir string) (release func(), err error) {
 	h, err := windows.CreateFile(name, windows.GENERIC_WRITE|windows.DELETE, 0, nil,
 		windows.CREATE_ALWAYS, windows.FILE_ATTRIBUTE_HIDDEN|windows.FILE_FLAG_DELETE_ON_CLOSE, 0)
 	switch {
-	case errors.Is(err, windows.ERROR_SHARING_VIOLATION), errors.Is(err, windows.ERROR_DELETE_PENDING),
-		errors.Is(err, windows.ERROR_ACCESS_DENIED): // which is also said of one that is just going
+	case errors.Is(err, windows.ERROR_SHARING_VIOLATION), errors.Is(err, windows.ERROR_DELETE_PENDING):
 		return nil, errHeld
+	case errors.Is(err, windows.ERROR_ACCESS_DENIED): // which is also said of one that is just going
+		return nil, errUnsure
 	case err != nil:
 		return nil, err
 	}
