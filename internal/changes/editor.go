@@ -139,6 +139,9 @@ func (e *Editor) tenantName(name string) (string, error) {
 		return "", &NoDirectoryError{Tenant, "DYNPROXY_TENANTS_DIR"}
 	}
 	lower, err := tenants.ValidName(name)
+	if err == nil {
+		err = envfile.CheckName(lower)
+	}
 	if err != nil {
 		return "", &NameError{err}
 	}
@@ -224,6 +227,9 @@ func (e *Editor) callerName(name string) (string, error) {
 		return "", &NoDirectoryError{Caller, "DYNPROXY_CALLERS_DIR"}
 	}
 	lower, err := callers.ValidName(name)
+	if err == nil {
+		err = envfile.CheckName(lower)
+	}
 	if err != nil {
 		return "", &NameError{err}
 	}

@@ -28,6 +28,15 @@ func Load(dir, name string) (map[string]string, error) {
 	return read(paths[0])
 }
 
+// CheckName returns why this system can have no file for name: to Windows some
+// are devices, whatever stands behind their first dot.
+func CheckName(name string) error {
+	if !filepath.IsLocal(name + suffix) {
+		return fmt.Errorf("%s is the name of a device on Windows, and no file can have it; choose another", name)
+	}
+	return nil
+}
+
 // Stamp tells the file in dir that holds name from others that have its name
 // before and after, without a look at what it holds; "" if there is none.
 func Stamp(dir, name string) string {

@@ -207,3 +207,14 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// Who writes a file is told of that file, once, and not of what stood for it.
+func TestAWriteThatFailsSpeaksOfTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gone", "a.env")
+	for name, write := range map[string]func(string, []byte) error{"Replace": Replace, "Create": Create} {
+		err := write(path, []byte("x"))
+		if !errors.Is(err, fs.ErrNotExist) || strings.Count(err.Error(), path) != 1 || strings.Contains(err.Error(), ".tmp") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

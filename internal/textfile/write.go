@@ -2,7 +2,6 @@ package textfile
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -46,7 +45,14 @@ func Create(path string, text []byte) error {
 	return nil
 }
 
+// temporary writes text into a file beside path. Its error speaks of path, and
+// not of what only stood for it.
 func temporary(path string, text []byte) (name string, err error) {
+	defer func() {
+		if own, is := errors.AsType[*os.PathError](err); is {
+			err = &os.PathError{Op: "write", Path: path, Err: own.Err}
+		}
+	}()
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
 	if err != nil {
 		return "", err
@@ -59,7 +65,7 @@ func temporary(path string, text []byte) (name string, err error) {
 	}
 	if err := errors.Join(err, tmp.Close()); err != nil {
 		os.Remove(tmp.Name())
-		return "", fmt.Errorf("write %s: %w", tmp.Name(), err)
+		return "", err
 	}
 	return tmp.Name(), nil
 }
