@@ -40,13 +40,17 @@ func CheckName(name string) error {
 // Stamp tells the file in dir that holds name from others that have its name
 // before and after, without a look at what it holds; "" if there is none.
 func Stamp(dir, name string) string {
-	paths, err := spellings(dir, name)
-	if err != nil || len(paths) == 0 {
-		return ""
-	}
-	info, err := os.Stat(paths[0])
-	if err != nil {
-		return ""
+	// Most files have the name that counts: of many that change at once the whole
+	// directory would be listed for each.
+	info, err := os.Stat(filepath.Join(dir, strings.ToLower(name)+suffix))
+	if err != nil || info.IsDir() {
+		paths, err := spellings(dir, name)
+		if err != nil || len(paths) == 0 {
+			return ""
+		}
+		if info, err = os.Stat(paths[0]); err != nil {
+			return ""
+		}
 	}
 	return fmt.Sprintf("%x-%x", info.ModTime().UnixNano(), info.Size())
 }

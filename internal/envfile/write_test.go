@@ -100,3 +100,29 @@ func TestAHeldDirectoryIsWaitedForAndThenToldOf(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+// What is asked of each of many files that change does not cost more the more
+// there are.
+func TestAStampLooksAtNoOtherFile(t *testing.T) {
+	cost := func(files int) float64 {
+		path := t.TempDir()
+		for i := range files {
+			put(t, path, fmt.Sprintf("t%d.env", i), "A=1")
+		}
+		before := Stamp(path, "T0")
+		put(t, path, "t0.env", "A=22")
+		if after := Stamp(path, "t0"); before == "" || after == "" || after == before {
+			t.Errorf("%q is the stamp before a change, %q behind it", before, after)
+		}
+		return testing.AllocsPerRun(10, func() { Stamp(path, "t0") })
+	}
+	if one, many := cost(1), cost(1000); many > one {
+		t.Errorf("%v allocations of one file, %v of one among a thousand", one, many)
+	}
+	odd := t.TempDir()
+	put(t, odd, "Odd.env", "A=1")
+	os.Mkdir(filepath.Join(odd, "folder.env"), 0o700)
+	if Stamp(odd, "odd") == "" || Stamp(odd, "folder") != "" || Stamp(odd, "none") != "" {
+		t.Errorf("stamps %q, %q, %q", Stamp(odd, "odd"), Stamp(odd, "folder"), Stamp(odd, "none"))
+	}
+}
