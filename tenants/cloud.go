@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"dynproxy/internal/envfile"
 )
 
 // A cloud is one of Microsoft's national clouds: how its organizations are
@@ -163,9 +165,11 @@ func originOf(address string) (string, error) {
 	case !hostPattern.MatchString(host):
 		return "", fmt.Errorf("must hold a plain host name (for an international name, its xn-- form)")
 	}
-	switch port := u.Port(); port {
-	case "", "443":
+	switch port := u.Port(); {
+	case port == "" || port == "443":
 		return "https://" + host, nil
+	case !envfile.IsPort(port):
+		return "", fmt.Errorf("must hold a port from 1 to 65535, or none")
 	default:
 		return "https://" + host + ":" + port, nil
 	}

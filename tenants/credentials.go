@@ -67,10 +67,17 @@ func (c Credentials) Registration(prefix string, faults *envfile.Faults) Registr
 	}
 	next := !c.ClientSecretNext.Empty() || c.ClientSecretNextFile != ""
 	if next && c.ClientSecret.Empty() && c.ClientSecretFile == "" {
-		faults.Add(prefix+"CLIENT_SECRET_NEXT", "goes with a secret: set %sCLIENT_SECRET or %sCLIENT_SECRET_FILE too", prefix, prefix)
+		variable := "CLIENT_SECRET_NEXT"
+		if c.ClientSecretNext.Empty() {
+			variable = "CLIENT_SECRET_NEXT_FILE"
+		}
+		faults.Add(prefix+variable, "goes with a secret: set %sCLIENT_SECRET or %sCLIENT_SECRET_FILE too", prefix, prefix)
 	}
 	if c.ClientCertificatePasswordFile != "" && c.ClientCertificateFile == "" {
 		faults.Add(prefix+"CLIENT_CERTIFICATE_PASSWORD_FILE", "goes with a certificate: set %sCLIENT_CERTIFICATE_FILE too", prefix)
+	}
+	if id := c.ManagedIdentity; id != "" && !idPattern.MatchString(id) {
+		faults.Add(prefix+"MANAGED_IDENTITY", "must be system, or the client id of a managed identity of this machine, a GUID")
 	}
 	switch {
 	case c.ClientID == "":

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"net"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -114,16 +112,21 @@ type config struct {
 // of them; the config beside it holds what could be read. It touches no file.
 func loadConfig(environ map[string]string) (*config, error) {
 	own, defaults := make(map[string]string), make(map[string]string)
-	for name, value := range environ {
-		name, ours := strings.CutPrefix(name, prefix)
+	var unknown []string
+	for variable, value := range environ {
+		name, ours := strings.CutPrefix(variable, prefix)
 		if setting, ofTenant := strings.CutPrefix(name, "TENANT_"); ours && ofTenant {
 			defaults[setting] = value
 		} else if ours {
 			own[name] = value
+		} else if strings.HasPrefix(strings.ToUpper(variable), prefix) {
+			unknown = append(unknown, variable)
 		}
 	}
+	unknown = append(unknown, prefixed(envfile.Unknown[settings](own))...)
+	slices.Sort(unknown)
 	s, faults := envfile.Decode[settings](own, prefix)
-	c := &config{settings: s, unknown: envfile.Unknown[settings](own), environ: environ}
+	c := &config{settings: s, unknown: unknown, environ: environ}
 	c.readHosts(&faults, defaults)
 	c.readTenants(&faults)
 	c.registration = c.Credentials.Registration(prefix, &faults)
@@ -138,7 +141,7 @@ func loadConfig(environ map[string]string) (*config, error) {
 	c.readPublisher(&faults)
 	c.readNotifyURL(&faults)
 	c.readShared(&faults)
-	c.readWaysOut(environ)
+	c.readWaysOut(&faults)
 	if len(faults) > 0 {
 		return c, faults.Unique()
 	}
@@ -167,7 +170,7 @@ func (c *config) readHosts(faults *envfile.Faults, defaults map[string]string) {
 // readTenants reads TENANTS: name=address, separated by commas.
 func (c *config) readTenants(faults *envfile.Faults) {
 	c.list = make(map[string]string)
-	if c.Tenants == "" && c.TenantsDir == "" && !c.TenantsRedis {
+	if strings.Trim(c.Tenants, ", ") == "" && c.TenantsDir == "" && !c.TenantsRedis {
 		faults.Add(prefix+"TENANTS", "is missing: name=https://organization.crm.dynamics.com,... (or set %sTENANTS_DIR)", prefix)
 	}
 	for entry := range strings.SplitSeq(c.Tenants, ",") {
@@ -205,7 +208,7 @@ func (c *config) readListeners(faults *envfile.Faults) {
 		c.addresses = append(c.addresses, p)
 	}
 	for _, host := range c.AllowedHosts {
-		if host = strings.TrimSpace(host); host != "" && host != "*" && !hostName.MatchString(host) {
+		if host = strings.TrimSpace(host); host != "" && host != "*" && !(hostName.MatchString(host) && envfile.IsPort(portIn(host))) {
 			fault("ALLOWED_HOSTS", "must list host names such as crm-proxy.example.com or *.example.com, or * for any")
 			break
 		}
@@ -228,6 +231,8 @@ func (c *config) readListeners(faults *envfile.Faults) {
 		fault("OPS_LISTEN", "must be host:port, such as 127.0.0.1:8081")
 	case !inside && c.OpsPassword.Empty() && c.OpsPasswordFile == "":
 		fault("OPS_LISTEN", "is not loopback: %s", c.cure(opsCure, opsCureInContainer))
+	case c.OpsListen == c.Listen && portOf(c.Listen) != "0":
+		fault("OPS_LISTEN", "and %sLISTEN are the same address: choose another port for one", prefix)
 	}
 	if !c.OpsPassword.Empty() && c.OpsPasswordFile != "" {
 		fault("OPS_PASSWORD", "and %sOPS_PASSWORD_FILE exclude each other: set one", prefix)
@@ -272,17 +277,6 @@ func (c *config) cure(elsewhere, inContainer string) string {
 	return elsewhere
 }
 
-func readPublicURL(name, address string, fault func(name, cure string, args ...any)) string {
-	if address == "" {
-		return ""
-	}
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		fault(name, "must be an address such as https://crm.example.com or http://proxy:8080/dynamics")
-	}
-	return strings.TrimRight(address, "/")
-}
-
 // redirectURI is where Entra ID sends an administrator back to; it must be
 // registered with the app. Without a public address only a browser on this
 // machine finds it.
@@ -297,12 +291,6 @@ func (c *config) opsURL() string {
 		return "https://localhost:" + portOf(c.OpsListen)
 	}
 	return "http://localhost:" + portOf(c.OpsListen)
-}
-
-// portOf is the port of an address to listen at, which may be a name or 0 and then matches no link.
-func portOf(listen string) string {
-	_, port, _ := net.SplitHostPort(listen)
-	return port
 }
 
 func (c *config) readManners(faults *envfile.Faults) {
@@ -331,8 +319,11 @@ func (c *config) readManners(faults *envfile.Faults) {
 	if c.MaxStreams < 1 || c.MaxStreams > 10_000 {
 		fault("MAX_STREAMS", "must lie between 1 and 10000")
 	}
-	if c.MaxConns < 0 || c.MaxConnsPerAddr < 0 {
-		fault("MAX_CONNECTIONS", "and %sMAX_CONNECTIONS_PER_ADDRESS must not be negative; 0 means no limit", prefix)
+	if c.MaxConns < 0 {
+		fault("MAX_CONNECTIONS", "must not be negative; 0 means no limit")
+	}
+	if c.MaxConnsPerAddr < 0 {
+		fault("MAX_CONNECTIONS_PER_ADDRESS", "must not be negative; 0 means no limit")
 	}
 	if c.MinRate > 1<<30 {
 		fault("MIN_RATE", "must be at most 1GB a second; 0 means no such bound")
@@ -367,21 +358,4 @@ func readDate(text string) (time.Time, error) {
 		return at, nil
 	}
 	return time.Parse(time.DateOnly, text)
-}
-
-// hostName is a name that may stand in a Host header, or *.suffix.
-var hostName = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?(:[0-9]+)?$`)
-
-// loopback reports whether an address to listen on can be reached from this
-// machine only.
-func loopback(address string) (bool, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false, err
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true, nil
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback(), nil
 }

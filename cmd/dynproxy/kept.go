@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -224,9 +223,9 @@ func (c *config) readNotifyURL(faults *envfile.Faults) {
 	if c.NotifyURL.Empty() {
 		return
 	}
-	u, err := url.Parse(c.NotifyURL.Reveal())
+	u := addressOf(c.NotifyURL.Reveal(), "http", "https")
 	switch {
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+	case u == nil:
 		faults.Add(prefix+"NOTIFY_URL", "must be the address of a webhook, such as https://hooks.example.com/...")
 	case u.Scheme == "http" && !nearby(u.Hostname()):
 		faults.Add(prefix+"NOTIFY_URL", "must begin with https://; http:// is only for localhost and private addresses such as http://10.1.2.3/")

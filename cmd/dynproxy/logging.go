@@ -23,9 +23,12 @@ type LogSettings struct {
 	LogFileKeep int           `env:"LOG_FILE_KEEP" envDefault:"10"`
 }
 
+// levels are those that may be set: above them errors would be lost.
+var levels = []string{"trace", "debug", "info", "warn", "error"}
+
 func (c *config) readLog(faults *envfile.Faults) {
 	level, err := zerolog.ParseLevel(strings.ToLower(c.LogLevel))
-	if err != nil || level == zerolog.NoLevel {
+	if err != nil || !slices.Contains(levels, level.String()) || level.String() != strings.ToLower(c.LogLevel) {
 		faults.Add(prefix+"LOG_LEVEL", "must be one of debug, info, warn, error")
 	}
 	c.level, c.verbosity = level, newVerbosity(level)

@@ -14,8 +14,11 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -48,7 +51,7 @@ func exitStatus(err error, stderr io.Writer) int {
 		return 1
 	case wrongSettings:
 		for _, f := range faults {
-			fmt.Fprintf(stderr, "dynproxy: %s\n", f)
+			fmt.Fprintf(stderr, "dynproxy: %s\n", oneLine(f.String()))
 		}
 		return 2
 	case errors.As(err, &usage):
@@ -57,6 +60,23 @@ func exitStatus(err error, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "dynproxy: %v\n", err)
 	return 1
+}
+
+// longestFault is in bytes; a path can be longer than all that is said of it.
+const longestFault = 2000
+
+// oneLine is text without what would break its line or move a terminal's
+// cursor, and without the middle of what nobody reads to its end.
+func oneLine(text string) string {
+	if len(text) > longestFault {
+		text = text[:longestFault/2] + " ... " + text[len(text)-longestFault/2:]
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 // usageError is a command line that cannot be used.

@@ -100,15 +100,26 @@ func trusted(file string, log zerolog.Logger) (func() *x509.CertPool, error) {
 }
 
 // readWaysOut takes HTTPS_PROXY and NO_PROXY from the same environment as
-// everything else, so that they work from an --env-file too.
-func (c *config) readWaysOut(environ map[string]string) {
-	get := func(name string) string {
-		if value := environ[name]; value != "" {
-			return value
+// everything else, so that they work from an --env-file too. A proxy that cannot
+// be read is a fault: httpproxy would go out directly.
+func (c *config) readWaysOut(faults *envfile.Faults) {
+	get := func(name string) (string, string) {
+		if value := c.environ[name]; value != "" {
+			return name, value
 		}
-		return environ[strings.ToLower(name)]
+		lower := strings.ToLower(name)
+		return lower, c.environ[lower]
 	}
-	way := httpproxy.Config{HTTPSProxy: get("HTTPS_PROXY"), NoProxy: get("NO_PROXY")}
+	name, address := get("HTTPS_PROXY")
+	_, none := get("NO_PROXY")
+	whole := address
+	if !strings.Contains(address, "://") {
+		whole = "http://" + address
+	}
+	if address != "" && addressOf(whole, "http", "https", "socks5", "socks5h") == nil {
+		faults.Add(name, "must be the address of a proxy, such as http://proxy.example.com:3128, with http, https or socks5; other characters of a name or password are percent-encoded")
+	}
+	way := httpproxy.Config{HTTPSProxy: address, NoProxy: none}
 	c.proxy = way.ProxyFunc()
 	if u, err := c.proxy(&url.URL{Scheme: "https", Host: "login.microsoftonline.com"}); err == nil && u != nil {
 		port := u.Port()

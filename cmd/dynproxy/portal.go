@@ -109,7 +109,7 @@ func (p portalSource) InForce() portal.Settings {
 	if h.again != nil && h.again.from != nil {
 		sources = h.again.from()
 	}
-	s := portal.Settings{Unknown: prefixed(cfg.unknown)}
+	s := portal.Settings{Unknown: cfg.unknown}
 	for _, one := range settingsOf(cfg.environ, sources) {
 		s.Rows = append(s.Rows, portal.Setting(one))
 	}

@@ -186,7 +186,7 @@ func (h *server) notChanged(err error) {
 
 func (h *server) tellUnknown(cfg *config) {
 	for _, name := range cfg.unknown {
-		h.log.Warn().Str("variable", prefix+name).Msg("this setting means nothing; is it spelled right?")
+		h.log.Warn().Str("variable", name).Msg("this setting means nothing; is it spelled right?")
 	}
 }
 

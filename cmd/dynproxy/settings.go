@@ -57,7 +57,7 @@ func (w *cli) printSettings(asJSON bool) error {
 		for _, f := range faults {
 			told = append(told, fault{f.Variable, f.Cure})
 		}
-		if err := w.printJSON(map[string]any{"settings": all, "faults": told, "unknown": prefixed(cfg.unknown)}); err != nil {
+		if err := w.printJSON(map[string]any{"settings": all, "faults": told, "unknown": append([]string{}, cfg.unknown...)}); err != nil {
 			return err
 		}
 	} else {
@@ -70,7 +70,7 @@ func (w *cli) printSettings(asJSON bool) error {
 			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", s.Name, s.Value, s.Source, live)
 		}
 		table.Flush()
-		for _, name := range prefixed(cfg.unknown) {
+		for _, name := range cfg.unknown {
 			fmt.Fprintf(w.stderr, "dynproxy: %s means nothing; is it spelled right?\n", name)
 		}
 	}

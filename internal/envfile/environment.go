@@ -8,7 +8,8 @@ import (
 
 // Environment merges files of NAME=value under the process's own environment,
 // which wins. Of the files, the later wins. Paths in a file lead from the folder
-// that it is in.
+// that it is in. What stands around a value is no part of it, wherever it comes
+// from: a secret of Kubernetes often ends with the line break of an echo.
 func Environment(environ, files []string) (map[string]string, error) {
 	merged := make(map[string]string)
 	var faults Faults
@@ -28,7 +29,7 @@ func Environment(environ, files []string) (map[string]string, error) {
 	}
 	for _, entry := range environ {
 		if name, value, ok := strings.Cut(entry, "="); ok {
-			merged[name] = value
+			merged[name] = strings.TrimSpace(strings.ReplaceAll(value, "\ufeff", ""))
 		}
 	}
 	return merged, nil

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"dynproxy/internal/textfile"
 )
@@ -49,6 +50,8 @@ func CheckAppSecret(t Text) error {
 		return errors.New("is still the example's; put the secret's value there, which the portal shows once when the secret is made")
 	case guid.MatchString(t.value):
 		return errors.New("is a GUID, and so the secret's id; paste its value, which the portal shows once when the secret is made")
+	case strings.ContainsFunc(t.value, unicode.IsControl) || !utf8.ValidString(t.value):
+		return errors.New("holds a line break or another character that no secret has; paste its value alone")
 	}
 	return nil
 }

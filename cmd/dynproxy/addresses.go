@@ -1,0 +1,68 @@
+package main
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"dynproxy/internal/envfile"
+)
+
+func readPublicURL(name, address string, fault func(name, cure string, args ...any)) string {
+	if address == "" {
+		return ""
+	}
+	u := addressOf(address, "http", "https")
+	if u == nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		fault(name, "must be an address such as https://crm.example.com or http://proxy:8080/dynamics")
+	}
+	return strings.TrimRight(address, "/")
+}
+
+// addressOf is the address in text, nil if there is none that could be reached
+// by one of the schemes.
+func addressOf(text string, schemes ...string) *url.URL {
+	u, err := url.Parse(text)
+	if err != nil || !slices.Contains(schemes, u.Scheme) || !envfile.IsPort(u.Port()) {
+		return nil
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && ip.Zone() == "" || hostName.MatchString(u.Hostname()) && u.Hostname()[0] != '*' {
+		return u
+	}
+	return nil
+}
+
+// portOf is the port of an address to listen at, which may be a name or 0 and then matches no link.
+func portOf(listen string) string {
+	_, port, _ := net.SplitHostPort(listen)
+	return port
+}
+
+// portIn is the port in a host's name, "" where it has none.
+func portIn(host string) string {
+	_, port, _ := strings.Cut(host, ":")
+	return port
+}
+
+// hostName is a name that may stand in a Host header, or *.suffix.
+var hostName = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?(:[0-9]+)?$`)
+
+// loopback reports whether an address to listen on can be reached from this
+// machine only.
+func loopback(address string) (bool, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return false, err
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return false, err
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true, nil
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback(), nil
+}
