@@ -114,6 +114,9 @@ func (h *Handler) enter(c *call, r *http.Request) error {
 		return problem.New(problem.BadRequest, "The method %s is not for an organization.", r.Method)
 	}
 	if name := httpguard.HostName(r.Host); policy.HostAllowed != nil && !policy.HostAllowed(name) && h.Tenants.ByHost(name) == nil {
+		if !strings.HasPrefix(r.RequestURI, "/") {
+			return problem.New(problem.BadRequest, "This is no forward proxy: set no HTTP proxy, and write http://<proxy>/<tenant>/... in place of http://%s/...", r.Host)
+		}
 		return problem.New(problem.BadRequest, "The proxy does not go by the name in the Host header; an operator can add it to DYNPROXY_ALLOWED_HOSTS.")
 	}
 	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {

@@ -67,6 +67,9 @@ func (c *call) allowedHeader(header map[string][]string) *problem.Error {
 			refused, rule = name, r
 		}
 	}
+	if name, odd := spellings[refused]; odd {
+		refused = name
+	}
 	switch rule {
 	case identity:
 		return c.notPersonated("The header " + refused + " acts as another user")

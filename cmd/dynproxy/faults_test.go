@@ -195,6 +195,10 @@ func callerFaults() []fault {
 			s[prefix+"SPOOL_DIR"] = filepath.Join(t.TempDir(), "missing")
 		}, ask: request("POST", "/contoso/api/data/v9.2/$batch", batch, []string{"Content-Type: multipart/mixed; boundary=b"}), status: 507, error: "out_of_space", says: []string{"no room for the request's body", "/readyz", "nothing was sent on"}},
 		{name: "a space that is not escaped", ask: rawRequest("GET /contoso/api/data/v9.2/accounts?$filter=name eq 'x' HTTP/1.1" + closing), status: 400, error: "bad_request", says: []string{"write %20"}},
+		{name: "the proxy set as a forward proxy", ask: rawRequest("GET http://contoso.crm.dynamics.com/api/data/v9.2/accounts HTTP/1.1\r\nHost: contoso.crm.dynamics.com\r\nConnection: close\r\n\r\n"), status: 400, error: "bad_request", says: []string{"This is no forward proxy", "http://<proxy>/<tenant>/"}},
+		{name: "a page of another site, a file or an extension", ask: request("GET", accountsPath, "", []string{"Origin: chrome-extension://abcdefghijklmnop"}), status: 403, error: "forbidden", says: []string{"the header Origin", "extensions", "leave it out"}},
+		{name: "a header that acts as somebody else", ask: request("GET", accountsPath, "", []string{"CallerObjectId: 1"}), status: 403, error: "forbidden", says: []string{"The header CallerObjectId", "IMPERSONATION=true"}},
+		{name: "HTTPS spoken to the port of HTTP", ask: rawRequest("\x16\x03\x01\x02\x00\x01\x00"), status: 400, error: "bad_request", says: []string{"plain HTTP", "http://"}},
 		{name: "a URL that is too long", ask: rawRequest("GET /contoso/api/data/v9.2/accounts?$filter=" + strings.Repeat("x", 70<<10) + " HTTP/1.1" + closing), status: 414, error: "bad_request", says: []string{"The URL is too long", "$batch", "DYNPROXY_MAX_URL_BYTES"}},
 	}
 }

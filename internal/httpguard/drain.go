@@ -12,9 +12,10 @@ import (
 // What a caller still sends behind its answer is read and thrown away within
 // these bounds: bytes left unread when a connection is closed make the kernel
 // reset it, and a client that writes first and reads later would lose the
-// answer.
+// answer. In bytes that is half as much again as the largest body that an
+// organization takes: also who sends too much shall read so.
 const (
-	drainBytes  = 64 << 20
+	drainBytes  = 192 << 20
 	drainTime   = 30 * time.Second
 	drainSilent = 5 * time.Second // a caller that sends nothing for so long has seen the answer, or never will
 	drainAsked  = time.Second     // likewise of one that waits for 100 Continue, and should never send

@@ -223,6 +223,12 @@ func (h *headers) add(line []byte) ([]byte, *Fault) {
 	case "transfer-encoding":
 		h.coding = value
 		h.codings++
+	case "expect":
+		// net/http refuses others by itself, without a word.
+		if len(value) > 0 && !strings.EqualFold(string(value), "100-continue") {
+			return nil, faultExpect
+		}
+		return name, nil
 	default:
 		return name, nil
 	}
@@ -250,7 +256,7 @@ func field(line []byte) (name, value []byte, wrong *Fault) {
 // plainName returns name in lower case with dashes for underscores if it may
 // be one that matters here, "" otherwise. It allocates nothing.
 func plainName(name []byte) string {
-	for _, known := range [...]string{"host", "content-length", "transfer-encoding", "trailer"} {
+	for _, known := range [...]string{"host", "content-length", "transfer-encoding", "trailer", "expect"} {
 		if sameName(name, known) {
 			return known
 		}

@@ -126,6 +126,7 @@ var hostile = []struct {
 	{"TE underscore name", post + "Transfer_Encoding: chunked\r\n\r\n", faultUnderscore([]byte("Transfer_Encoding"), "transfer-encoding")},
 	{"TE repeated", post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", faultCodings},
 	{"TE.TE", post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n", faultCodings},
+	{"another Expect", post + "Content-Length: 3\r\nExpect: 200-ok\r\n\r\nabc", faultExpect},
 	{"TE identity", post + "Transfer-Encoding: identity\r\n\r\n", faultCoding},
 	{"TE gzip, chunked", post + "Transfer-Encoding: gzip, chunked\r\n\r\n", faultCoding},
 	{"TE chunked, chunked", post + "Transfer-Encoding: chunked, chunked\r\n\r\n", faultCoding},
@@ -263,6 +264,7 @@ var benign = []struct {
 }{
 	{"curl", "GET /x?$filter=a%20eq%20'b;c' HTTP/1.1\r\nHost: proxy:8080\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n", []string{"200 GET /x?$filter=a%20eq%20'b;c' proxy:8080"}},
 	{".NET with Expect", post + "Content-Length: 3\r\nExpect: 100-continue\r\nConnection: Keep-Alive\r\n\r\nabc", []string{"200 POST / a abc"}},
+	{"Expect in other letters, and empty", post + "Content-Length: 3\r\nExpect: 100-Continue\r\n\r\nabc" + post + "Content-Length: 3\r\nExpect:\r\n\r\nabc", []string{"200 POST / a abc", "200 POST / a abc"}},
 	{"kept and pipelined", get + "\r\n" + post + "Content-Length: 3\r\n\r\nabc" + get + "\r\n", []string{"200 GET / a", "200 POST / a abc", "200 GET / a"}},
 	{"an empty line after a POST", post + "Content-Length: 3\r\n\r\nabc\r\n" + get + "\r\n", []string{"200 POST / a abc", "200 GET / a"}},
 	{"chunked with trailers", post + "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n" + get + "\r\n", []string{"200 POST / a abc0123456789", "200 GET / a"}},

@@ -42,6 +42,7 @@ var (
 	faultCodings     = bad("The header Transfer-Encoding is sent more than once: send it once.")
 	faultOldCoding   = bad("The header Transfer-Encoding is sent in HTTP/1.0, which has none: send a Content-Length.")
 	faultCoding      = bad("The header Transfer-Encoding must be chunked and nothing else.")
+	faultExpect      = bad("The header Expect must be 100-continue and nothing else, or be left out.")
 	faultFoldedFirst = bad("The first header line begins with a blank: leave it out.")
 )
 
