@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -149,52 +148,6 @@ func refusesToken(resp *http.Response) bool {
 	}
 	to, err := url.Parse(resp.Header.Get("Location"))
 	return err == nil && to.Host != "" && (strings.HasPrefix(to.Host, "login.") || strings.Contains(to.Path, "/oauth2/"))
-}
-
-// isWebPage reports whether a page stands where an answer of the API should:
-// what a program would take for success. Files and what lies outside the APIs
-// may be pages.
-func isWebPage(resp *http.Response) bool {
-	path := strings.ToLower(resp.Request.URL.Opaque)
-	if !strings.HasPrefix(path, "/api/") && !strings.HasPrefix(path, "/xrmservices/") || strings.HasSuffix(path, "/$value") || resp.Header.Get("Content-Disposition") != "" {
-		return false
-	}
-	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
-		// No organization sends a program elsewhere; a captive portal does.
-		to, err := url.Parse(resp.Header.Get("Location"))
-		return isHTML(resp.Header.Get("Content-Type")) || err == nil && to.Host != "" && !strings.EqualFold(to.Host, resp.Request.URL.Host)
-	}
-	if resp.StatusCode >= 300 || resp.Request.Method == http.MethodHead {
-		return resp.StatusCode < 300 && isHTML(resp.Header.Get("Content-Type"))
-	}
-	if kind := resp.Header.Get("Content-Type"); kind != "" || resp.Header.Get("Content-Encoding") != "" {
-		return isHTML(kind)
-	}
-	start := bytes.ToLower(bytes.TrimLeft(bytes.TrimPrefix(firstBytes(resp), []byte("\ufeff")), " \t\r\n"))
-	return bytes.HasPrefix(start, []byte("<!doctype html")) || bytes.HasPrefix(start, []byte("<html"))
-}
-
-func isHTML(contentType string) bool {
-	kind, _, _ := strings.Cut(contentType, ";")
-	kind = strings.ToLower(strings.TrimSpace(kind))
-	return kind == "text/html" || kind == "application/xhtml+xml"
-}
-
-// firstBytes returns what comes first of resp's body, which still will be read
-// whole.
-func firstBytes(resp *http.Response) []byte {
-	if resp.ContentLength == 0 || resp.Body == nil || resp.Body == http.NoBody {
-		return nil
-	}
-	start := make([]byte, 512)
-	n, err := resp.Body.Read(start)
-	start = start[:n]
-	rest := io.Reader(resp.Body)
-	if err != nil {
-		rest = failedReader{err}
-	}
-	resp.Body = readCloser{io.MultiReader(bytes.NewReader(start), rest), resp.Body}
-	return start
 }
 
 // claimsOf returns the claims challenge in a 401, decoded, or "".

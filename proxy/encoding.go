@@ -151,6 +151,12 @@ func decode(resp *http.Response, must bool) bool {
 	return true
 }
 
+// coded reports whether an answer's body has a coding still.
+func coded(header http.Header) bool {
+	coding := header.Get("Content-Encoding")
+	return coding != "" && !strings.EqualFold(coding, "identity")
+}
+
 // unknownLength says that only its end will tell how long an answer is.
 func unknownLength(resp *http.Response) {
 	delete(resp.Header, "Content-Length")

@@ -32,7 +32,7 @@ var requestRules = map[string]headerRule{
 	"xoriginalurl": strip, "xrewriteurl": strip, "xoriginalhost": strip, "xhost": strip, "xmsoriginal*": strip,
 	"origin": strip, "referer": strip, "sec*": strip,
 	// what would change the connection to the organization
-	"upgrade": strip, "connection": strip, "expect": strip, "te": strip, "keepalive": strip, "trailer": strip, "transferencoding": strip,
+	"upgrade": strip, "connection": strip, "expect": strip, "te": strip, "keepalive": strip, "trailer": strip, "transferencoding": strip, "http2settings": strip,
 	// who acts, and past what
 	"callerobjectid": identity, "calleraadobjectid": identity, "callerid": identity, "mscrmcaller*": identity,
 	"mscrmbypass*": bypass, "mscrmsuppress*": bypass,

@@ -22,6 +22,10 @@ func inbound(resp *http.Response) error {
 	c := callFrom(resp.Request.Context())
 	c.service = resp.Header.Get("X-Ms-Service-Request-Id")
 	answerHeader(resp.Header, c.links)
+	if len(resp.TransferEncoding) > 0 {
+		answerHeader(resp.Trailer, c.links)
+		resp.Body = &trailed{resp.Body, resp, c.links}
+	}
 	resp.Header["Dynproxy-Request-Id"] = []string{c.id}
 	if resp.StatusCode != http.StatusNoContent {
 		mapBody(c, resp)
@@ -33,6 +37,22 @@ func inbound(resp *http.Response) error {
 	}
 	move(c.answer, resp)
 	return nil
+}
+
+// trailed is a chunked body. What may not stand in an answer's header may not
+// stand behind its end either.
+type trailed struct {
+	io.ReadCloser
+	resp  *http.Response // whose Trailer is there when the body has ended
+	links *odata.Rewriter
+}
+
+func (t *trailed) Read(p []byte) (int, error) {
+	n, err := t.ReadCloser.Read(p)
+	if err == io.EOF {
+		answerHeader(t.resp.Trailer, t.links)
+	}
+	return n, err
 }
 
 // mapBody makes the answer's body the proxy's. What has no body, to HEAD or
@@ -50,7 +70,7 @@ func mapBody(c *call, resp *http.Response) {
 		hint(resp, c)
 	}
 	switch {
-	case rewrite == nil || resp.Header.Get("Content-Encoding") != "":
+	case rewrite == nil || coded(resp.Header):
 		return
 	case bodiless:
 		unknownLength(resp)

@@ -52,14 +52,11 @@ func (o *observer) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 // organization did not say.
 func (o *observer) WriteHeader(status int) {
 	header := o.Header()
-	spell(header)
 	if status < 200 {
-		// A goroutine of net/http brings it.
-		defer panics.Recover(o.h.Log, "interim answer", nil)
-		answerHeader(header, o.c.links)
-		o.sender.within(0, func() (int, error) { o.ResponseWriter.WriteHeader(status); return 0, nil })
+		o.inform(status, header)
 		return
 	}
+	spell(header)
 	if o.status == 0 {
 		o.status = status
 	}
@@ -70,6 +67,18 @@ func (o *observer) WriteHeader(status int) {
 		header["Connection"] = []string{"close"}
 	}
 	o.ResponseWriter.WriteHeader(status)
+}
+
+// inform passes an interim answer on, which a goroutine of net/http brings.
+// HTTP/1.0 has none: its clients would take it for the answer.
+func (o *observer) inform(status int, header http.Header) {
+	defer panics.Recover(o.h.Log, "interim answer", nil)
+	if !o.r.ProtoAtLeast(1, 1) {
+		return
+	}
+	answerHeader(header, o.c.links)
+	spell(header)
+	o.sender.within(0, func() (int, error) { o.ResponseWriter.WriteHeader(status); return 0, nil })
 }
 
 // leaveOut keeps net/http from making up headers that are not there.

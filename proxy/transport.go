@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
+	"dynproxy/internal/egress"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/retryafter"
 )
@@ -51,6 +53,9 @@ func (t *transport) answer(c *call, asked question, past history, a *attempt) (*
 	switch {
 	case a.err != nil && c.body.failure() != nil:
 		return nil, a.err
+	case past.lost && asked.writes() && a.hides():
+		a.discard()
+		return nil, &problem.Error{Code: problem.UpstreamUnreachable, Err: a.err, Message: "The answer of " + host + " was lost: the request may have been carried out. Look at the record before you send it again."}
 	case a.err != nil:
 		return nil, unanswered(c.tenant, asked, past, a.err)
 	case a.result == tokenRefused && asked.renewed:
@@ -62,12 +67,22 @@ func (t *transport) answer(c *call, asked question, past history, a *attempt) (*
 	case a.result == webPage:
 		a.discard()
 		return nil, problem.New(problem.NotAnAnswer, "A web page came in place of %s's answer: a sign-in page, or something between this machine and the organization, such as a proxy that inspects or a portal that wants to be clicked. Next: dynproxy check %s", host, c.tenant.Name)
-	case past.lost && asked.writes() && (a.resp.StatusCode == http.StatusPreconditionFailed || a.resp.StatusCode == http.StatusNotFound):
-		// The first try may have done what the second then found done.
-		a.discard()
-		return nil, problem.New(problem.UpstreamUnreachable, "The answer of %s was lost, and the request was sent again: it may have been carried out. Look at the record before you send it again.", host)
 	}
 	return a.resp, nil
+}
+
+// hides reports whether the attempt's own end would hide what became of one
+// before it, whose answer was lost. That may have done what this one finds
+// done, and a refusal for any other reason says that nothing was.
+func (a *attempt) hides() bool {
+	switch a.result {
+	case failed:
+		_, told := errors.AsType[*egress.Error](a.err) // these say what may have become of the request
+		return !told && !errors.Is(a.err, context.Canceled)
+	case tokenRefused, webPage, throttled:
+		return true
+	}
+	return a.resp.StatusCode == http.StatusPreconditionFailed || a.resp.StatusCode == http.StatusNotFound
 }
 
 // pause waits before the next attempt.
