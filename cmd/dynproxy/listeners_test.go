@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -261,6 +262,45 @@ func TestOperatorsBodiesAreBounded(t *testing.T) {
 		if said.StatusCode != want || said.Header.Get("Dynproxy-Error") != "bad_request" {
 			t.Errorf("%s: %s", path, said.Status)
 		}
+	}
+	// One whose length only its end tells.
+	for spaces, fits := range map[int64]bool{opsBody / 2: true, opsBody: false} {
+		question := io.MultiReader(io.LimitReader(blanks{}, spaces), strings.NewReader(`{"method":"GET","target":"`+whoAmIPath+`"}`))
+		said, err := http.Post(r.ops+"/api/explain", "application/json", question)
+		if err != nil {
+			t.Errorf("%d blanks: %v", spaces, err)
+			continue
+		}
+		said.Body.Close()
+		if (said.StatusCode == http.StatusOK) != fits {
+			t.Errorf("%d blanks: %s", spaces, said.Status)
+		}
+	}
+}
+
+type blanks struct{}
+
+func (blanks) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
+}
+
+// A head of which nothing more comes does not wait for ever for the rest.
+func TestAnOperatorsHeadIsNotAwaitedForEver(t *testing.T) {
+	needs.Long(t)
+	t.Parallel()
+	r := start(t, startEmulator(t, demoSeed()).settings("contoso"))
+	c, err := net.Dial("tcp", strings.TrimPrefix(r.ops, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nX: ")
+	c.SetReadDeadline(time.Now().Add(40 * time.Second))
+	if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("it is still awaited")
 	}
 }
 

@@ -1,6 +1,7 @@
 package egress_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -47,12 +48,16 @@ func TestPrivateAddressesAreRefused(t *testing.T) {
 	for _, host := range []string{
 		"127.0.0.1", "localhost", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
 		"::1", "::", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1", "fd00::1", "ff02::1", "224.0.0.1", "255.255.255.255",
-		"0.1.2.3", "198.18.0.1", "198.19.255.254", "240.0.0.1", "192.0.0.8", "192.0.2.1", "203.0.113.9",
+		"0.1.2.3", "198.18.0.1", "198.19.255.254", "240.0.0.1", "192.0.0.8", "192.0.2.1", "192.88.99.1", "198.51.100.7", "203.0.113.9",
 		"64:ff9b::a00:1", "64:ff9b:1::1", "100::1", "2001::1", "2001:db8::1", "2002:a00:1::1", "3fff::1", "5f00::1", "fec0::1", "::127.0.0.1",
 	} {
 		for name, named := range map[string]func(string) bool{"no rule": nil, "a rule for others": func(string) bool { return false }} {
-			if err := ask(host, named); err == nil || !strings.Contains(err.Error(), "leads to a private address") {
+			err := ask(host, named)
+			if err == nil || !strings.Contains(err.Error(), "leads to a private address") {
 				t.Errorf("%s, %s: %v", host, name, err)
+			}
+			if e, is := errors.AsType[*egress.Error](err); !is || e.Transient() || e.Sent != 0 {
+				t.Errorf("%s, %s: it may go well the next time, or it was sent: %#v", host, name, e)
 			}
 		}
 	}

@@ -361,3 +361,22 @@ func list(t *testing.T, path string) []string {
 	}
 	return names
 }
+
+// What changes between a look and the reading is left until it has stood.
+func TestAFileThatChangesBehindALookIsLeft(t *testing.T) {
+	path := t.TempDir()
+	put(t, path, "one.env", "A=1")
+	d, _ := newDir(path)
+	clock := time.Now()
+	d.look(clock)
+	put(t, path, "one.env", "A=1\nB=half")
+	clock = clock.Add(settle + time.Second)
+	if early, again := d.settled(clock, settle, batch); len(early) > 0 || again != settle {
+		t.Errorf("%q is in effect; asked for again in %v", inWords(early), again)
+	}
+	put(t, path, "one.env", "A=1\nB=half\nC=whole")
+	d.look(clock.Add(time.Millisecond))
+	if whole, _ := d.settled(clock.Add(time.Millisecond+settle), settle, batch); len(whole) != 1 || whole[0].values["C"] != "whole" {
+		t.Errorf("then %q", inWords(whole))
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"dynproxy/internal/needs"
@@ -386,5 +387,52 @@ func TestWhoHasWrittenAFileHasItTakenAtOnce(t *testing.T) {
 	os.Remove(filepath.Join(path, "mine.env"))
 	if changes, err := r.Take("mine"); err != nil || inChanges(changes) != "mine-" {
 		t.Errorf("%v %v", changes, err)
+	}
+}
+
+// What is being written while the directory is opened has no effect yet.
+func TestAFileThatIsBeingWrittenAtTheStartIsLeft(t *testing.T) {
+	path := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		write := func(text string) {
+			put(t, path, "one.env", text)
+			os.Chtimes(filepath.Join(path, "one.env"), time.Time{}, time.Now())
+		}
+		write("A=half")
+		var writing sync.WaitGroup
+		defer writing.Wait()
+		writing.Go(func() {
+			time.Sleep(settleAtOpen / 2)
+			write("A=whole")
+		})
+		if one := openThings(t, path).Lookup("one"); one != nil && one.a != "whole" {
+			t.Errorf("%q is in effect", one.a)
+		}
+	})
+}
+
+// Events come from the directory that has the path, whichever that is.
+func TestADirectoryInItsPlaceIsFollowed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "things")
+	os.Mkdir(path, 0o700)
+	n := newNotifier(path)
+	defer n.close()
+	if n.events == nil {
+		needs.Missing(t, "no notification here")
+	}
+	os.Rename(path, path+".old")
+	os.Mkdir(path, 0o700)
+	n.follow()
+	for quiet := false; !quiet; { // until what happened so far has been told
+		select {
+		case <-n.woken:
+		case <-time.After(time.Second):
+			quiet = true
+		}
+	}
+	put(t, path, "one.env", "A=1")
+	began := time.Now()
+	if n.wait(t.Context(), time.Minute); time.Since(began) > 30*time.Second {
+		t.Error("nothing is heard of a change")
 	}
 }
