@@ -116,7 +116,7 @@ func TestAnotherMethodIsAWriteByAnyName(t *testing.T) {
 	before := c.contoso.Received()
 	for _, headers := range [][]string{
 		{"X-HTTP-Method: DELETE"}, {"X-HTTP-Method-Override: PATCH"}, {"X-Method-Override: DELETE"}, {"X-Method: DELETE"},
-		{"X_HTTP_Method: DELETE"}, {"x.http.method: DELETE"}, {"XHTTPMethodOverride: DELETE"}, {"X-HTTP-Method: GET"},
+		{"X_HTTP_Method: DELETE"}, {"x.http.method: DELETE"}, {"XHTTPMethodOverride: DELETE"}, {"X-HTTP-Method: GET"}, {"HTTP-Method: DELETE"}, {"Method_Override: DELETE"},
 		{"X-HTTP-Method:", "X-HTTP-Method: DELETE"}, {"X-HTTP-Method: DELETE", "X-HTTP-Method:"}, {"X-Method:", "x_method:", "X-METHOD: DELETE"},
 	} {
 		t.Run(strings.Join(headers, ", "), func(t *testing.T) {

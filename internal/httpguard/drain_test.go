@@ -193,6 +193,8 @@ func TestHTTP2IsHeldToTheSameRules(t *testing.T) {
 		{"/", "a", http.Header{"Content-Length": {"3", "3"}}, faultLengths},
 		{"/", "u@a", nil, faultHost},
 		{"/", "a", http.Header{"Host": {"b"}}, faultHosts},
+		{"/", "a", http.Header{"Host": {"a", "a"}}, faultHosts},
+		{"/", "a", http.Header{"Host": {"a"}}, nil},
 		{"/", "a", http.Header{"X": {"1\r\nY: 2"}}, faultLineBreak},
 	} {
 		r := &http.Request{Method: "GET", RequestURI: h.target, Host: h.host, Header: h.header, ProtoMajor: 2}

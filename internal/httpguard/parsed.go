@@ -37,6 +37,9 @@ func judgeWritten(r *http.Request, limits *Limits) *Fault {
 	head = append(head, r.Host...)
 	lines := 2
 	for name, values := range r.Header {
+		if name == "Host" && len(values) == 1 && values[0] == r.Host {
+			continue // HTTP/2 may name it beside :authority, or in its place
+		}
 		for _, value := range values {
 			head = append(head, "\r\n"...)
 			head = append(head, name...)

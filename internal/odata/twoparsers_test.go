@@ -117,20 +117,23 @@ func TestTricksOfDelimitersAreRefused(t *testing.T) {
 	}
 }
 
-// TestADelimiterIsFoundAtEveryEdge puts a delimiter within a line at every place near the edges of the buffers.
+// TestADelimiterIsFoundAtEveryEdge puts a delimiter within a line, of a body or of the preamble, at every place near the
+// edges of the buffers.
 func TestADelimiterIsFoundAtEveryEdge(t *testing.T) {
-	head := "--b\r\n" + plainPart + "POST /x HTTP/1.1\r\n\r\n"
-	for _, edge := range []int{window, 2*window - 2*longestBoundary, 2 * window, 4*window - 4*longestBoundary, 4 * window, 8000, 16000} {
-		for n := edge - 12; n < edge+12; n++ {
-			for _, before := range []string{"x", "\r", "x\r"} {
-				in := head + strings.Repeat("x", n-len(head)) + before + "--b\r\n" + hiddenDelete + "--b--\r\n"
-				if err := twoParsers(t, "b", in); err == nil {
-					t.Fatalf("behind %d bytes and %q: accepted", n, before)
+	for _, head := range []string{"--b\r\n" + plainPart + "POST /x HTTP/1.1\r\n\r\n", ""} {
+		for _, edge := range []int{window, 2*window - 2*longestBoundary, 2 * window, 4*window - 4*longestBoundary, 4 * window, 8000, 16000} {
+			for n := edge - 12; n < edge+12; n++ {
+				line := head + strings.Repeat("x", n-len(head))
+				for _, before := range []string{"x", "\r", "x\r"} {
+					for _, blanks := range []int{0, 3 * longestBoundary} {
+						if err := twoParsers(t, "b", line+before+"--b"+strings.Repeat(" ", blanks)+"\r\n"+hiddenDelete+"--b--\r\n"); err == nil {
+							t.Fatalf("behind %d bytes and %q, before %d blanks: accepted", n, before, blanks)
+						}
+					}
 				}
-			}
-			in := head + strings.Repeat("x", n-len(head)) + "\r\n--b\r\n" + hiddenDelete + "--b--\r\n"
-			if err := twoParsers(t, "b", in); err != nil {
-				t.Fatalf("a delimiter of its own line behind %d bytes: %v", n, err)
+				if err := twoParsers(t, "b", line+"\r\n--b\r\n"+hiddenDelete+"--b--\r\n"); err != nil {
+					t.Fatalf("a delimiter of its own line behind %d bytes: %v", n, err)
+				}
 			}
 		}
 	}

@@ -252,6 +252,7 @@ func TestHeadersThatDisagree(t *testing.T) {
 		{"SOAP 1.2", http.Header{"Content-Type": {`application/soap+xml; charset=utf-8; action="` + action + `Execute"`}}, ""},
 		{"another action", http.Header{"Soapaction": {`"` + action + `Delete"`}}, write},
 		{"another action, second", http.Header{"Soapaction": {action + "Execute", action + "Delete"}}, write},
+		{"another action, in a list", http.Header{"Soapaction": {`"` + action + `Delete", "` + action + `Execute"`}}, write},
 		{"another action of SOAP 1.2", http.Header{"Content-Type": {`application/soap+xml;action="` + action + `Delete"`}}, write},
 		{"two types", http.Header{"Content-Type": {"text/xml", "application/soap+msbin1"}}, refused},
 		{"binary", http.Header{"Content-Type": {"application/soap+msbin1"}}, refused},

@@ -58,7 +58,8 @@ func Judge(header http.Header, body io.Reader) (Envelope, error) {
 	if err := j.run(); err != nil {
 		return Envelope{}, truncated(err)
 	}
-	for _, action := range append(append(j.actions, media.action), header["Soapaction"]...) {
+	// What stands in between may have joined several lines by commas.
+	for action := range strings.SplitSeq(strings.Join(append(append(j.actions, media.action), header["Soapaction"]...), ","), ",") {
 		name := lastSegment(action)
 		if name != j.found.Operation && isWrite(name) {
 			j.writes(name)

@@ -20,6 +20,7 @@ type faulty struct {
 	failAt int // 0 for never
 	done   int
 	silent bool // a write that fails says nothing, and is only short
+	once   bool // it is well again behind the nth
 
 	data []byte
 	open int
@@ -27,7 +28,7 @@ type faulty struct {
 
 func (d *faulty) step() bool {
 	d.done++
-	return d.failAt > 0 && d.done >= d.failAt
+	return d.failAt > 0 && (d.done == d.failAt || d.done > d.failAt && !d.once)
 }
 
 func (d *faulty) create() (File, error) {
@@ -74,12 +75,12 @@ func TestWhatIsHeldIsWhatWasWritten(t *testing.T) {
 			content[i] = byte(rand.Uint32())
 		}
 		for failAt := range 40 {
-			for _, silent := range []bool{false, true} {
+			for _, way := range [][2]bool{{false, false}, {false, true}, {true, false}, {true, true}} {
 				for _, all := range []int64{0, room} {
 					cases++
-					disk := &faulty{failAt: failAt, silent: silent}
+					disk := &faulty{failAt: failAt, silent: way[0], once: way[1]}
 					place := &Place{Memory: memory, Each: each, Max: all, Open: disk.create}
-					name := fmt.Sprintf("%d bytes, room for %d, failing at %d, silent %v", size, all, failAt, silent)
+					name := fmt.Sprintf("%d bytes, room for %d, failing at %d, silent %v, once %v", size, all, failAt, disk.silent, disk.once)
 					checkSpool(t, name, place, content, window)
 					if disk.open != 0 || place.onDisk.used.Load() != 0 || place.inMemory.used.Load() != 0 {
 						t.Fatalf("%s: %d files, %d bytes of disk and %d of memory were not given back", name, disk.open, place.onDisk.used.Load(), place.inMemory.used.Load())
