@@ -226,6 +226,9 @@ func (w *cli) runExplain(ctx context.Context, q *question, asJSON bool) error {
 	if err := a.Ask(ctx, http.MethodPost, "/api/explain", q, &x); err != nil {
 		return err
 	}
+	if x.Outcome == "" {
+		return a.Stranger("/api/explain")
+	}
 	if asJSON {
 		err = w.printJSON(x)
 	} else {

@@ -58,7 +58,11 @@ func exitStatus(err error, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "dynproxy: %v\n", err)
 		return 2
 	}
-	fmt.Fprintf(stderr, "dynproxy: %v\n", err)
+	said := strings.Split(err.Error(), "\n")
+	for i, line := range said {
+		said[i] = oneLine(line) // it may quote what another program has answered
+	}
+	fmt.Fprintf(stderr, "dynproxy: %s\n", strings.Join(said, "\n"))
 	return 1
 }
 

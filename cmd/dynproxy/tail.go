@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -106,6 +107,9 @@ func (t *tailer) follow(ctx context.Context) (began bool, err error) {
 	if err := t.Judge(resp); err != nil {
 		return false, err
 	}
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != "text/event-stream" {
+		return false, t.Stranger(t.path)
+	}
 	event := ""
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
@@ -136,7 +140,7 @@ func (t *tailer) print(event, data string) error {
 		}
 		var c calls.Call
 		if err := json.Unmarshal([]byte(data), &c); err != nil {
-			return fmt.Errorf("what answers at %s is no proxy of this version: %w", t.Base(), err)
+			return t.Stranger(t.path)
 		}
 		_, err := fmt.Fprintln(t.out, callLine(&c))
 		return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -42,7 +41,7 @@ func (w *cli) trace() *cobra.Command {
 				return err
 			}
 			if d.Call == nil {
-				return errors.New("what answers is no proxy of this version")
+				return a.Stranger(path)
 			}
 			printTrace(w.stdout, &d)
 			return nil

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -47,8 +46,8 @@ func (w *cli) usage() *cobra.Command {
 				return w.printJSON(raw)
 			}
 			var found used
-			if err := json.Unmarshal(raw, &found); err != nil {
-				return errors.New("what answers is no proxy of this version")
+			if err := json.Unmarshal(raw, &found); err != nil || found.Usage == nil {
+				return a.Stranger("/api/usage")
 			}
 			if asCSV {
 				return usage.WriteCSV(w.stdout, found.Usage)

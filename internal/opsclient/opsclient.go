@@ -36,8 +36,11 @@ type Client struct {
 	client   *http.Client
 }
 
-// askWithin bounds a question whose answer is there at once.
-const askWithin = 10 * time.Second
+const (
+	askWithin     = 10 * time.Second // bounds a question whose answer is there at once
+	readyWithin   = 5 * time.Second
+	longestAnswer = 64 << 20
+)
 
 // New returns a client. Its error is one of OPS_LISTEN.
 func New(s Settings) (*Client, error) {
@@ -45,9 +48,10 @@ func New(s Settings) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{settings: s, base: "http://" + address, client: &http.Client{Transport: &http.Transport{}}}
+	way := &http.Transport{ResponseHeaderTimeout: askWithin, TLSHandshakeTimeout: askWithin}
+	c := &Client{settings: s, base: "http://" + address, client: &http.Client{Transport: way}}
 	if s.CertFile != "" {
-		c.base, c.client.Transport = "https://"+address, &http.Transport{TLSClientConfig: OnlyCertificate(s.CertFile)}
+		c.base, way.TLSClientConfig = "https://"+address, OnlyCertificate(s.CertFile)
 	}
 	return c, nil
 }
@@ -101,15 +105,21 @@ func (c *Client) Ask(ctx context.Context, method, path string, body, answer any)
 	if answer == nil {
 		return nil
 	}
-	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
-		return fmt.Errorf("what answers at %s is no proxy of this version: %s is not as it should be", c.base, path)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, longestAnswer)).Decode(answer); err != nil {
+		return c.Stranger(path)
 	}
 	return nil
 }
 
+// Stranger is the error of an answer for path that no proxy of this version gives.
+func (c *Client) Stranger(path string) error {
+	path, _, _ = strings.Cut(path, "?")
+	return fmt.Errorf("what answers at %s is no proxy of this version: %s is not as it should be", c.base, path)
+}
+
 // Ready returns nil if the running proxy is. It needs no password.
 func (c *Client) Ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/readyz", nil)
 	if err != nil {
@@ -119,9 +129,13 @@ func (c *Client) Ready(ctx context.Context) error {
 	if err != nil {
 		return c.unanswered(ctx, err)
 	}
-	resp.Body.Close()
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("the proxy at %s is not ready (%s)", c.base, resp.Status)
+	}
+	var said struct{ Ready bool }
+	if err := json.NewDecoder(io.LimitReader(resp.Body, longestAnswer)).Decode(&said); err != nil || !said.Ready {
+		return c.Stranger("/readyz")
 	}
 	return nil
 }
