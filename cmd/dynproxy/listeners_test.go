@@ -3,12 +3,14 @@ package main
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -192,6 +194,45 @@ func TestWithoutHostLinksLeadToTheConnectionsAddress(t *testing.T) {
 	got := r.raw("GET /contoso/api/data/v9.2/accounts?$top=1 HTTP/1.0\r\n\r\n")
 	if !strings.HasPrefix(got, "HTTP/1.0 200") || !strings.Contains(got, `"@odata.context":"`+r.calls+"/contoso/api/data/v9.2/") {
 		t.Errorf("got %.600q", got)
+	}
+}
+
+// Who has the proxy as HTTP proxy asks in absolute form, some with the port of
+// the scheme: links are of the same authority without it.
+func TestInAbsoluteFormLinksLeadBack(t *testing.T) {
+	t.Parallel()
+	p := startEmulator(t, demoSeed())
+	r := start(t, p.settings("contoso"))
+	for _, hosts := range [][2]string{{"localhost:80", "localhost"}, {"localhost", "localhost:80"}, {"localhost", "localhost"}} {
+		got := r.raw("GET http://" + hosts[0] + "/contoso/api/data/v9.2/accounts?$top=1 HTTP/1.1\r\nHost: " + hosts[1] + "\r\nConnection: close\r\n\r\n")
+		if !strings.HasPrefix(got, "HTTP/1.1 200") || !strings.Contains(got, `"@odata.context":"http://localhost/contoso/api/data/v9.2/`) {
+			t.Errorf("%s: got %.600q", hosts, got)
+		}
+	}
+}
+
+// A caller that came by one name of this machine may write any other in links.
+func TestLinksByEveryNameOfThisMachine(t *testing.T) {
+	t.Parallel()
+	p := startEmulator(t, demoSeed())
+	r := start(t, p.settings("contoso"))
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(r.calls, "http://"))
+	machine, _ := os.Hostname()
+	post := func(host, body string) string {
+		return r.raw(fmt.Sprintf("POST /contoso/api/data/v9.2/accounts HTTP/1.1\r\nHost: %s:%s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", host, port, len(body), body))
+	}
+	made := regexp.MustCompile(`OData-EntityId: http://[^/]+(/\S+)`).FindStringSubmatch(post("localhost", `{"name":"x"}`))
+	if made == nil {
+		t.Fatal("nothing was made")
+	}
+	names := []string{"localhost", "127.0.0.1", "[::1]", machine}
+	for _, came := range names {
+		for _, written := range names {
+			got := post(came, `{"name":"y","parentaccountid@odata.bind":"http://`+written+":"+port+made[1]+`"}`)
+			if !strings.HasPrefix(got, "HTTP/1.1 204") {
+				t.Errorf("%s, by %s: %.400q", written, came, got)
+			}
+		}
 	}
 }
 
