@@ -258,6 +258,60 @@ func (w *windows) protected(t *testing.T, given string) string {
 	return before + "DYNPROXY_CLIENT_SECRET_FILE=" + file + "\n" + after
 }
 
+// A guided start writes what the service reads, and ends with a check; the key
+// that it prints opens the proxy.
+func TestAGuidedStart(t *testing.T) {
+	w := here(t)
+	t.Cleanup(func() { w.clean(t) })
+	w.install(t, "1.0.1")
+	given := make(map[string]string)
+	for line := range strings.Lines(emulator(t, w)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		given[name] = value
+	}
+	organization, _, _ := strings.Cut(strings.TrimPrefix(given["DYNPROXY_TENANTS"], "contoso="), ",")
+	const clientID, secret = "DYNPROXY_CLIENT_ID", "DYNPROXY_CLIENT_SECRET"
+	var others []string // what a proxy before Microsoft's own cloud does not need
+	for name, value := range given {
+		if name != clientID && name != secret && name != "DYNPROXY_TENANTS" {
+			others = append(others, name+"="+value)
+		}
+	}
+	listen := freeAddress(t)
+	others = append(others, "DYNPROXY_OPS_LISTEN="+freeAddress(t))
+	c := w.command(t.Context(), "wine", program, "init", "--replace", "--client-id", given[clientID], "--client-secret-stdin",
+		"--tenant", "contoso", "--org-url", organization, "--callers", "keys", "--caller", "webform", "--listen", listen)
+	c.Env = append(c.Env, others...)
+	c.Stdin = strings.NewReader(given[secret] + "\r\n")
+	at := w.mark(t)
+	out, err := c.Output()
+	if said := w.said(t, at); err != nil || !strings.Contains(said, "1 ok, 0 broken") {
+		t.Fatalf("init: %v: %s", err, said)
+	}
+	key := strings.TrimSpace(string(out)) // alone, so that it can be kept
+
+	written := w.read(t, own)
+	if strings.Contains(written, given[secret]) || !strings.Contains(written, "\r\n") {
+		t.Errorf("the settings are %s", written)
+	}
+	w.write(t, own, written+strings.Join(others, "\r\n")+"\r\n")
+	w.wine(t, program, "service", "start")
+	answers(t, listen, "contoso", http.StatusUnauthorized)
+	ask, err := http.NewRequest(http.MethodGet, "http://"+listen+"/contoso"+callAddress, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask.Header.Set("X-Api-Key", key)
+	answer, err := http.DefaultClient.Do(ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("with its key it answers %s", answer.Status)
+	}
+}
+
 // A service that cannot start is a failed installation, which leaves nothing
 // half done. What is written down of it stays, and so does what it was told.
 func TestAnInstallationThatCannotStartIsUndone(t *testing.T) {

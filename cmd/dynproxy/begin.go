@@ -170,7 +170,7 @@ func (w *cli) writeStart(undo *undoing, cfg *config, s beginning, values map[str
 			fmt.Fprintf(&text, "%s%s=%s\n", prefix, name, value)
 		}
 	}
-	return key, undo.write(s.file, text.String())
+	return key, undo.write(s.file, string(textfile.Lines(text.String())))
 }
 
 // recordStart puts what was written into the record of changes, now that none

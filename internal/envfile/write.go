@@ -159,7 +159,7 @@ func render(keys []string, values map[string]string) ([]byte, error) {
 		}
 		fmt.Fprintf(&text, "%s=%s\n", key, value)
 	}
-	return []byte(text.String()), nil
+	return textfile.Lines(text.String()), nil
 }
 
 // read reads and parses one file.

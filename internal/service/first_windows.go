@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"dynproxy/internal/textfile"
 )
 
 // first is the settings file of a service that nobody has written one for.
@@ -13,9 +15,9 @@ import (
 //go:embed first.env
 var first string
 
-// firstSettings is first for the service's folder, with the line ends of Windows.
-func firstSettings(dir string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(first, "{data}", dir), "\n", "\r\n")
+// firstSettings is first for the service's folder.
+func firstSettings(dir string) []byte {
+	return textfile.Lines(strings.ReplaceAll(first, "{data}", dir))
 }
 
 // provide lays down the first settings in the service's folder if they are among
@@ -43,7 +45,7 @@ func layDown(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(firstSettings(dataDir()))
+	_, err = f.Write(firstSettings(dataDir()))
 	if closed := f.Close(); err == nil {
 		err = closed
 	}

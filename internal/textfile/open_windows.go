@@ -8,6 +8,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+const lineEnd = "\r\n"
+
 // open is os.Open, and lets others rename and delete the file meanwhile, as they
 // can elsewhere.
 func open(path string) (*os.File, error) {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -144,6 +145,12 @@ func Decode(raw []byte) ([]byte, error) {
 	text = bytes.ReplaceAll(text, []byte("\ufeff"), nil)
 	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 	return bytes.ReplaceAll(text, []byte("\r"), []byte("\n")), nil
+}
+
+// Lines returns text as people here expect it in a file: with the line ends of
+// this system. Editors of older Windows show a file without its own as one line.
+func Lines(text string) []byte {
+	return []byte(strings.ReplaceAll(text, "\n", lineEnd))
 }
 
 func toUTF8(raw []byte) ([]byte, error) {
