@@ -208,3 +208,16 @@ func (c *ceiling) testing(now time.Duration) bool {
 func (c *ceiling) changes(now time.Duration) time.Duration {
 	return earlier(c.doubt.pending(now), c.others.pending(now))
 }
+
+// tested is how long until so many calls will have been risked of what is held
+// back: one at first and then one a second, which is how a gate opens.
+func (c *ceiling) tested(now time.Duration, calls float64) time.Duration {
+	begins := c.changes(now)
+	switch {
+	case c.testing(now):
+		begins = now
+	case begins == 0:
+		return math.MaxInt64 // nothing is held back
+	}
+	return begins - now + time.Duration(math.Min(math.Max(0, calls-1), maxScheduled))*time.Second
+}

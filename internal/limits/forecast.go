@@ -126,6 +126,7 @@ func (f *forecast) counter(kind LimitKind, m *budgetCounter, now time.Duration, 
 		// whole seconds.
 		late := math.Floor(short / math.Max(limit, 1))
 		likely = m.freed(short, limit) - now + time.Duration(late)*time.Second
+		likely = max(least, min(likely, m.tested(now, all/unit)))
 	}
 	f.later(kind, least, likely)
 }
@@ -158,6 +159,7 @@ func (l *ledger) forecastShared(f *forecast, now time.Duration, turn, later floa
 		}
 		if short := all + float64(w.sum) + unbooked + pending + held - m.open(now, unit) - m.biasNow(now); short > 0 && w.slice > 0 {
 			likely = w.freed(short, limit) - x.offset - now + time.Duration(math.Floor(short/math.Max(limit, 1)))*time.Second
+			likely = max(least, min(likely, m.tested(now, all/unit)))
 		}
 		f.later(kind, least, likely)
 	}

@@ -143,6 +143,37 @@ func TestOneRefusalCostsNoMoreThanItAsks(t *testing.T) {
 	}
 }
 
+// Those whom a refusal keeps out are told to come when it is over, one after
+// the other, and not when the window is.
+func TestARefusalTellsNobodyToWaitForTheWindow(t *testing.T) {
+	for _, kind := range []LimitKind{Requests, ExecutionTime} {
+		synctest.Test(t, func(t *testing.T) {
+			var g Gate
+			b := terms{Budget: Budget{Requests: 6000, Window: 5 * time.Minute, ExecutionTime: 20 * time.Minute, Concurrency: 52}}
+			for range 200 {
+				p := enter(t, &g, "a", b)
+				time.Sleep(100 * time.Millisecond)
+				p.Done(Outcome{Sent: true, Answered: true, Took: 100 * time.Millisecond})
+			}
+			enter(t, &g, "a", b).Done(Outcome{Sent: true, Answered: true, Feedback: Feedback{Refused: kind, RetryAfter: 40 * time.Second}})
+			var all sync.WaitGroup
+			for n := range 10 {
+				full := refused(t, &g, "a", b)
+				if least := 40 * time.Second; full.RetryAfter < least || full.RetryAfter > least+time.Duration(n+2)*time.Second {
+					t.Errorf("number %d is told to come in %v: %v", n+1, full.RetryAfter, full)
+				}
+				all.Go(func() {
+					time.Sleep(full.RetryAfter)
+					p := enter(t, &g, "a", b)
+					time.Sleep(100 * time.Millisecond)
+					p.Done(served)
+				})
+			}
+			all.Wait()
+		})
+	}
+}
+
 // A burst that is refused at once is one piece of news, not a row of refusals.
 func TestABurstOfRefusalsIsOnePieceOfNews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
