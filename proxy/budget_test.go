@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -92,6 +93,26 @@ func TestASOAPThrottleIsWaitedOut(t *testing.T) {
 	a := c.call("POST", "/contoso/XRMServices/2011/Organization.svc/web", soap, "Content-Type: text/xml; charset=utf-8", "SOAPAction: http://schemas.microsoft.com/xrm/2011/Contracts/Services/IOrganizationService/Execute")
 	if n, bodies := c.received("POST"); a.StatusCode != 200 || n != 2 || bodies[0] != bodies[1] {
 		t.Errorf("%d after %d attempts: %.300s", a.StatusCode, n, a.body)
+	}
+}
+
+// Of two words about the wait the one that can be read counts.
+func TestAWaitThatCannotBeReadLeavesTheOther(t *testing.T) {
+	t.Parallel()
+	refusals := 0
+	c := newTestProxy(t, tenant("contoso", "QUEUE_WAIT=0s"), organization(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		refusals++
+		w.Header().Set("Content-Type", "text/xml; charset=utf-8")
+		w.Header().Set("Retry-After", "33")
+		w.WriteHeader(http.StatusInternalServerError)
+		io.WriteString(w, `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><s:Fault><faultcode>s:Client</faultcode><detail>`+
+			`<OrganizationServiceFault xmlns="http://schemas.microsoft.com/xrm/2011/Contracts"><ErrorCode>-2147015902</ErrorCode><ErrorDetails><KeyValuePairOfstringanyType>`+
+			`<key>Retry-After</key><value>as long as it takes</value></KeyValuePairOfstringanyType></ErrorDetails></OrganizationServiceFault></detail></s:Fault></s:Body></s:Envelope>`)
+	}))
+	a := c.soap(soapEnvelope("", soapExecute("", "WhoAmI")))
+	if a.Header.Get("Retry-After") != "33" || refusals != 1 {
+		t.Errorf("%d refusals, Retry-After %q: %.300s", refusals, a.Header.Get("Retry-After"), a.body)
 	}
 }
 

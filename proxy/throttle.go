@@ -1,13 +1,13 @@
 package proxy
 
 import (
-	"cmp"
 	"io"
 	"net/http"
 	"time"
 
 	"dynproxy/internal/limits"
 	"dynproxy/internal/refusal"
+	"dynproxy/internal/retryafter"
 )
 
 // isFault reports whether an answer may be a SOAP fault, which is how the
@@ -17,11 +17,15 @@ func isFault(resp *http.Response) bool {
 }
 
 // refusalIn reads why the organization refused a request. It leaves the body
-// to be read again. What the body says of a wait outranks the header.
+// to be read again. What the body says of a wait, if that can be read,
+// outranks the header.
 func refusalIn(resp *http.Response) refusal.Refusal {
 	decode(resp, true)
 	said := refusal.Read(resp.Header.Get("Content-Type"), peek(resp))
-	said.Status, said.RetryAfter = resp.StatusCode, cmp.Or(said.RetryAfter, resp.Header.Get("Retry-After"))
+	said.Status = resp.StatusCode
+	if _, told := retryafter.Parse(said.RetryAfter, time.Now()); !told {
+		said.RetryAfter = resp.Header.Get("Retry-After")
+	}
 	return said
 }
 
