@@ -58,7 +58,7 @@ func (h *Handler) judge(c *call, w http.ResponseWriter, r *http.Request) error {
 		return problem.New(problem.BadRequest, "A batch is sent by POST, not by %.20s.", r.Method)
 	}
 	asked := operation{r.Method, c.path, c.query, r.Header, c.batch}
-	c.overridden = asked.overridden()
+	c.overridden = asked.overriding() != ""
 	if err := c.allowed(asked); err != nil {
 		return err
 	}

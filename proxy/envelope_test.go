@@ -258,15 +258,17 @@ func TestABatchHoldsNoSOAP(t *testing.T) {
 	c.call("POST", "/contoso/api/data/v9.2/$batch", batchWith(part), batchKind).refused(t, problem.BadRequest, 400)
 }
 
-// A message is judged by whatever method it comes, and whatever stands behind
-// its service.
+// A message is one by whatever method it comes, and whatever stands behind its
+// service.
 func TestAnEnvelopeIsOneHoweverItIsAsked(t *testing.T) {
 	t.Parallel()
 	write := soapEnvelope(`<a:CallerId xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts">7bd2a5f0-0000-4000-8000-000000000001</a:CallerId>`, soapCreate)
+	getter := newTestProxy(t, onlyCaller(t, "CIDRS=127.0.0.0/8\nMETHODS=GET\nIMPERSONATION=true"))
+	getter.call("GET", soapPath, soapEnvelope("", soapCreate), "Content-Type: text/xml").refused(t, problem.BadRequest, 400)
 	for _, c := range []*testProxy{newTestProxy(t, tenant("contoso", "READ_ONLY=true")), newTestProxy(t)} {
 		for _, method := range []string{"GET", "OPTIONS", "PUT", "PATCH", "MERGE", "post"} {
 			a := c.call(method, soapPath, write, "Content-Type: text/xml; charset=utf-8")
-			if code := a.Header.Get("Dynproxy-Error"); code != string(problem.Forbidden) && code != string(problem.ReadOnly) {
+			if code := a.Header.Get("Dynproxy-Error"); code != string(problem.BadRequest) && code != string(problem.ReadOnly) {
 				t.Errorf("%s: %d %s", method, a.StatusCode, a.body)
 			}
 		}

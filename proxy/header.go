@@ -111,16 +111,6 @@ func stripRequest[H ~map[string][]string](header H) {
 	}
 }
 
-// overrides reports whether the request asks to be taken for another method.
-func overrides[H ~map[string][]string](header H) bool {
-	for name, values := range header {
-		if ruleOf(name) == override && strings.Join(values, "") != "" {
-			return true
-		}
-	}
-	return false
-}
-
 // answerStripped are the headers of an answer that are between the
 // organization and the proxy, in canonical form.
 var answerStripped = []string{"Set-Cookie", "Strict-Transport-Security", "Www-Authenticate", "Authorization", "Proxy-Authenticate"}

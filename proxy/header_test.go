@@ -130,7 +130,11 @@ func TestAnotherMethodIsAWriteByAnyName(t *testing.T) {
 	}
 	for _, rights := range []string{"READ_ONLY=true", "METHODS=GET,POST"} {
 		of := newTestProxy(t, onlyCaller(t, "CIDRS=127.0.0.0/8\n"+rights))
-		of.get("/contoso/api/data/v9.2/WhoAmI", "X-HTTP-Method: DELETE").refused(t, problem.Forbidden, 403)
+		a := of.get("/contoso/api/data/v9.2/WhoAmI", "X-HTTP-Method: DELETE")
+		a.refused(t, problem.Forbidden, 403)
+		if !strings.Contains(a.body, "X-Http-Method asks for another method than GET") {
+			t.Errorf("%s: the refusal does not say what it is about: %s", rights, a.body)
+		}
 	}
 	if a := c.get("/readonly/api/data/v9.2/WhoAmI", "X-HTTP-Method:"); a.StatusCode != 200 {
 		t.Errorf("an empty one: %d %s", a.StatusCode, a.body)

@@ -35,18 +35,24 @@ func (c *call) allowed(d operation) *problem.Error {
 	if err := c.allowedQuery(d.query); err != nil {
 		return err
 	}
-	overridden := d.overridden()
-	writes := !d.batch && !isEnvelope(d.method, d.path) && !reads(d.method, d.path) || overridden
+	writes, why := !d.batch && !isEnvelope(d.method, d.path) && !reads(d.method, d.path), ""
+	overriding := d.overriding()
+	if overriding != "" {
+		writes, why = true, ", and "+overriding+" asks for another method than "+d.method
+	}
 	if t.ReadOnly && writes {
-		return problem.New(problem.ReadOnly, "%s is read-only here; an operator can change that with READ_ONLY.", t.Name)
+		return problem.New(problem.ReadOnly, "%s is read-only here%s; an operator can change that with READ_ONLY.", t.Name, why)
 	}
 	if c.known == nil {
 		return nil
 	}
 	if c.known.ReadOnly && writes {
-		return problem.New(problem.Forbidden, "The caller %s may only read; an operator can change that with READ_ONLY in its file.", c.caller)
+		return problem.New(problem.Forbidden, "The caller %s may only read%s; an operator can change that with READ_ONLY in its file.", c.caller, why)
 	}
-	if !d.batch && !c.known.AllowsMethod(d.method) || len(c.known.Methods) > 0 && overridden {
+	if overriding != "" && len(c.known.Methods) > 0 {
+		return problem.New(problem.Forbidden, "The caller %s may use some methods only%s; an operator can change that with METHODS in its file.", c.caller, why)
+	}
+	if !d.batch && !c.known.AllowsMethod(d.method) {
 		return problem.New(problem.Forbidden, "The caller %s may not use the method %s; an operator can change that with METHODS in its file.", c.caller, d.method)
 	}
 	return nil
@@ -99,15 +105,21 @@ func (c *call) allowedQuery(query string) *problem.Error {
 	return nil
 }
 
-// overridden reports whether d asks to be taken for another method: by a
-// header, or by a query parameter of such a name, where ASP.NET looks too.
-func (d operation) overridden() bool {
+// overriding returns by what d asks to be taken for another method, "" if it
+// does not: a header, or a query parameter of such a name, where ASP.NET looks
+// too.
+func (d operation) overriding() string {
 	for name, value := range parameters(d.query) {
 		if value != "" && ruleOf(name) == override {
-			return true
+			return name
 		}
 	}
-	return overrides(d.header)
+	for name, values := range d.header {
+		if ruleOf(name) == override && strings.Join(values, "") != "" {
+			return name
+		}
+	}
+	return ""
 }
 
 // parameters gives the parameters of a raw query, by their decoded names

@@ -47,6 +47,9 @@ func (h *Handler) readBody(c *call, r *http.Request) error {
 		return h.takeBatch(c, r)
 	}
 	if soap.Serves(c.path) {
+		if r.Method != http.MethodPost {
+			return problem.New(problem.BadRequest, "A SOAP message is sent by POST, not by %.20s.", r.Method)
+		}
 		return h.takeEnvelope(c, r)
 	}
 	// What has no type may be JSON: only its beginning tells.
