@@ -117,7 +117,10 @@ func IsBatch(asked string) bool {
 	if i := strings.IndexAny(path, "?#"); i >= 0 {
 		path = path[:i]
 	}
-	plain := strings.TrimRight(string(percentDecode(path).text), "/\\. \t()")
+	if strings.IndexByte(path, '%') >= 0 {
+		path = string(percentDecode(path).text)
+	}
+	plain := strings.TrimRight(path, "/\\. \t()")
 	return strings.EqualFold(plain[strings.LastIndexAny(plain, "/\\")+1:], "$batch")
 }
 
