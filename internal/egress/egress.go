@@ -87,7 +87,7 @@ func New(config Config) *Client {
 // connected says what a proxy answered to CONNECT: of its words net/http keeps
 // nothing that can be told from others.
 func connected(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
-	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusProxyAuthRequired {
+	if resp.StatusCode == http.StatusOK {
 		return nil
 	}
 	return notConnected(resp.StatusCode)
@@ -97,6 +97,9 @@ func connected(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Respon
 type notConnected int
 
 func (n notConnected) Error() string {
+	if n == http.StatusProxyAuthRequired {
+		return "the proxy of HTTPS_PROXY asks for a password"
+	}
 	return fmt.Sprintf("the proxy of HTTPS_PROXY did not connect: it answered %d", int(n))
 }
 

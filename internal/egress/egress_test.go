@@ -308,17 +308,27 @@ func TestErrorsSpeakPlainly(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a proxy that will not connect", func(t *testing.T) {
-		way := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
-		t.Cleanup(way.Close)
-		_, client := organization(t, nil, func(_ *httptest.Server, c *egress.Config) {
-			c.Proxy = func(*url.URL) (*url.URL, error) { return url.Parse(way.URL) }
-			c.Dial, c.MayBePrivate = nil, func(string) bool { return true }
+	for answer, words := range map[string]string{
+		"503 Service Unavailable": "HTTPS_PROXY did not connect: it answered 503",
+		"407 Who are you":         "HTTPS_PROXY asks for a password",
+	} {
+		t.Run("a proxy that answers "+answer, func(t *testing.T) {
+			way := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+					io.WriteString(conn, "HTTP/1.1 "+answer+"\r\nContent-Length: 0\r\n\r\n")
+					conn.Close()
+				}
+			}))
+			t.Cleanup(way.Close)
+			_, client := organization(t, nil, func(_ *httptest.Server, c *egress.Config) {
+				c.Proxy = func(*url.URL) (*url.URL, error) { return url.Parse(way.URL) }
+				c.Dial, c.MayBePrivate = nil, func(string) bool { return true }
+			})
+			if _, err := client.RoundTrip(request(t, "GET", "")); err == nil || !strings.Contains(err.Error(), words) {
+				t.Errorf("%v", err)
+			}
 		})
-		if _, err := client.RoundTrip(request(t, "GET", "")); err == nil || !strings.Contains(err.Error(), "HTTPS_PROXY did not connect: it answered 503") {
-			t.Errorf("%v", err)
-		}
-	})
+	}
 	if text := egress.Explain(fmt.Errorf("at https://x/?secret: %w", errors.New("secret"))); strings.Contains(text, "secret") {
 		t.Errorf("%q", text)
 	}

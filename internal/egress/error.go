@@ -160,7 +160,6 @@ func explainText(err error) string {
 		{"transfer encoding", "its answer is not framed as HTTP demands"},
 		{"Content-Length", "its answer is not framed as HTTP demands"},
 		{"proxyconnect", "the proxy of HTTPS_PROXY did not connect"},
-		{"Proxy Authentication Required", "the proxy of HTTPS_PROXY asks for a password"},
 		{"tls: ", "the TLS handshake failed"},
 		{"use of closed network connection", "the connection was closed"},
 		{"connection", "the connection broke off"},
