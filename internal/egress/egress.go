@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -150,7 +151,7 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 		return c.direct.RoundTrip(r)
 	}
 	x := newExchange(c, r)
-	resp, err := c.transport.RoundTrip(r.WithContext(x.traced()))
+	resp, err := c.transport.RoundTrip(withoutClaims(r.WithContext(x.traced())))
 	switch {
 	case err != nil:
 	case resp.StatusCode == http.StatusSwitchingProtocols:
@@ -173,4 +174,18 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp.Body = &answer{ReadCloser: resp.Body, exchange: x}
 	return resp, nil
+}
+
+// withoutClaims hides from net/http what would make it send a write again that
+// may have been carried out: it looks for these names in this spelling. r is
+// the Client's own, but not its header.
+func withoutClaims(r *http.Request) *http.Request {
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if values, there := r.Header[name]; there {
+			r.Header = r.Header.Clone()
+			delete(r.Header, name)
+			r.Header[strings.ToLower(name)] = values
+		}
+	}
+	return r
 }

@@ -131,6 +131,46 @@ func TestAWriteBeforeAResetIsSentOnce(t *testing.T) {
 	}
 }
 
+// What a header claims makes no write one that may be sent again, with neither
+// client; the header itself goes on.
+func TestAKeyMakesNoWriteHarmless(t *testing.T) {
+	t.Parallel()
+	for _, byTransport := range []bool{false, true} {
+		for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+			for _, method := range []string{"POST", "PATCH", "DELETE"} {
+				var came atomic.Int64
+				p := newPeer(t, func(_ int, conn net.Conn, in *bufio.Reader) {
+					for {
+						r, _, err := readRequest(in)
+						switch {
+						case err != nil:
+							return
+						case r.Method == "GET":
+							io.WriteString(conn, ok+"Content-Length: 0\r\n\r\n")
+							continue
+						case r.Header.Get(name) == "1":
+							came.Add(1)
+						}
+						return // it is carried out, and gets no answer
+					}
+				}, func(c *egress.Config) { c.ByTransport = byTransport })
+				if _, _, err := p.ask(t, "GET", ""); err != nil {
+					t.Fatal(err)
+				}
+				r := request(t, method, "{}")
+				r.Header.Set(name, "1")
+				resp, err := p.client.RoundTrip(r)
+				if err == nil {
+					resp.Body.Close()
+				}
+				if e, is := errors.AsType[*egress.Error](err); came.Load() != 1 || !is || e.Sent == 0 || r.Header.Get(name) != "1" {
+					t.Errorf("by net/http %v, %s with %s: carried out %d times, %v", byTransport, method, name, came.Load(), err)
+				}
+			}
+		}
+	}
+}
+
 // An answer that comes while a body is still sent is taken, whatever becomes
 // of the rest of the body.
 func TestEarlyAnswers(t *testing.T) {
