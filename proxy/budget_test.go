@@ -214,29 +214,31 @@ func TestRefusalsThatAreOverLockNobodyOut(t *testing.T) {
 // numbers the stricter hold; what was learned is not lost between their calls.
 func TestTwoTenantsOnOneOrganization(t *testing.T) {
 	t.Parallel()
-	gate := new(limits.Gate)
-	c := newTestProxy(t,
-		tenant("contoso", "REQUESTS=50\nWINDOW=1h\nQUEUE_WAIT=0s"),
-		tenant("other", "ORG_URL=https://contoso.crm.dynamics.com\nTENANT_ID="+contosoID+"\nREQUESTS=20\nWINDOW=1h\nQUEUE_WAIT=0s"),
-		func(_ map[string]string, p *proxy.Parts) { p.Gate = gate })
-	served := 0
-	for range 20 {
-		for _, tenant := range []string{"contoso", "other"} {
-			switch a := c.get("/" + tenant + "/api/data/v9.2/WhoAmI"); a.StatusCode {
-			case 200:
-				served++
-			case 429:
-				if !strings.Contains(a.body, tenant+": the budget of requests is used up") {
-					t.Errorf("the refusal says %s", a.body)
+	for _, requests := range [][2]string{{"50", "20"}, {"20", "50"}} {
+		gate := new(limits.Gate)
+		c := newTestProxy(t,
+			tenant("contoso", "REQUESTS="+requests[0]+"\nWINDOW=1h\nQUEUE_WAIT=0s"),
+			tenant("other", "ORG_URL=https://contoso.crm.dynamics.com\nTENANT_ID="+contosoID+"\nREQUESTS="+requests[1]+"\nWINDOW=1h\nQUEUE_WAIT=0s"),
+			func(_ map[string]string, p *proxy.Parts) { p.Gate = gate })
+		served := 0
+		for range 20 {
+			for _, tenant := range []string{"contoso", "other"} {
+				switch a := c.get("/" + tenant + "/api/data/v9.2/WhoAmI"); a.StatusCode {
+				case 200:
+					served++
+				case 429:
+					if !strings.Contains(a.body, tenant+": the budget of requests is used up") {
+						t.Errorf("the refusal says %s", a.body)
+					}
+				default:
+					t.Fatalf("%d %s", a.StatusCode, a.body)
 				}
-			default:
-				t.Fatalf("%d %s", a.StatusCode, a.body)
 			}
 		}
-	}
-	s := gate.Snapshot(limits.Key{Organization: "contoso.crm.dynamics.com", ClientID: clientID})
-	if served != 20 || s.Requests.Limit != 20 || s.Requests.Used != 20 {
-		t.Errorf("%d calls were served, %v of %v used; want 20", served, s.Requests.Used, s.Requests.Limit)
+		s := gate.Snapshot(limits.Key{Organization: "contoso.crm.dynamics.com", ClientID: clientID})
+		if served != 20 || s.Requests.Limit != 20 || s.Requests.Used != 20 {
+			t.Errorf("of %s: %d calls were served, %v of %v used; want 20", requests, served, s.Requests.Used, s.Requests.Limit)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -108,7 +109,7 @@ func TestInAContainerTheCureIsOneOfContainers(t *testing.T) {
 
 // Every setting wrong at once: each is told, and none twice.
 func TestNoFaultIsToldTwice(t *testing.T) {
-	everything := map[string]string{prefix + "TENANTS": "a=http://a,a=http://a"}
+	everything := map[string]string{prefix + "TENANTS": "a=http://a,a=http://a,a=http://a,b,c"}
 	for _, name := range envfile.Names[settings]() {
 		if name != "TENANTS" && name != "TENANTS_DIR" && name != "LOG_LEVEL" {
 			everything[prefix+name] = "\x01?"
@@ -120,7 +121,10 @@ func TestNoFaultIsToldTwice(t *testing.T) {
 	_, err := loadConfig(everything)
 	faults, _ := errors.AsType[envfile.Faults](err)
 	told := make(map[string]bool)
-	for _, f := range faults {
+	for i, f := range faults {
+		if slices.Contains(faults[:i], f) {
+			t.Errorf("%s is told twice in the same words", f)
+		}
 		if told[f.Variable] && f.Variable != prefix+"TENANTS" {
 			t.Errorf("%s is told twice:\n%v", f.Variable, faults)
 		}
