@@ -92,12 +92,15 @@ func TestSilentOperatorsDoNotHoldUpOthers(t *testing.T) {
 	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	r := start(t, p.settings("contoso"))
-	for range 300 {
+	for n := range 600 {
 		c, err := net.Dial("tcp", strings.TrimPrefix(r.ops, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
+		if n%2 == 0 {
+			continue // says nothing at all
+		}
 		io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nX: "+strings.Repeat("x", 30<<10))
 	}
 	answer, err := http.Get(r.ops + "/healthz")
@@ -108,6 +111,21 @@ func TestSilentOperatorsDoNotHoldUpOthers(t *testing.T) {
 	if answer.StatusCode != http.StatusOK {
 		t.Error(answer.Status)
 	}
+	if n := connectionsOf(t, r.ops, "operators"); n > opsConnections {
+		t.Errorf("%d connections are open", n)
+	}
+}
+
+// connectionsOf is how many a listener has open, by the metrics at ops.
+func connectionsOf(t *testing.T, ops, listener string) (n int) {
+	t.Helper()
+	_, text := fetch(t, ops+"/metrics")
+	_, value, found := strings.Cut(text, "\ndynproxy_connections_open{listener=\""+listener+"\"} ")
+	if !found {
+		t.Fatal("there is no metric")
+	}
+	fmt.Sscanf(value, "%d", &n)
+	return n
 }
 
 // With few descriptors and more idle connections than there are, a call is
@@ -140,12 +158,14 @@ func TestIdleConnectionsLeaveDescriptorsForCalls(t *testing.T) {
 	}
 	defer proxy.Wait()
 	defer proxy.Process.Kill()
-	address, warned := "", false
+	address, ops, warned := "", "", false
 	lines := bufio.NewScanner(out)
 	for address == "" && lines.Scan() {
 		warned = warned || strings.Contains(lines.Text(), "limit of open files")
 		if _, rest, ok := strings.Cut(lines.Text(), `"listen":"`); ok {
-			address, _, _ = strings.Cut(rest, `"`)
+			address, rest, _ = strings.Cut(rest, `"`)
+			_, rest, _ = strings.Cut(rest, `"ops_listen":"`)
+			ops, _, _ = strings.Cut(rest, `"`)
 		}
 	}
 	go io.Copy(io.Discard, out)
@@ -170,6 +190,9 @@ func TestIdleConnectionsLeaveDescriptorsForCalls(t *testing.T) {
 		if answer.StatusCode != http.StatusOK {
 			t.Fatal(answer.Status)
 		}
+	}
+	if n := connectionsOf(t, "http://"+ops, "callers"); n > 256/2 {
+		t.Errorf("%d of 256 files are callers' connections", n)
 	}
 }
 
