@@ -21,7 +21,12 @@ type budgetCounter struct {
 	// which all that it was learned from has left the window.
 	bias   float64
 	biasAt time.Duration
+	denied uint8 // rounds of calls in a row that were served although nothing was said to remain
 }
+
+// disbelief is how many such rounds, each of twice as many calls as the one
+// before, show that the word of what remains cannot be meant for us.
+const disbelief = 6
 
 // biasNow is the bias as far as it is not out of date.
 func (m *budgetCounter) biasNow(now time.Duration) float64 {
@@ -32,15 +37,19 @@ func (m *budgetCounter) biasNow(now time.Duration) float64 {
 }
 
 // room is what may still be used when pending is in flight and one call uses
-// unit. While others have left nothing one call at a time may ask anew.
+// unit. While others have left nothing one call at a time may ask anew, and
+// twice as many each time that they are served all the same.
 func (m *budgetCounter) room(now time.Duration, pending, unit float64) float64 {
 	room := m.open(now, unit) - float64(m.sum) - pending
 	bias := m.biasNow(now)
-	if bias < 0 && pending == 0 && now-m.biasAt >= m.span()/testShare {
-		return math.Max(room+bias, math.Min(room, unit))
+	if bias < 0 && m.stale(now) {
+		return math.Max(room+bias, math.Min(room, unit*float64(int(1)<<m.denied)-pending))
 	}
 	return room + bias
 }
+
+// stale reports whether what was said to remain is old enough to ask anew.
+func (m *budgetCounter) stale(now time.Duration) bool { return now-m.biasAt >= m.span()/testShare }
 
 // risked reports whether a call that brings our own use to that is a test.
 func (m *budgetCounter) risked(now time.Duration, use float64) bool {
@@ -55,7 +64,10 @@ func (m *budgetCounter) configure(limit float64, fixed bool) {
 }
 
 // refused takes the organization's word that nothing remained.
-func (m *budgetCounter) refused(r refusal) { m.ceiling.refused(r, m.biasNow(r.now)) }
+func (m *budgetCounter) refused(r refusal) {
+	m.denied = 0
+	m.ceiling.refused(r, m.biasNow(r.now))
+}
 
 // served takes it for proof that what was served and is not about to leave the
 // window found room. Where others use the same budget what remains is the
@@ -83,6 +95,15 @@ func (m *budgetCounter) remains(now time.Duration, r reading) {
 		return
 	}
 	bias := m.biasNow(now)
+	switch {
+	case r.remaining > 0:
+		m.denied = 0
+	case m.denied == disbelief:
+		m.bias = 0
+		return
+	case bias < 0 && m.stale(now):
+		m.denied++
+	}
 	low, high := r.remaining+r.least-limit, r.remaining+r.most-limit
 	if slack := limit / 100; low > bias || high < bias-slack {
 		bias = low

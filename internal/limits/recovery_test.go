@@ -3,6 +3,7 @@ package limits
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -225,4 +226,88 @@ func TestPausesKeepTheLaw(t *testing.T) {
 	if pause != 4*span {
 		t.Errorf("a number that is proven again and again is tested after %v, want %v", pause, 4*span)
 	}
+}
+
+// Headers that say that nothing is left, while calls are served, are believed
+// for no longer than a window.
+func TestHeadersThatSayNothingIsLeftLockNobodyOut(t *testing.T) {
+	for _, c := range []struct{ name, requests, seconds string }{{"requests", "0", ""}, {"time", "", "0.00"}, {"both", "0", "0.00"}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				org := &organization{requests: 3000, window: 5 * time.Minute, execution: 20 * time.Minute, concurrency: 52}
+				b := org.budget()
+				var g Gate
+				began := time.Now()
+				var second atomic.Int64
+				var all sync.WaitGroup
+				for range 64 {
+					all.Go(func() {
+						for time.Since(began) < 2*org.window {
+							p, err := b.enter(t.Context(), &g, contoso, "a", 1)
+							if err != nil {
+								time.Sleep(time.Second)
+								continue
+							}
+							feedback := org.serve(time.Millisecond, 50*time.Millisecond)
+							if feedback.Refused == None {
+								feedback = feedback.WithHeaders(c.requests, c.seconds, "")
+								if time.Since(began) > org.window {
+									second.Add(1)
+								}
+							}
+							p.Done(Outcome{Sent: true, Answered: true, Feedback: feedback})
+						}
+					})
+				}
+				all.Wait()
+				if n := int(second.Load()); n < org.requests*9/10 || org.refused[Requests] > 0 {
+					t.Errorf("%d of %d used in the second window, %v refused", n, org.requests, org.refused)
+				}
+			})
+		})
+	}
+}
+
+// Where others really leave nothing, asking anew stays seldom.
+func TestWhereNothingIsLeftItIsSeldomAskedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		org := &organization{requests: 600, window: time.Minute, execution: time.Hour, concurrency: 52, headers: true}
+		began := time.Now()
+		const windows = 8
+		var stranger, all sync.WaitGroup
+		for range 4 { // who do not care for refusals
+			stranger.Go(func() {
+				for time.Since(began) < windows*org.window {
+					org.serve(0, 10*time.Millisecond)
+					time.Sleep(20 * time.Millisecond)
+				}
+			})
+		}
+		time.Sleep(org.window)
+		var g Gate
+		b := org.budget()
+		var refused atomic.Int64
+		for range 20 {
+			all.Go(func() {
+				for time.Since(began) < windows*org.window {
+					p, err := b.enter(t.Context(), &g, contoso, "a", 1)
+					if err != nil {
+						time.Sleep(time.Second)
+						continue
+					}
+					feedback := org.serve(time.Millisecond, 10*time.Millisecond)
+					if feedback.Refused != None {
+						refused.Add(1)
+					}
+					p.Done(Outcome{Sent: true, Answered: true, Feedback: feedback})
+				}
+			})
+		}
+		all.Wait()
+		stranger.Wait()
+		t.Logf("%d refused", refused.Load())
+		if n := int(refused.Load()); n > org.concurrency+testShare*windows {
+			t.Errorf("%d were refused in %d windows", n, windows-1)
+		}
+	})
 }
