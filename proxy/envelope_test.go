@@ -62,8 +62,10 @@ func TestSOAPWhereOnlyReadingIs(t *testing.T) {
 		proxied *testProxy
 		code    problem.Code
 	}{
-		"a read-only tenant": {newTestProxy(t, tenant("contoso", "READ_ONLY=true")), problem.ReadOnly},
-		"a read-only caller": {newTestProxy(t, onlyCaller(t, "CIDRS=127.0.0.0/8\nREAD_ONLY=true")), problem.Forbidden},
+		"a read-only tenant":                   {newTestProxy(t, tenant("contoso", "READ_ONLY=true")), problem.ReadOnly},
+		"a read-only caller":                   {newTestProxy(t, onlyCaller(t, "CIDRS=127.0.0.0/8\nREAD_ONLY=true")), problem.Forbidden},
+		"one that may act as others":           {newTestProxy(t, tenant("contoso", "READ_ONLY=true\nIMPERSONATION=true")), problem.ReadOnly},
+		"a caller of one, itself one that may": {newTestProxy(t, onlyCaller(t, "CIDRS=127.0.0.0/8\nREAD_ONLY=true\nIMPERSONATION=true")), problem.Forbidden},
 	} {
 		for name, body := range map[string]string{
 			"WhoAmI":                  soapExecute("", "WhoAmI"),
@@ -314,5 +316,34 @@ func TestAnotherMethodInTheQuery(t *testing.T) {
 		if got := int(received.Load()); got != n+1 || !strings.Contains(a.body, "may have been carried out") {
 			t.Errorf("sent %d times: %s", got-n, a.body)
 		}
+	}
+}
+
+// A caller that is tied to a person acts as nobody else, whatever its tenant
+// allows.
+func TestACallerThatIsAPersonActsAsNobodyElse(t *testing.T) {
+	t.Parallel()
+	const person = "5f6a1c3e-5c1b-4b0e-9d6f-0c1d2e3f4a5b"
+	c := newTestProxy(t, tenant("contoso", "IMPERSONATION=true"), onlyCaller(t, "CIDRS=127.0.0.0/8\nCALLER_OBJECT_ID="+person))
+	const who = "/contoso/api/data/v9.2/WhoAmI"
+	for _, asked := range []string{"CallerObjectId", "MSCRMCallerID", "MSCRM.BypassCustomPluginExecution"} {
+		for _, a := range []*answer{
+			c.get(who, asked+": 7"), c.get(who + "?" + asked + "=7"),
+			c.call("POST", "/contoso/api/data/v9.2/$batch", batchWith("GET WhoAmI HTTP/1.1\r\n"+asked+": 7\r\n\r\n"), batchKind),
+		} {
+			a.refused(t, problem.Forbidden, 403)
+			if !strings.Contains(a.body, "always acts as the person") {
+				t.Errorf("%s: %s", asked, a.body)
+			}
+		}
+	}
+	other := `<a:CallerId xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts">7bd2a5f0-0000-4000-8000-000000000001</a:CallerId>`
+	c.soap(soapEnvelope(other, soapExecute("", "WhoAmI"))).faulted(t, problem.Forbidden, 403, -2147220960, false)
+	if n := len(c.contoso.Requests()); n != 0 {
+		t.Errorf("%d refused requests reached the organization", n)
+	}
+	c.get(who)
+	if got := c.last().Header.Get("CallerObjectId"); got != person {
+		t.Errorf("acts as %q", got)
 	}
 }

@@ -150,6 +150,7 @@ func TestWhatCannotBeJudged(t *testing.T) {
 		"JSON":                               `{"RequestName":"WhoAmI"}`,
 		"an end too early":                   good[:len(good)-12],
 		"a second envelope":                  good + good,
+		"a second envelope, empty":           good + `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"/>`,
 		"words behind":                       good + "x",
 		"words before":                       "x" + good,
 		"white space before the declaration": " <?xml version='1.0'?>" + good,
