@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -128,6 +129,45 @@ func TestAnotherVersionKeepsTheBudgetUnderLoad(t *testing.T) {
 	t.Logf("one budget again after %v", d.until("one budget", func() bool { return !isApart(d, 0) && !isApart(d, 1) && !isApart(d, 2) }))
 	time.Sleep(d.scale.limits.Window)
 	d.end(d.share(), nil) // who is back first may use what the others still spend of their shares
+}
+
+// While Redis is gone a proxy is restarted. It knows how many there were, and
+// takes its share beside the others, or less: what the organization tells it of
+// their calls it takes for those of strangers.
+func TestAProxyStartsWithoutRedisUnderLoad(t *testing.T) {
+	needs.Tool(t, "Redis")
+	needs.Long(t)
+	redis, dir := redistest.Start(t), t.TempDir()
+	d := newDrill(t, scales["small"])
+	kept := "STATE_DIR=" + dir
+	d.join(redis.URL(), kept)
+	d.join(redis.URL())
+	d.join(redis.URL())
+	d.begin()
+	d.until("what is remembered", func() bool {
+		text, _ := os.ReadFile(filepath.Join(dir, "members.json"))
+		return strings.Contains(string(text), `"members":3`)
+	})
+	redis.Kill()
+	d.until("being alone", func() bool { return d.each(isAlone) })
+	d.stop()
+	share := d.share()
+	d.leave()
+	d.join(redis.URL(), kept)
+	d.stop = d.probe(d.proxies)
+	before, newcomer := d.overshoot(), newLoad(d.ways[3:])
+	time.Sleep(3 * d.scale.limits.Window)
+	newcomer.last.Store(newcomer.sent.Load())
+	newcomer.all.Wait()
+	served, refused := int(newcomer.served.Load()), d.overshoot()-before
+	t.Logf("the new one has served %d in three windows, meanwhile the organization has refused %d", served, refused)
+	if newcomer.failed.Load() != 0 || served < share || refused > share {
+		t.Errorf("the new one: %d served, %d failed; %d refused by the organization, want at most %d", served, newcomer.failed.Load(), refused, share)
+	}
+	redis.Again()
+	t.Logf("one again after %v", d.until("sharing", func() bool { return d.each(isShared) }))
+	time.Sleep(d.scale.limits.Window)
+	d.end(refused+2*share, nil)
 }
 
 func isAlone(d *drill, i int) bool  { return d.gauge(i, "dynproxy_redis_state", `"alone"`) == 1 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,9 +58,9 @@ func newDrill(t *testing.T, s scale, redis ...string) *drill {
 }
 
 // join starts one more proxy.
-func (d *drill) join(redis string) {
+func (d *drill) join(redis string, more ...string) {
 	d.t.Helper()
-	p, err := d.field.Proxy(append(d.field.settings(d.org, d.quiet), d.scale.settings(redis)...)...)
+	p, err := d.field.Proxy(slices.Concat(d.field.settings(d.org, d.quiet), d.scale.settings(redis), more)...)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -146,6 +147,16 @@ func (d *drill) end(refusals int, ideal func(n int) time.Duration) {
 	if overshoot > refusals {
 		d.t.Errorf("the organization refused %d calls, want at most %d", overshoot, refusals)
 	}
+}
+
+// leave ends the first proxy, after its last call.
+func (d *drill) leave() {
+	d.t.Helper()
+	old := d.proxies[0]
+	d.load.first.Add(1)
+	d.until("the end of its calls", func() bool { return d.gauge(0, "dynproxy_requests_in_flight", "") == 0 })
+	d.field.End(old.PID)
+	d.proxies = d.proxies[1:]
 }
 
 // until waits for something that comes about, and returns how long it took.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -34,11 +33,7 @@ func TestAnUpgradeUnderLoad(t *testing.T) {
 	side := d.overshoot()
 	longest := d.stop()
 	for range 2 {
-		old := d.proxies[0]
-		d.load.first.Add(1)
-		d.until("the end of its calls", func() bool { return d.gauge(0, "dynproxy_requests_in_flight", "") == 0 })
-		d.field.End(old.PID)
-		d.proxies = d.proxies[1:]
+		d.leave()
 	}
 	d.stop = d.probe(d.proxies)
 	t.Logf("%d refused while versions were side by side, longest extra wait %v; the budget is the new version's %v after the old one's end",
@@ -51,33 +46,55 @@ func TestAnUpgradeUnderLoad(t *testing.T) {
 // nextVersion builds the program as it is, but for the version of a budget's record.
 func nextVersion(t *testing.T) (binary string) {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "dynproxy").Output()
+	script := filepath.Join(output(t, "go", "list", "-m", "-f", "{{.Dir}}", "dynproxy"), "internal", "cluster", "budget.lua")
+	return altered(t, map[string]string{script: otherwise(t, script, "local VERSION = 1\n", "local VERSION = 1000\n")})
+}
+
+// otherwise is what a file holds, but for some words.
+func otherwise(t *testing.T, path, these, those string) string {
+	t.Helper()
+	now, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, dir := strings.TrimSpace(string(out)), t.TempDir()
-	script := filepath.Join(root, "internal", "cluster", "budget.lua")
-	now, err := os.ReadFile(script)
-	if err != nil {
-		t.Fatal(err)
+	if strings.Count(string(now), these) != 1 {
+		t.Fatalf("%s does not say once %q", path, these)
 	}
-	next := bytes.Replace(now, []byte("local VERSION = 1\n"), []byte("local VERSION = 1000\n"), 1)
-	if bytes.Equal(next, now) {
-		t.Fatal("the script does not say its version")
-	}
-	replaced, overlay := filepath.Join(dir, "budget.lua"), filepath.Join(dir, "overlay.json")
-	text, err := json.Marshal(map[string]map[string]string{"Replace": {script: replaced}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path, content := range map[string][]byte{replaced: next, overlay: text} {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
+	return strings.Replace(string(now), these, those, 1)
+}
+
+// altered builds the program with other contents of some files.
+func altered(t *testing.T, files map[string]string) (binary string) {
+	t.Helper()
+	dir, overlay := t.TempDir(), make(map[string]string)
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		return path
+	}
+	for path, content := range files {
+		overlay[path] = write(filepath.Base(path), content)
+	}
+	text, err := json.Marshal(map[string]any{"Replace": overlay})
+	if err != nil {
+		t.Fatal(err)
 	}
 	binary = filepath.Join(dir, "dynproxy")
-	if out, err := exec.Command("go", "-C", root, "build", "-overlay", overlay, "-o", binary, "./cmd/dynproxy").CombinedOutput(); err != nil {
-		t.Fatalf("build the next version: %v\n%s", err, out)
-	}
+	output(t, "go", "-C", output(t, "go", "list", "-m", "-f", "{{.Dir}}", "dynproxy"), "build", "-overlay", write("overlay.json", string(text)), "-o", binary, "./cmd/dynproxy")
 	return binary
+}
+
+// output is what a command prints.
+func output(t *testing.T, command ...string) string {
+	t.Helper()
+	c := exec.Command(command[0], command[1:]...)
+	var errs strings.Builder
+	c.Stderr = &errs
+	out, err := c.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(command, " "), err, &errs)
+	}
+	return strings.TrimSpace(string(out))
 }

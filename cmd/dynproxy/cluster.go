@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"path/filepath"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -24,6 +25,13 @@ func (h *server) shareBudgets() {
 	}
 }
 
+// keepSize notes how many proxies there are, for a start without Redis.
+func (h *server) keepSize() {
+	if err := h.cluster.Keep(); err != nil { // STATE_DIR says so itself
+		h.log.Debug().AnErr("reason", err).Msg("how many proxies there are cannot be kept")
+	}
+}
+
 // sharedRates makes the rate of each caller one for all proxies.
 func (h *server) sharedRates() callers.Rates {
 	if !h.cluster.On() {
@@ -37,6 +45,9 @@ func (h *server) sharedRates() callers.Rates {
 // alone.
 func openCluster(cfg *config, roots func() *x509.CertPool, log zerolog.Logger, serves bool) *cluster.Client {
 	options := cluster.Options{URL: cfg.RedisURL, Prefix: cfg.RedisPrefix, Roots: roots, Version: release, Log: log, Observer: !serves}
+	if cfg.StateDir != "" && serves {
+		options.Remember = filepath.Join(cfg.StateDir, "members.json")
+	}
 	c, err := cluster.Open(options)
 	if err != nil { // told with the settings' faults, for which what the files hold is looked at too
 		options.URL = secret.Text{}

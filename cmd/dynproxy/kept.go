@@ -65,7 +65,7 @@ func (h *server) followStates(ctx context.Context, keep func(what string, f func
 	for name := range h.book.Faults() {
 		h.board.Judge(name)
 	}
-	keep("state", func() { h.kept.keep(ctx, h.log, h.noteBudgets) })
+	keep("state", func() { h.kept.keep(ctx, h.log, func() { h.noteBudgets(); h.keepSize() }) })
 	keep("notices", func() { h.kept.notices.Run(ctx) })
 	keep("reminders", func() { h.remind(ctx) })
 	keep("sweep of tenants", func() { h.board.Sweep(ctx) })

@@ -37,7 +37,7 @@ var plan = map[string][]string{
 	"internal/callers":            {"internal/envfile", "internal/retryafter", "internal/secret"},
 	"internal/calls":              nil,
 	"internal/check":              {"internal/egress", "internal/entra", "internal/problem", "internal/refusal", "internal/tokens", "tenants"},
-	"internal/cluster":            {"internal/limits", "internal/sealed", "internal/secret"},
+	"internal/cluster":            {"internal/limits", "internal/sealed", "internal/secret", "internal/textfile"},
 	"internal/cluster/redistest":  {"internal/needs"},
 	"internal/daemon":             nil,
 	"internal/door":               {"internal/httpguard", "internal/problem", "internal/reload", "internal/secret", "internal/textfile"},

@@ -41,6 +41,9 @@ type Options struct {
 	Log     zerolog.Logger
 	// Observer is for one that is no member and only wants to know.
 	Observer bool
+	// Remember is a file for how many members there are, for a start without
+	// Redis; empty: nothing is remembered.
+	Remember string
 }
 
 // Client is this proxy's place among the others. Its methods may be called at
@@ -56,6 +59,7 @@ type Client struct {
 
 	breaker
 	fleet
+	remembered remembered
 
 	exchanges, failures atomic.Uint64
 }
@@ -65,6 +69,7 @@ type Client struct {
 func Open(o Options) (*Client, error) {
 	c := &Client{prefix: o.Prefix, name: memberName(), version: o.Version, began: time.Now(), observer: o.Observer, log: o.Log}
 	c.fleet.handlers = make(map[string]func([]byte))
+	c.remembered.file = o.Remember
 	if o.URL.Empty() {
 		c.breaker.off()
 		return c, nil
@@ -75,6 +80,7 @@ func Open(o Options) (*Client, error) {
 	}
 	logging.Disable() // what it says of its connections, Client says once
 	c.redis = place.open(o.Roots)
+	c.remembered.read()
 	c.follow()
 	c.breaker.start()
 	return c, nil

@@ -237,11 +237,16 @@ func (c *Client) Members() []Member {
 	return slices.Clone(c.members)
 }
 
-// Size is how many proxies there are, as far as is known: at least 1.
+// Size is how many proxies there are, as far as is known: at least 1. Who has
+// met nobody yet goes by what is remembered.
 func (c *Client) Size() int {
 	c.fleet.mu.Lock()
-	defer c.fleet.mu.Unlock()
-	return max(1, len(c.members))
+	n := len(c.members)
+	c.fleet.mu.Unlock()
+	if n > 0 {
+		return n
+	}
+	return max(1, c.remembered.size())
 }
 
 // leave takes this proxy from the members, so that the others need not wait.
