@@ -312,11 +312,11 @@ func everything(t *testing.T, c *cluster.Client) {
 		}
 	}
 	shelf := c.Shelf("token")
-	_, turn, err := shelf.Claim(ctx, "x", "")
+	_, _, turn, err := shelf.Claim(ctx, "x", "")
 	must(err)
 	must(shelf.Fill(ctx, "x", []byte("value"), time.Minute))
-	if value, _, err := shelf.Claim(ctx, "x", ""); err != nil || value != "value" || !turn {
-		t.Error(value, turn, err)
+	if value, left, _, err := shelf.Claim(ctx, "x", ""); err != nil || value != "value" || left <= 0 || left > time.Minute || !turn {
+		t.Error(value, left, turn, err)
 	}
 	if fresh, err := c.Once(ctx, "consent", "x", time.Minute); err != nil || !fresh {
 		t.Error(fresh, err)

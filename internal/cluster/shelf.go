@@ -9,13 +9,13 @@ import (
 // meanwhile without a word.
 const turnFor = 3 * time.Second
 
-// claim returns what lies there, unless it is what the proxy does not want; and
-// else whether it is this proxy's turn to fetch it for all.
+// claim returns what lies there, unless it is what the proxy does not want, and
+// its life; and else whether it is this proxy's turn to fetch it for all.
 var claim = Script{Source: `
 local value = redis.call('GET', KEYS[1])
-if value and redis.sha1hex(value) ~= ARGV[2] then return {value, 0} end
-if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[3]) then return {'', 1} end
-return {'', 0}
+if value and redis.sha1hex(value) ~= ARGV[2] then return {value, 0, redis.call('PTTL', KEYS[1])} end
+if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[3]) then return {'', 1, 0} end
+return {'', 0, 0}
 `}
 
 // fill puts a value there and ends the turn.
@@ -44,18 +44,22 @@ func (s *Shelf) keys(name string) []string {
 	return []string{s.client.Key(tag, "value"), s.client.Key(tag, "turn")}
 }
 
-// Claim returns the value called name, "" without one or where its SHA-1 in hex
-// is unwanted, and then whether it is this proxy's turn to Fill it.
-func (s *Shelf) Claim(ctx context.Context, name, unwanted string) (value string, turn bool, err error) {
+// Claim returns the value called name and what is left of its life, "" without
+// one or where its SHA-1 in hex is unwanted, and then whether it is this proxy's
+// turn to Fill it.
+func (s *Shelf) Claim(ctx context.Context, name, unwanted string) (value string, left time.Duration, turn bool, err error) {
 	got, err := do(ctx, s.client, claim.on(s.keys(name), []any{s.client.name, unwanted, turnFor.Milliseconds()}))
 	if err != nil {
-		return "", false, err
+		return "", 0, false, err
 	}
 	list, _ := got.([]any)
-	if len(list) != 2 {
-		return "", false, errStrange
+	a := answer{fields: list}
+	value, turn = a.text(), a.count() == 1
+	left = time.Duration(a.count()) * time.Millisecond
+	if a.bad {
+		return "", 0, false, errStrange
 	}
-	return text(list[0]), list[1] == int64(1), nil
+	return value, left, turn, nil
 }
 
 // Fill puts a value there for a life, and ends this proxy's turn. An empty one

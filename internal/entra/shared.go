@@ -16,10 +16,11 @@ import (
 // Shelf is where several proxies keep tokens together. What is put there is
 // sealed with a key of the registration's credential.
 type Shelf interface {
-	// Claim returns the value called name, "" without one or where its SHA-1 in
-	// hex is unwanted, and then whether it is the caller's turn to Fill it. An
-	// error means that there is no sharing at the moment; it comes soon.
-	Claim(ctx context.Context, name, unwanted string) (value string, turn bool, err error)
+	// Claim returns the value called name and what is left of its life, "" without
+	// one or where its SHA-1 in hex is unwanted, and then whether it is the
+	// caller's turn to Fill it. An error means that there is no sharing at the
+	// moment; it comes soon.
+	Claim(ctx context.Context, name, unwanted string) (value string, left time.Duration, turn bool, err error)
 	// Fill puts a value there for a life, and ends the turn; "" only does that.
 	Fill(ctx context.Context, name string, value []byte, life time.Duration) error
 }
@@ -58,7 +59,7 @@ func (c *Cache) obtain(ctx context.Context, t Target, claims string, former *hel
 	}
 	name, unwanted, vain := t.shelfName(), "", 0
 	for began := time.Now(); time.Since(began) < othersMint; {
-		value, turn, err := c.Shelf.Claim(ctx, name, unwanted)
+		value, left, turn, err := c.Shelf.Claim(ctx, name, unwanted)
 		if vain++; err != nil && vain < triesShelf {
 			continue
 		} else if err != nil {
@@ -74,7 +75,7 @@ func (c *Cache) obtain(ctx context.Context, t Target, claims string, former *hel
 			}
 			continue
 		}
-		if token, good := readShared(value, name, claims, former, keys); good {
+		if token, good := readShared(value, left, name, claims, former, keys); good {
 			if c.Taken != nil {
 				c.Taken()
 			}
@@ -112,19 +113,23 @@ func (c *Cache) obtainForAll(ctx context.Context, t Target, claims, name string,
 }
 
 // readShared returns the token of value if it is of use: it answers claims, has
-// time left, and is later than former.
-func readShared(value, name, claims string, former *held, keys []sealed.Key) (Token, bool) {
+// time left, and is later than former. Whoever got it may have another clock: how
+// long it is good the shelf knows.
+func readShared(value string, left time.Duration, name, claims string, former *held, keys []sealed.Key) (Token, bool) {
 	plain, err := sealed.Open([]byte(value), name, keys...)
 	var s sharedToken
 	if err != nil || json.Unmarshal(plain, &s) != nil || s.V != sharedVersion || s.Claims != claims {
 		return Token{}, false
 	}
 	now := time.Now()
-	token := Token{Header: s.Header, Expires: s.Expires, Refresh: s.Refresh}
+	token := Token{Header: s.Header, Expires: now.Add(left)}
+	if !s.Refresh.IsZero() {
+		token.Refresh = token.Expires.Add(s.Refresh.Sub(s.Expires))
+	}
 	if h := hold(token, claims, now); !h.good(now) || s.Header == "" {
 		return Token{}, false
 	}
-	if former != nil && (former.Header == s.Header || former.good(now) && !s.Expires.After(former.Expires)) {
+	if former != nil && (former.Header == s.Header || former.good(now) && !token.Expires.After(former.Expires)) {
 		return Token{}, false
 	}
 	return token, true
