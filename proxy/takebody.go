@@ -97,7 +97,7 @@ func (h *Handler) takeBatch(c *call, r *http.Request) error {
 	if err == nil || ours(err) {
 		return err
 	}
-	return &problem.Error{Code: problem.BadRequest, Message: "The batch cannot be understood: " + err.Error() + ".", Err: err}
+	return &problem.Error{Code: problem.BadRequest, Message: "The batch cannot be carried out: " + err.Error() + ".", Err: err}
 }
 
 // ours reports whether err is a refusal or a fault of this side, in contrast

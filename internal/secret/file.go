@@ -35,6 +35,8 @@ func invisible(r rune) bool {
 
 var (
 	guid        = regexp.MustCompile(`(?i)^\{?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?$`)
+	settingLine = regexp.MustCompile(`(?i)^(export |set )?(DYNPROXY_)?CLIENT_SECRET(_NEXT)?\s*=`)
+	quoted      = regexp.MustCompile(`^(".*"|'.*')$`)
 	placeholder = regexp.MustCompile(`(?i)^(<.*>|\$\{.*\}|\{\{.*\}\}|change[-_ ]?me|your[-_ ].*|x{4,}|\.{3,}|0{8}(-0{4}){3}-0{12})$`)
 )
 
@@ -48,6 +50,10 @@ func CheckAppSecret(t Text) error {
 	switch {
 	case Placeholder(t.value):
 		return errors.New("is still the example's; put the secret's value there, which the portal shows once when the secret is made")
+	case settingLine.MatchString(t.value):
+		return errors.New("is a line of settings; put the secret's value alone there, without a name before it")
+	case quoted.MatchString(t.value):
+		return errors.New("stands in quotes; take them off: they would count as part of it")
 	case guid.MatchString(t.value):
 		return errors.New("is a GUID, and so the secret's id; paste its value, which the portal shows once when the secret is made")
 	case strings.ContainsFunc(t.value, unicode.IsControl) || !utf8.ValidString(t.value):

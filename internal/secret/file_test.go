@@ -44,7 +44,8 @@ func TestWhatCannotBeAnAppSecretIsToldInWords(t *testing.T) {
 	for value, want := range map[string]string{
 		"change-me": "example", "<its secret>": "example", "your-client-secret": "example", "xxxxxxxx": "example",
 		"7f6e2a10-2b7c-4d1e-9a4f-0c1b2d3e4f50": "secret's id", "{7F6E2A10-2B7C-4D1E-9A4F-0C1B2D3E4F50}": "secret's id",
-		"Abc8Q~k3n.example-value_~1": "", "secret": "", "": "",
+		"CLIENT_SECRET=Abc8Q~k3n": "line of settings", "export DYNPROXY_CLIENT_SECRET_NEXT = Abc8Q~k3n": "line of settings", `"Abc8Q~k3n"`: "quotes", "'Abc8Q~k3n'": "quotes",
+		"Abc8Q~k3n.example-value_~1": "", "secret": "", "": "", `"half`: "",
 	} {
 		err := secret.CheckAppSecret(secret.New(value))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
