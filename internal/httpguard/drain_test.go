@@ -190,6 +190,7 @@ func TestHTTP2IsHeldToTheSameRules(t *testing.T) {
 		{"/" + long, "a", nil, faultLongLine(small)},
 		{"/", "a", http.Header{"X": {strings.Repeat("x", 9000)}}, faultLongHead([]byte("\r\nX: 1234567890"), small)},
 		{"/", "a", http.Header{"Content_length": {"3"}}, faultUnderscore([]byte("Content_length"), "content-length")},
+		{"/", "a", http.Header{"Content_type": {"text/xml"}}, faultUnderscore([]byte("Content_type"), "content-type")},
 		{"/", "a", http.Header{"Content-Length": {"3", "3"}}, faultLengths},
 		{"/", "u@a", nil, faultHost},
 		{"/", "a", http.Header{"Host": {"b"}}, faultHosts},

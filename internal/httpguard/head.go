@@ -223,6 +223,7 @@ func (h *headers) add(line []byte) ([]byte, *Fault) {
 	case "transfer-encoding":
 		h.coding = value
 		h.codings++
+	case "content-type", "content-encoding": // by these a body is read, and judged
 	case "expect":
 		// net/http refuses others by itself, without a word.
 		if len(value) > 0 && !strings.EqualFold(string(value), "100-continue") {
@@ -256,7 +257,7 @@ func field(line []byte) (name, value []byte, wrong *Fault) {
 // plainName returns name in lower case with dashes for underscores if it may
 // be one that matters here, "" otherwise. It allocates nothing.
 func plainName(name []byte) string {
-	for _, known := range [...]string{"host", "content-length", "transfer-encoding", "trailer", "expect"} {
+	for _, known := range [...]string{"host", "content-length", "transfer-encoding", "trailer", "expect", "content-type", "content-encoding"} {
 		if sameName(name, known) {
 			return known
 		}

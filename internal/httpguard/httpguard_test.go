@@ -123,6 +123,8 @@ var hostile = []struct {
 	{"CL fraction", post + "Content-Length: 3.0\r\n\r\nabc", faultLength},
 	{"CL of other digits", post + "Content-Length: \u0663\r\n\r\nabc", faultLength},
 	{"CL underscore name", post + "Content_Length: 3\r\n\r\n", faultUnderscore([]byte("Content_Length"), "content-length")},
+	{"type underscore name", post + "Content-Type: multipart/mixed;boundary=a\r\nContent_Type: multipart/mixed;boundary=b\r\n\r\n", faultUnderscore([]byte("Content_Type"), "content-type")},
+	{"coding underscore name", post + "CONTENT_ENCODING: gzip\r\n\r\n", faultUnderscore([]byte("CONTENT_ENCODING"), "content-encoding")},
 	{"TE underscore name", post + "Transfer_Encoding: chunked\r\n\r\n", faultUnderscore([]byte("Transfer_Encoding"), "transfer-encoding")},
 	{"TE repeated", post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", faultCodings},
 	{"TE.TE", post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n", faultCodings},
