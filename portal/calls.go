@@ -100,6 +100,10 @@ func (p *Portal) apiCall(w http.ResponseWriter, r *http.Request) {
 // access line, and "lost" with how many a reader was too slow for. It ends when
 // the reader leaves or the proxy ends.
 func (p *Portal) apiStream(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	if r.Method == http.MethodHead {
+		return // without a body nobody would see its end
+	}
 	watch := p.calls.Watch(callsAsked(r))
 	if watch == nil {
 		w.Header().Set("Retry-After", "10")
@@ -107,7 +111,6 @@ func (p *Portal) apiStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer watch.Close()
-	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)
 	out := http.NewResponseController(w)
 	alive := time.NewTicker(beat)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"dynproxy/internal/envfile"
@@ -140,6 +141,11 @@ func hostOf(hostport string) string {
 
 var hostPattern = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 
+// isHostName reports whether DNS could have host, in lower case.
+func isHostName(host string) bool {
+	return len(host) <= 253 && hostPattern.MatchString(host) && !slices.ContainsFunc(strings.Split(host, "."), func(label string) bool { return len(label) > 63 })
+}
+
 // originOf normalizes an https address that has nothing but a host and maybe a
 // port: "https://host" in lower case, without a default port. The error is a
 // cure, and does not hold the address.
@@ -162,7 +168,7 @@ func originOf(address string) (string, error) {
 		return "", fmt.Errorf("must not hold an address with a zone")
 	case ipErr == nil && ip.Is6():
 		host = "[" + ip.String() + "]"
-	case !hostPattern.MatchString(host):
+	case !isHostName(host):
 		return "", fmt.Errorf("must hold a plain host name (for an international name, its xn-- form)")
 	}
 	switch port := u.Port(); {

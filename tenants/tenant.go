@@ -251,7 +251,7 @@ func (r *Rules) build(s settings, prefix string, faults *envfile.Faults) *Tenant
 	}
 	for _, host := range s.Hosts {
 		host = strings.ToLower(strings.TrimSpace(host))
-		if !hostPattern.MatchString(host) {
+		if !isHostName(host) {
 			fault("HOSTS", "must list host names without scheme, port or path, such as contoso.crm.lan")
 			break
 		}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"dynproxy/internal/textfile"
 )
@@ -144,22 +146,36 @@ func spellings(dir, name string) ([]string, error) {
 	return paths, nil
 }
 
+// render is the text of a file that Parse reads back as it was. Its error is
+// Faults.
 func render(keys []string, values map[string]string) ([]byte, error) {
 	var text strings.Builder
+	var faults Faults
+	longest := ""
 	for _, key := range keys {
 		value, ok := values[key]
 		if !ok {
 			continue
 		}
-		if strings.ContainsAny(value, "\r\n\x00\ufeff") || strings.TrimSpace(value) != value {
-			return nil, fmt.Errorf("%s cannot hold line breaks or begin or end with a space", key)
+		if !utf8.ValidString(value) || strings.Contains(value, "\ufeff") || strings.ContainsFunc(value, unicode.IsControl) || strings.TrimSpace(value) != value {
+			faults.Add(key, "cannot hold line breaks or other characters that nobody sees, or begin or end with a space")
+		}
+		if len(value) >= len(values[longest]) {
+			longest = key
 		}
 		if unquote(value) != value {
 			value = `"` + value + `"`
 		}
 		fmt.Fprintf(&text, "%s=%s\n", key, value)
 	}
-	return textfile.Lines(text.String()), nil
+	written := textfile.Lines(text.String())
+	if len(written) > maxSize {
+		faults.Add(longest, "is too long: a file of settings has at most %d KiB", maxSize>>10)
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return written, nil
 }
 
 // read reads and parses one file.

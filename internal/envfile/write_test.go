@@ -1,6 +1,7 @@
 package envfile
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -124,5 +125,22 @@ func TestAStampLooksAtNoOtherFile(t *testing.T) {
 	os.Mkdir(filepath.Join(odd, "folder.env"), 0o700)
 	if Stamp(odd, "odd") == "" || Stamp(odd, "folder") != "" || Stamp(odd, "none") != "" {
 		t.Errorf("stamps %q, %q, %q", Stamp(odd, "odd"), Stamp(odd, "folder"), Stamp(odd, "none"))
+	}
+}
+
+// Whatever is written is read back as it was, or refused under its name.
+func TestWhatIsWrittenIsReadBack(t *testing.T) {
+	dir := t.TempDir()
+	for _, value := range []string{"", "x", "#x", "a=b", `"x"`, `'x'`, `"`, `""x""`, `\x`, "$HOME", "a b", "ü\u00a0ü", "\u200bx", " x", "x\n", "x\nREAD_ONLY=false", "x\ry", "\ufeffx", "a\x00b", "\x1a", "x\x1b[2J", "\xff", strings.Repeat("x", maxSize)} {
+		err := Replace(dir, "one", []string{"A", "B"}, map[string]string{"A": "1", "B": value})
+		if faults, are := errors.AsType[Faults](err); err != nil && (!are || len(faults) != 1 || faults[0].Variable != "B") {
+			t.Errorf("%.20q: %v", value, err)
+		}
+		if err != nil {
+			continue
+		}
+		if got, err := Load(dir, "one"); err != nil || got["A"] != "1" || got["B"] != value {
+			t.Errorf("%.20q was written, and is %.20q, %v", value, got["B"], err)
+		}
 	}
 }
