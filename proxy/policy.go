@@ -157,7 +157,9 @@ func reads(method, path string) bool {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		return true
 	case http.MethodPost:
-		return under([]string{"/api/search/"}, path) || under([]string{"/api/data/"}, path) && readsByPOST[lastSegment(path)]
+		// Deeper down the name is that of something that a record holds.
+		unbound := strings.Count(strings.TrimRight(path, "/"), "/") == strings.Count("/api/data/v9.2/name", "/")
+		return under([]string{"/api/search/"}, path) || unbound && under([]string{"/api/data/"}, path) && readsByPOST[lastSegment(path)]
 	}
 	return false
 }
