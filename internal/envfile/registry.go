@@ -16,9 +16,11 @@ import (
 const (
 	leastPoll = 500 * time.Millisecond // for mounts that send no events
 	// A look may take no more than one part in lookShare of the time, one for
-	// want of events no more than one in pollShare.
-	lookShare = 10
-	pollShare = 100
+	// want of events no more than one in pollShare. But on a busy machine, where a
+	// look takes long, no removal waits for longer than longestBlind before it.
+	lookShare    = 10
+	pollShare    = 100
+	longestBlind = 500 * time.Millisecond
 	// batch is how many files are read before it is looked for removals again.
 	batch = 500
 )
@@ -164,7 +166,7 @@ func (r *Registry[T]) Watch(ctx context.Context, changed func([]Change[T]), dire
 	pause := time.Duration(0)
 	for n.wait(ctx, pause) {
 		now := time.Now()
-		pause = looked.Add(lookShare * cost).Sub(now)
+		pause = looked.Add(rested(cost)).Sub(now)
 		if pause <= 0 {
 			n.follow()
 			gone, err := r.look(now)
@@ -180,6 +182,9 @@ func (r *Registry[T]) Watch(ctx context.Context, changed func([]Change[T]), dire
 		}
 	}
 }
+
+// rested is how long after a look of that cost the next may come.
+func rested(cost time.Duration) time.Duration { return min(lookShare*cost, longestBlind) }
 
 // look brings in what is gone.
 func (r *Registry[T]) look(now time.Time) ([]Change[T], error) {

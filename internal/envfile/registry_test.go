@@ -390,6 +390,19 @@ func TestWhoHasWrittenAFileHasItTakenAtOnce(t *testing.T) {
 	}
 }
 
+// Looks leave most of the time to others, and come soon enough for a removal
+// to have its effect within a second, however long they take.
+func TestLooksAreSeldomAndSoonEnough(t *testing.T) {
+	for cost, want := range map[time.Duration]time.Duration{
+		0: 0, time.Millisecond: lookShare * time.Millisecond, 40 * time.Millisecond: 400 * time.Millisecond,
+		200 * time.Millisecond: longestBlind, 10 * time.Second: longestBlind,
+	} {
+		if got := rested(cost); got != want || got+rest >= time.Second {
+			t.Errorf("%v after a look of %v, want %v", got, cost, want)
+		}
+	}
+}
+
 // What is being written while the directory is opened has no effect yet.
 func TestAFileThatIsBeingWrittenAtTheStartIsLeft(t *testing.T) {
 	path := t.TempDir()
