@@ -218,7 +218,7 @@ func TestASearchAskedByPOSTIsARead(t *testing.T) {
 			t.Errorf("%s in a batch: %.300s", name, a.body)
 		}
 	}
-	for _, path := range []string{"accounts", "searchquery/accounts", "xsearchquery", "accounts(searchquery)"} {
+	for _, path := range []string{"accounts", "searchquery/accounts", "xsearchquery", "accounts(searchquery)", "accounts(7bd2a5f0-0000-4000-8000-000000000001)/searchquery", "accounts/searchquery/"} {
 		c.call("POST", "/contoso/api/data/v9.2/"+path, `{"name":"a"}`, "Content-Type: application/json").refused(t, problem.ReadOnly, 403)
 	}
 }
