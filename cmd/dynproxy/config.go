@@ -178,7 +178,7 @@ func (c *config) readTenants(faults *envfile.Faults) {
 			continue
 		}
 		name, address, ok := strings.Cut(entry, "=")
-		name = strings.TrimSpace(name)
+		name = strings.ToLower(strings.TrimSpace(name))
 		if !ok {
 			faults.Add(prefix+"TENANTS", "must list name=https://organization.crm.dynamics.com, separated by commas")
 			continue
