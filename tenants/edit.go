@@ -63,7 +63,7 @@ func (e Edit) apply(dir string, rules *Rules, name string) (*Written, error) {
 	case fresh && !e.New:
 		return nil, &UnknownError{name, dir}
 	case err != nil && !fresh && !e.Replace:
-		return nil, &TakenError{fmt.Sprintf("the file of %s is wrong; fix it, remove it, or replace it (--replace, ?replace=true): %v", name, err)}
+		return nil, &TakenError{fmt.Sprintf("the file of %s is wrong; fix it, remove it, or replace it (--replace, ?replace=true): %s", name, strings.ReplaceAll(err.Error(), "\n", "; "))}
 	}
 	values := make(map[string]string)
 	if !e.Whole {

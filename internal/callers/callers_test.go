@@ -281,6 +281,22 @@ func TestRotationsAtOnceGiveOutNoDeadKey(t *testing.T) {
 	}
 }
 
+// A wrong file is not written over, and is told by its name and all its lines.
+func TestAWrongFileIsLeftAndNamed(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "odd", "KEY\nTENANTS\n")
+	_, added := Add(dir, "odd", nil)
+	_, rotated := Rotate(dir, "odd")
+	for _, err := range []error{added, rotated} {
+		if _, taken := errors.AsType[*TakenError](err); !taken || !strings.Contains(err.Error(), filepath.Join(dir, "odd.env")) || !strings.Contains(err.Error(), "line 2") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if text, _ := os.ReadFile(filepath.Join(dir, "odd.env")); string(text) != "KEY\nTENANTS\n" {
+		t.Errorf("the file is %q", text)
+	}
+}
+
 func TestKeyIsNowhereInTheFile(t *testing.T) {
 	dir := t.TempDir()
 	key, _ := Add(dir, "erp", nil)

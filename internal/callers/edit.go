@@ -62,10 +62,13 @@ func (e *UnknownError) Error() string {
 	return fmt.Sprintf("there is no caller %s in %s", e.Name, e.Dir)
 }
 
-// TakenError is for the name of a new caller that another one has.
-type TakenError struct{ Name string }
+// TakenError is for the name of a new caller that another one has, or whose file
+// is wrong, and is not written over.
+type TakenError struct{ message string }
 
-func (e *TakenError) Error() string { return fmt.Sprintf("caller %s exists already", e.Name) }
+func (e *TakenError) Error() string { return e.message }
+
+func existing(name string) error { return &TakenError{"caller " + name + " exists already"} }
 
 // Apply carries out e on the file of caller name in dir. The file is whole at
 // every moment; comments in one that was written by hand are not kept. Errors
@@ -83,7 +86,7 @@ func Apply(dir, name string, e Edit) (*Written, error) {
 			w.Key, values["KEY_SHA256"] = newKey()
 		}
 		if !w.Added && e.Fresh {
-			return nil, &TakenError{name}
+			return nil, existing(name)
 		}
 		return values, nil
 	}, e.Taken)
@@ -145,7 +148,7 @@ func (change changing) write(dir, name string, fresh bool, taken func(*Caller) e
 		return nil, &UnknownError{name, dir}
 	}
 	if err != nil && !w.Added {
-		return nil, err
+		return nil, &TakenError{fmt.Sprintf("the file of caller %s is wrong; fix it or remove it: %s", name, strings.ReplaceAll(err.Error(), "\n", "; "))}
 	}
 	values, err := change(w, before)
 	if err != nil {
@@ -165,7 +168,7 @@ func (change changing) write(dir, name string, fresh bool, taken func(*Caller) e
 	}
 	err = envfile.Create(dir, name, SettingNames(), values)
 	if errors.Is(err, fs.ErrExist) {
-		return nil, &TakenError{name}
+		return nil, existing(name)
 	}
 	return w, err
 }
