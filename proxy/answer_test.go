@@ -46,8 +46,8 @@ func (p page) write(w http.ResponseWriter) {
 
 var pages = map[string]page{
 	"text/html":             {types: []string{"text/html; charset=utf-8"}},
-	"odd case":              {types: []string{"TEXT/HTML"}},
-	"xhtml":                 {types: []string{"application/xhtml+xml"}},
+	"odd case":              {types: []string{"TEXT/HTML"}, begins: "Please "},
+	"xhtml":                 {types: []string{"application/xhtml+xml"}, begins: "Please "},
 	"packed":                {types: []string{"text/html"}, coding: "gzip"},
 	"two types":             {types: []string{"application/json", "text/html"}},
 	"two types on a line":   {types: []string{"text/html, application/json"}},
@@ -169,7 +169,17 @@ func TestTheSecondTrysRefusalIsNotTheCallers(t *testing.T) {
 			})
 		}
 	}
-	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusPreconditionFailed) }))
+	lost := false
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+		if lost = !lost; lost {
+			panic(http.ErrAbortHandler)
+		}
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	if a := c.get("/contoso/api/data/v9.2/accounts(1)"); a.StatusCode != 404 || a.Header.Get("Dynproxy-Error") != "" {
+		t.Errorf("a second look's own 404: %d %s", a.StatusCode, a.body)
+	}
+	c = newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusPreconditionFailed) }))
 	if a := c.call("PATCH", "/contoso/api/data/v9.2/accounts(1)", "{}", jsonType, `If-Match: W/"1"`); a.StatusCode != 412 || a.Header.Get("Dynproxy-Error") != "" {
 		t.Errorf("a first try's own 412: %d %s", a.StatusCode, a.body)
 	}
@@ -356,5 +366,22 @@ func TestARangeSwitchesNoRewritingOff(t *testing.T) {
 	a := c.get("/contoso/api/data/v9.2/accounts?$top=2", "Range: bytes=0-100000")
 	if strings.Contains(a.body, "contoso.crm.dynamics.com/api/data/v9.2/$metadata") || !strings.Contains(a.body, "/contoso/api/data/v9.2/$metadata") {
 		t.Errorf("%d %.300s", a.StatusCode, a.body)
+	}
+	// A range counts in a file's own bytes, and not in those that it is packed into.
+	if got := c.last().Header.Get("Accept-Encoding"); got != "identity" {
+		t.Errorf("asked for in %q", got)
+	}
+}
+
+// The name of no coding is none.
+func TestNoCodingKeepsLinksFromBeingRead(t *testing.T) {
+	t.Parallel()
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Encoding", "identity")
+		io.WriteString(w, `{"@odata.context":"https://contoso.crm.dynamics.com/api/data/v9.2/$metadata#accounts"}`)
+	}))
+	if a := c.get("/contoso/api/data/v9.2/accounts"); a.body != `{"@odata.context":"`+c.server.URL+`/contoso/api/data/v9.2/$metadata#accounts"}` {
+		t.Errorf("%d %v %s", a.StatusCode, a.Header, a.body)
 	}
 }

@@ -130,6 +130,39 @@ func TestModesThatDoNotEnforce(t *testing.T) {
 	}
 }
 
+// Who waits for a tenant that is removed is told that, and not that its
+// organization cannot be reached.
+func TestWhoWaitsIsToldThatItsTenantIsGone(t *testing.T) {
+	t.Parallel()
+	gate, key := new(limits.Gate), limits.Key{Organization: "contoso.crm.dynamics.com", ClientID: clientID}
+	holds, released := make(chan struct{}), make(chan struct{})
+	var posts atomic.Int64
+	c := newTestProxy(t, tenant("contoso", "CONCURRENCY=1"), func(_ map[string]string, p *proxy.Parts) { p.Gate = gate },
+		organization(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				posts.Add(1)
+				return
+			}
+			close(holds)
+			<-released
+		}))
+	var callers sync.WaitGroup
+	callers.Go(func() { c.get("/contoso/api/data/v9.2/accounts") })
+	<-holds
+	var waited *answer
+	callers.Go(func() { waited = c.call("POST", create, "{}", jsonType) })
+	for began := time.Now(); gate.Snapshot(key).Waiting == 0 && time.Since(began) < 20*time.Second; {
+		time.Sleep(time.Millisecond)
+	}
+	gate.Retain(func(limits.Key) bool { return false })
+	close(released)
+	callers.Wait()
+	waited.refused(t, problem.TenantUnknown, 404)
+	if !strings.Contains(waited.body, "nothing of the request was sent") || posts.Load() != 0 {
+		t.Errorf("%d sent: %s", posts.Load(), waited.body)
+	}
+}
+
 // A caller that leaves the queue makes room for the next, and its request is
 // never sent.
 func TestACallerThatLeavesFreesItsPlace(t *testing.T) {

@@ -30,10 +30,10 @@ func TestHopByHopHeadersGoNoFurther(t *testing.T) {
 		io.WriteString(w, "{}")
 	}))
 	got := c.raw("GET /contoso/api/data/v9.2/accounts HTTP/1.1\r\nHost: localhost\r\nConnection: close, x-hop,X-Other ,\r\nKeep-Alive: timeout=9\r\n" +
-		"Proxy-Connection: keep-alive\r\nX-Hop: 1\r\nX-Other: 1\r\nX-Two: a\r\nX-Two: b\r\nTrailer: X-End\r\n\r\n")
+		"Proxy-Connection: keep-alive\r\nX-Hop: 1\r\nX-Other: 1\r\nX-Two: a\r\nX-Two: b\r\nTrailer: X-End\r\nHTTP2-Settings: AAMAAABk\r\n\r\n")
 	mu.Lock()
 	defer mu.Unlock()
-	for _, gone := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "X-Hop", "X-Other", "Trailer"} {
+	for _, gone := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "X-Hop", "X-Other", "Trailer", "Http2-Settings"} {
 		if values, there := seen[gone]; there {
 			t.Errorf("the organization got %s: %q", gone, values)
 		}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"dynproxy/internal/egress"
+	"dynproxy/internal/problem"
+	"dynproxy/tenants"
 )
 
 // The whole policy: for every method, with and without a condition, what each
@@ -75,5 +77,19 @@ func TestRetryTable(t *testing.T) {
 		if p := retry(get, history{faults: faults}, &attempt{result: unavailable}).pause; p < 200*time.Millisecond<<faults || p > 400*time.Millisecond<<faults {
 			t.Errorf("after %d faults a pause of %v", faults, p)
 		}
+	}
+}
+
+// That an answer was lost is not forgotten over attempts that never left.
+func TestALostAnswerIsRemembered(t *testing.T) {
+	unsent := &egress.Error{Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}
+	patch := question{method: "PATCH", ifMatch: `W/"1"`}
+	past := history{}.with(&attempt{result: failed, err: unsent})
+	if past.lost || !strings.Contains(unanswered(new(tenants.Tenant), patch, past, unsent).(*problem.Error).Message, "Nothing of the request was sent") {
+		t.Errorf("%+v", past)
+	}
+	past = past.with(&attempt{result: failed, sent: true}).with(&attempt{result: failed, err: unsent})
+	if !past.lost || !strings.Contains(unanswered(new(tenants.Tenant), patch, past, unsent).(*problem.Error).Message, "may have been carried out") {
+		t.Errorf("%+v", past)
 	}
 }
