@@ -15,6 +15,7 @@ import (
 	"dynproxy/internal/audit"
 	"dynproxy/internal/calls"
 	"dynproxy/internal/cluster"
+	"dynproxy/internal/panics"
 	"dynproxy/internal/status"
 	"dynproxy/internal/usage"
 )
@@ -39,8 +40,10 @@ type asked struct {
 	Tenants []string       `json:"tenants,omitempty"`
 }
 
-// answer says what this proxy knows.
-func (h *server) answer(_ context.Context, kind string, content []byte) any {
+// answer says what this proxy knows. Whoever asks may be of another version: a
+// fault costs it this answer.
+func (h *server) answer(_ context.Context, kind string, content []byte) (said any) {
+	defer panics.Recover(h.log, "question of another proxy", func() { said = nil })
 	var q asked
 	if json.Unmarshal(content, &q) != nil {
 		return nil
