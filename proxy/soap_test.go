@@ -90,11 +90,28 @@ func TestRefusalsOfSOAPAreFaults(t *testing.T) {
 		}))
 	for _, version := range []string{"text/xml", "application/soap+xml"} {
 		kind := "Content-Type: " + version
-		c.call("POST", "/nobody/XRMServices/2011/Organization.svc/web", who, kind).faulted(t, problem.TenantUnknown, 500, argument, false)
-		c.call("POST", "/reader/XRMServices/2011/Organization.svc", who, kind).faulted(t, problem.PathNotAllowed, 403, privilege, false)
-		c.call("POST", soapPath, who, kind, "Origin: http://elsewhere.example").faulted(t, problem.Forbidden, 403, privilege, false)
-		c.call("POST", soapPath, who, kind, "Host: evil.example.com").faulted(t, problem.BadRequest, 500, argument, false)
-		c.call("POST", "/down/xrmservices/2011/organization.SVC/web", who, kind).faulted(t, problem.UpstreamUnreachable, 500, unexpected, false)
+		for _, x := range []struct {
+			path, header string
+			code         problem.Code
+			status       int
+			number       int
+		}{
+			{"/nobody/XRMServices/2011/Organization.svc/web", "", problem.TenantUnknown, 500, argument},
+			{"/reader/XRMServices/2011/Organization.svc", "", problem.PathNotAllowed, 403, privilege},
+			{soapPath, "Origin: http://elsewhere.example", problem.Forbidden, 403, privilege},
+			{soapPath, "Host: evil.example.com", problem.BadRequest, 500, argument},
+			{"/down/xrmservices/2011/organization.SVC/web", "", problem.UpstreamUnreachable, 500, unexpected},
+		} {
+			headers := []string{kind}
+			if x.header != "" {
+				headers = append(headers, x.header)
+			}
+			a := c.call("POST", x.path, who, headers...)
+			a.faulted(t, x.code, x.status, x.number, false)
+			if got := a.Header.Get("Content-Type"); !strings.HasPrefix(got, version+";") {
+				t.Errorf("%s is answered in %s", version, got)
+			}
+		}
 	}
 	// Whoever fetches a description reads plain errors.
 	c.get("/nobody/XRMServices/2011/Organization.svc?wsdl").refused(t, problem.TenantUnknown, 404)

@@ -72,6 +72,13 @@ func TestARefusedRequestKeepsWhatIsSoundOfItsLine(t *testing.T) {
 			t.Errorf("%.60q: %.60q", line, got)
 		}
 	}
+	_, addr := behind(t, nil, Limits{}, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%v %s %s", Rejected(r) != nil, r.Method, r.URL.Path)
+	})
+	got := talk(t, addr, 1, "POST /contoso/x.svc/web HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n")
+	if got[0] != "200 true POST /contoso/x.svc/web" {
+		t.Errorf("%q", got)
+	}
 }
 
 // However the bytes come in, the server reads the same.
