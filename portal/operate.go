@@ -54,8 +54,9 @@ func (p *Portal) guarded(f http.HandlerFunc) http.HandlerFunc {
 // field is one setting in a form.
 type field struct {
 	Name, Value, Default string
-	Secret               bool // its value is not shown; left empty it stays
-	Set                  bool // whether a secret has a value
+	Secret               bool   // its value is not shown; left empty it stays
+	Set                  bool   // whether a secret has a value
+	Fault                string // of what was typed
 }
 
 // form is what a page of changes shows.
@@ -164,6 +165,10 @@ func fields(names []string, given map[string]string, redact func(map[string]stri
 
 // change saves a form.
 func (p *Portal) change(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil { // what could be read of it may lack the line that restricts
+		refuse(w, http.StatusBadRequest, "bad_request", "the form did not arrive whole, or holds what no browser sends; nothing was changed")
+		return
+	}
 	kind, name := r.PathValue("kind"), strings.ToLower(strings.TrimSpace(r.PostFormValue("name")))
 	existing := r.PostFormValue("existing") != ""
 	shown := ""
@@ -178,7 +183,8 @@ func (p *Portal) change(w http.ResponseWriter, r *http.Request) {
 	set := f.read(r)
 	key, err := p.save(r, f, name, set)
 	if err != nil {
-		f.Name, f.Faults = name, told(err)
+		f.Name = name
+		f.tell(err)
 		page.Write(w, http.StatusUnprocessableEntity, p.pages, "change.html", f)
 		return
 	}
@@ -203,6 +209,9 @@ func (f *form) read(r *http.Request) map[string]string {
 	for i := range f.Fields {
 		one := &f.Fields[i]
 		value := strings.TrimSpace(r.PostFormValue(one.Name))
+		if !r.PostForm.Has(one.Name) && !r.PostForm.Has("remove_"+one.Name) {
+			continue // a page of another version, which did not show it
+		}
 		switch {
 		case one.Secret && r.PostFormValue("remove_"+one.Name) != "":
 			set[one.Name] = ""
@@ -237,6 +246,18 @@ func (p *Portal) save(r *http.Request, f form, name string, set map[string]strin
 		return "", err
 	}
 	return written.Key, nil
+}
+
+// tell takes into f why it was not saved, beside the fields too.
+func (f *form) tell(err error) {
+	f.Faults = told(err)
+	faults, _ := errors.AsType[envfile.Faults](err)
+	for _, fault := range faults {
+		about, _, _ := strings.Cut(fault.Variable, " ") // the first, where several are at odds
+		if i := slices.IndexFunc(f.Fields, func(one field) bool { return one.Name == about }); i >= 0 {
+			f.Fields[i].Fault = strings.TrimPrefix(fault.Variable+" "+fault.Cure, about+" ")
+		}
+	}
 }
 
 // told says why something was not done, a line a fault.

@@ -159,7 +159,11 @@ func (w *cli) root() *cobra.Command {
 	root.SetHelpCommand(w.help(root))
 	root.SetOut(w.stdout)
 	root.SetErr(w.stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		said, _, _ := strings.Cut(err.Error(), ": strconv.") // what follows is for programmers
+		return &usageError{fmt.Errorf("%s; see '%s --help'", said, c.CommandPath())}
+	})
+	root.InitDefaultCompletionCmd()
 	usageErrors(root)
 	return root
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,6 +29,9 @@ func (w *cli) usage() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if _, err := usage.ParseSince(since); err != nil {
 				return &usageError{fmt.Errorf("--%w", err)}
+			}
+			if by != "" && by != "hour" && by != "day" {
+				return &usageError{errors.New("--by takes one of hour, day")}
 			}
 			for name, value := range map[string]string{"since": since, "by": by, "tenant": tenant, "caller": caller} {
 				if value != "" {

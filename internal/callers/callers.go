@@ -159,9 +159,6 @@ func read(name string, values map[string]string) (*Caller, error) {
 	}
 	s, decode := envfile.Decode[settings](values, "")
 	faults = append(faults, decode...)
-	if len(decode) > 0 {
-		return nil, faults
-	}
 	c := &Caller{
 		Name: name, given: values, seen: new(atomic.Int64), Certificate: normalCertificate(s.Certificate),
 		ReadOnly: s.ReadOnly, Rate: s.Rate, Burst: s.Burst, Weight: s.Weight,
@@ -241,7 +238,7 @@ func (c *Caller) readReach(s settings, faults *envfile.Faults) {
 func (c *Caller) readLimits(faults *envfile.Faults) {
 	if !(c.Rate >= 0 && c.Rate <= 1e6) { // NaN fails this too
 		faults.Add("RATE", "must be the requests a second, from 0 (no limit) to 1000000")
-		return
+		c.Rate = 0
 	}
 	if c.Burst < 0 {
 		faults.Add("BURST", "must not be negative")
