@@ -93,9 +93,11 @@ func TestMissingPrivilegeIsNamed(t *testing.T) {
 		"POST systemusers(x)/a/$re": "prvCreateSystemuser",
 	} {
 		method, path, _ := strings.Cut(target, " ")
-		got := h.do(t, request(t, method, contoso+"/api/data/v9.2/"+path, "{}", "Authorization", "Bearer "+tok))
-		if got.StatusCode != 403 || !strings.Contains(got.body, "is missing "+want+" privilege") {
-			t.Errorf("%s: %d %s", target, got.StatusCode, got.body)
+		for _, below := range []string{"/api/data/v9.2/", "/API/Data/V9.2/"} {
+			got := h.do(t, request(t, method, contoso+below+path, "{}", "Authorization", "Bearer "+tok))
+			if got.StatusCode != 403 || !strings.Contains(got.body, "is missing "+want+" privilege") {
+				t.Errorf("%s below %s: %d %s", target, below, got.StatusCode, got.body)
+			}
 		}
 	}
 }
