@@ -3,15 +3,19 @@ package proxy_test
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"dynproxy/internal/egress"
 	"dynproxy/internal/emulator"
 	"dynproxy/internal/limits"
+	"dynproxy/internal/needs"
 	"dynproxy/internal/problem"
 	"dynproxy/proxy"
 )
@@ -127,6 +131,41 @@ func TestModesThatDoNotEnforce(t *testing.T) {
 		if a.StatusCode != 429 || a.Header.Get("Retry-After") != "7" || a.Header.Get("Dynproxy-Error") != "" {
 			t.Errorf("%s: %d %v", mode, a.StatusCode, a.Header)
 		}
+	}
+}
+
+// What never left spends nothing of the budget, and what got no answer one
+// request and the time that calls usually take.
+func TestAnOutageSpendsWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	gate, key := new(limits.Gate), limits.Key{Organization: "contoso.crm.dynamics.com", ClientID: clientID}
+	silent := make(chan struct{})
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			<-silent
+		}
+	}), func(_ map[string]string, p *proxy.Parts) {
+		p.Gate = gate
+		p.Wire.(*egress.Client).SetPatience(egress.Patience{AnswerWithin: time.Second})
+	})
+	t.Cleanup(func() { close(silent) })
+	c.get("/contoso/api/data/v9.2/accounts")
+	before := gate.Snapshot(key)
+	c.call("POST", create, "{}", jsonType).refused(t, problem.UpstreamTimeout, 504)
+	if after := gate.Snapshot(key); after.Requests.Used != 2 || after.ExecutionTime.Used > 2*before.ExecutionTime.Used+1 {
+		t.Errorf("an answer that never came: %+v, then %+v", before, after)
+	}
+
+	gate = new(limits.Gate)
+	c = newTestProxy(t, func(_ map[string]string, p *proxy.Parts) {
+		p.Gate = gate
+		p.Wire = egress.New(egress.Config{ByTransport: needs.ByTransport(), Dial: func(context.Context, string, string) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+		}})
+	})
+	c.get("/contoso/api/data/v9.2/accounts").refused(t, problem.UpstreamUnreachable, 502)
+	if s := gate.Snapshot(key); s.Window == 0 || s.Requests.Used != 0 || s.ExecutionTime.Used != 0 {
+		t.Errorf("no connection: %+v", s)
 	}
 }
 
