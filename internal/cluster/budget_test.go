@@ -103,6 +103,39 @@ func TestWhatOneProxyLearnsAllKnow(t *testing.T) {
 	})
 }
 
+// Whoever is kept out by a refusal, at any proxy, is told to come when it is
+// over, and not when the window is.
+func TestARefusalTellsNobodyToWaitForTheWindow(t *testing.T) {
+	s := simulate(t, redistest.Start(t))
+	synctest.Test(t, func(t *testing.T) {
+		all := gates(s, 2, limits.Budget{Requests: 6000, Window: 5 * time.Minute, ExecutionTime: time.Hour, Concurrency: 20})
+		call := func(g *limits.Gate, patience time.Duration, f limits.Feedback) error {
+			p, err := g.Enter(t.Context(), contoso, limits.Caller{Name: "a"}, patience)
+			if err == nil {
+				p.Done(limits.Outcome{Sent: true, Answered: true, Took: time.Millisecond, Feedback: f})
+			}
+			return err
+		}
+		for i := range 100 {
+			if err := call(all[i%2], time.Minute, limits.Feedback{}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if err := call(all[0], time.Minute, limits.Feedback{Refused: limits.Requests, RetryAfter: 40 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1100 * time.Millisecond)
+		for i, g := range all {
+			full, is := errors.AsType[*limits.Full](call(g, 0, limits.Feedback{}))
+			if !is || full.RetryAfter < 38*time.Second || full.RetryAfter > 43*time.Second {
+				t.Errorf("proxy %d says %v", i, full)
+			}
+		}
+		end(all)
+	})
+}
+
 // A proxy that ends gives back at once what it holds.
 func TestAProxyThatLeavesGivesBackWhatItHolds(t *testing.T) {
 	s := simulate(t, redistest.Start(t))
