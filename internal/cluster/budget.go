@@ -81,7 +81,7 @@ func (b *Budgets) statement(s *limits.Statement) []any {
 		float64(s.Requests), float64(s.Millis), float64(s.InFlight), float64(s.Pocket), s.Pending, s.Guess,
 		s.Rate, float64(s.Burst), s.Limit, s.MillisLimit, testing,
 		float64(s.Need), float64(s.Want), float64(s.NeedReserved), float64(s.WantReserved), s.Kept, micros(s.KeptFor), s.Weight,
-		float64(s.InUse), float64(s.Places), float64(s.PlacesWant), float64(s.PlacesLimit), float64(s.Learning), float64(b.Size()))
+		float64(s.InUse), float64(s.Places), float64(s.PlacesWant), float64(s.PlacesLimit), float64(s.Learning), float64(max(b.Size(), s.Among)), micros(s.Away))
 	var waiting, settled []float64
 	for _, w := range s.Waiting {
 		waiting = append(waiting, float64(w.Caller), w.Weight)

@@ -13,7 +13,7 @@ local VERSION = 1
 local SLICES = 256 -- of the ring, one more than a window has
 
 -- Fields of the record.
-local V, GEN, NOW, RAW, SLICE, NEWEST, SUM, MILLIS, BORN, YOUNG, TOKENS, FILLED, NUMBER, LEARNED, MEMBERS, STRETCHED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
+local V, GEN, NOW, RAW, SLICE, NEWEST, SUM, MILLIS, BORN, YOUNG, TOKENS, FILLED, NUMBER, LEARNED, MEMBERS, STRETCHED, RALLIED, EXPECTED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18
 -- Fields of a member.
 local SEQ, LEASE, REQS, MS, HOLD, HOLDMS, PLACES, INUSE, NEED, KEPT, KEPTUNTIL, WEIGHT, WISH, CREDIT, PRESUMED, PRESUMEDMS, AT, SINCE, WAITING = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19
 
@@ -28,7 +28,7 @@ end
 local id, gen, learned, numbers, lines, settled = unpack(ARGV)
 local seq, lease, seen, after, before, span, reqs, ms, inflight, pocket, pending, guess,
 	rate, burst, limit, mslimit, testing, need, want, needreserved, wantreserved, kept, keptfor, weight,
-	inuse, held, wish, places, known, size = struct.unpack('<' .. string.rep('d', 30), numbers)
+	inuse, held, wish, places, known, size, away = struct.unpack('<' .. string.rep('d', 31), numbers)
 -- pairs of a caller that waits and its weight
 local waiting = {struct.unpack('<' .. string.rep('d', #lines / 8), lines)}
 waiting[#waiting] = nil -- where the reader stands
@@ -55,7 +55,7 @@ if s then
 end
 if not s then
 	if gen ~= '' then return {'unknown'} end
-	s = {VERSION, string.format('%.0f', raw), raw, raw, slice, floor(raw / slice), 0, 0, raw, 0, burst, raw, 0, '', {}, raw}
+	s = {VERSION, string.format('%.0f', raw), raw, raw, slice, floor(raw / slice), 0, 0, raw, 0, burst, raw, 0, '', {}, raw, raw, 0}
 	redis.call('DEL', ring)
 end
 local me = s[MEMBERS][id]
@@ -131,6 +131,19 @@ end
 
 advance()
 stretch()
+
+-- Who comes back and finds that nobody was here meanwhile does not know what the
+-- others have spent alone. Until those have told it who were here before, or
+-- have had the time for it, all keep to their shares.
+if away > 0 and s[YOUNG] == 0 then
+	local expected, heard = 1, false
+	for name, m in pairs(s[MEMBERS]) do
+		if name ~= id then
+			expected, heard = expected + 1, heard or m[LEASE] - lease > now - away
+		end
+	end
+	if expected > 1 and not heard then s[YOUNG], s[RALLIED], s[EXPECTED] = now + 2 * lease, now, expected end
+end
 
 -- Whoever is not heard of for a lease has spent what he held.
 for name, m in pairs(s[MEMBERS]) do
@@ -225,9 +238,12 @@ end
 
 -- Requests. What is kept back for callers goes to nobody else.
 if s[YOUNG] > 0 then
-	local n = 0
-	for _ in pairs(s[MEMBERS]) do n = n + 1 end
-	if now >= s[YOUNG] or n >= size then s[YOUNG] = 0 end
+	local n, expected = 1, s[EXPECTED] or 0
+	if expected == 0 then expected = size end
+	for name, m in pairs(s[MEMBERS]) do
+		if name ~= id and m[LEASE] - lease >= (s[RALLIED] or 0) then n = n + 1 end
+	end
+	if now >= s[YOUNG] or n >= expected then s[YOUNG], s[EXPECTED] = 0, 0 end
 end
 local room = min(limit - s[SUM] - hold - inflight - pocket,
 	floor((mslimit - s[MILLIS] - holdms - pending - pocket * guess) / guess + 0.000001))

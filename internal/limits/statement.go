@@ -31,6 +31,12 @@ func (l *ledger) statement(now time.Duration) *Statement {
 		Testing:     l.requests.testing(now) || l.execution.testing(now),
 		Kept:        l.kept,
 	}
+	if x.isApart {
+		r.Among = x.among()
+	}
+	if x.isApart && x.why != errYoung {
+		r.Away = max(time.Microsecond, now-x.since)
+	}
 	l.wish(r, now)
 	l.wishPlaces(r, now)
 	r.Learned, r.Learning = l.lessons(now), x.learning.number

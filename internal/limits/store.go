@@ -61,6 +61,11 @@ type Statement struct {
 	PlacesWant  int
 	PlacesLimit int // of all gates
 
+	// Among is how many gates there were when this one began to go by its share;
+	// zero: it does not. Away is how long ago that was, until the store is heard.
+	Among int
+	Away  time.Duration
+
 	Learned  []byte // news about the limits, for the other gates; nil: none
 	Learning int64  // number of the news that this gate knows
 }
