@@ -127,7 +127,11 @@ func (s *beginning) ask(p *prompt) error {
 	if s.secretFile == "" && s.secret.Empty() {
 		p.hidden("client-secret-file (or --client-secret-stdin)", "Its secret (it is not shown)", &s.secret, secret.CheckAppSecret)
 	} else if err := s.judgeSecret(); err != nil {
-		p.wrong("client-secret-file", err)
+		flag := "client-secret-file"
+		if s.secretFromStdin {
+			flag = "client-secret-stdin"
+		}
+		p.wrong(flag, err)
 	}
 	p.text("tenant", "Name of the first tenant, as callers will write it in the path (such as contoso)", &s.tenant, func(name string) error {
 		if secret.Placeholder(name) {

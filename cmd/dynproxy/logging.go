@@ -67,6 +67,9 @@ func logOutput(cfg *config, stdout, stderr io.Writer) (out io.Writer, end func()
 // newLog returns the one logger of the process, which writes to out. Whether
 // that is for people's eyes, shown says: out itself or what stands behind it.
 func newLog(cfg *config, shown, out io.Writer) zerolog.Logger {
+	if p, is := shown.(*printer); is {
+		shown = p.out
+	}
 	f, isFile := shown.(*os.File)
 	terminal := isFile && isatty.IsTerminal(f.Fd())
 	if cfg.LogFormat == "console" || cfg.LogFormat == "" && terminal {

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 	"unicode"
@@ -136,7 +137,7 @@ func (w *cli) config() (*config, error) {
 
 // run carries out the command line args.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
-	w := &cli{environ: environ, stdout: stdout, stderr: stderr}
+	w := &cli{environ: environ, stdout: &printer{out: stdout}, stderr: stderr}
 	defer w.closeBook()
 	root := w.root()
 	root.SetArgs(args)
@@ -152,7 +153,8 @@ func (w *cli) root() *cobra.Command {
 			"Callers use http://proxy:8080/<tenant>/api/data/...; tokens, limits and links are its business.\n\n" +
 			"To see it at work without any set-up: dynproxy demo",
 		SilenceErrors: true, SilenceUsage: true,
-		PersistentPreRun: func(c *cobra.Command, _ []string) { w.lookAtInstalled(c) },
+		PersistentPreRun:   func(c *cobra.Command, _ []string) { w.lookAtInstalled(c) },
+		PersistentPostRunE: func(c *cobra.Command, _ []string) error { return w.printed(c) },
 	}
 	root.PersistentFlags().StringArrayVar(&w.envFiles, "env-file", nil, "read settings from `FILE` (may be repeated; a real environment variable wins)")
 	root.AddCommand(w.serve(), w.demo(), w.emulator(), w.check(), w.consentURL(), w.onboard(), w.tenant(), w.caller(), w.tail(), w.trace(), w.usage(), w.explain(), w.health(), w.version(), w.settings(), w.init(), w.service(), w.secret())
@@ -166,6 +168,43 @@ func (w *cli) root() *cobra.Command {
 	root.InitDefaultCompletionCmd()
 	usageErrors(root)
 	return root
+}
+
+// printed returns why not all of what c has printed has arrived: a list that is
+// cut off looks like a whole one. Who serves does not depend on its log's reader.
+func (w *cli) printed(c *cobra.Command) error {
+	p, is := w.stdout.(*printer)
+	if !is || slices.Contains([]string{"serve", "demo", "emulator"}, c.Name()) {
+		return nil
+	}
+	if err := p.failed(); err != nil {
+		return fmt.Errorf("not all of it could be printed: %w", err)
+	}
+	return nil
+}
+
+// printer is standard output, and remembers that it could not be written.
+type printer struct {
+	out io.Writer
+
+	mu  sync.Mutex // guards err
+	err error
+}
+
+func (p *printer) Write(text []byte) (int, error) {
+	n, err := p.out.Write(text)
+	if err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.err = err
+	}
+	return n, err
+}
+
+func (p *printer) failed() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
 }
 
 // usageErrors makes every command tell words it does not take from what goes
