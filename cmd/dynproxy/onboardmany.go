@@ -41,7 +41,7 @@ func readNewcomers(path string) ([]*newcomer, error) {
 	var all []*newcomer
 	seen := make(map[string]int)
 	for i, line := range strings.Split(string(text), "\n") {
-		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(strings.ToLower(line), "sep=") {
+		if line = strings.TrimSpace(line); strings.Trim(line, ";,\"\t ") == "" || strings.HasPrefix(strings.ToLower(line), "sep=") {
 			continue
 		}
 		n := readNewcomer(line)

@@ -51,7 +51,7 @@ func plainly(err error, address string) error {
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("%s is not for this user: choose a port above 1023, or give the program the right to it: %w", address, err)
 	}
-	return err
+	return fmt.Errorf("%s is no address to listen at: name one of this machine's, such as 127.0.0.1:8080, or :8080 for all of them: %w", address, err)
 }
 
 // Inherited returns the sockets that systemd has opened for this process
