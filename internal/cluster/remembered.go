@@ -57,6 +57,13 @@ func (r *remembered) note(members int, now time.Time) bool {
 	return changed
 }
 
+// again takes back a note that could not be kept.
+func (r *remembered) again(before int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count = before
+}
+
 func (r *remembered) size() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -64,13 +71,13 @@ func (r *remembered) size() int {
 }
 
 // Keep writes down how many members there are, where that has changed. Whoever
-// has given Options a file calls it now and then; an error means that it is
-// tried when the number changes again.
+// has given Options a file calls it now and then; what could not be written is
+// tried again.
 func (c *Client) Keep() error {
 	if c.remembered.file == "" || c.redis == nil || c.observer || !c.usable() {
 		return nil
 	}
-	n := c.Size()
+	before, n := c.remembered.size(), c.Size()
 	if !c.remembered.note(n, time.Now()) {
 		return nil
 	}
@@ -78,5 +85,9 @@ func (c *Client) Keep() error {
 	if err != nil {
 		return err
 	}
-	return textfile.Replace(c.remembered.file, append(text, '\n'))
+	err = textfile.Replace(c.remembered.file, append(text, '\n'))
+	if err != nil {
+		c.remembered.again(before)
+	}
+	return err
 }

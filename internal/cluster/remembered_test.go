@@ -41,6 +41,20 @@ func TestAStartWithoutRedisKnowsHowManyThereWere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	later := filepath.Join(dir, "later", "members.json")
+	second := open(later)
+	if second.Keep() == nil {
+		t.Error("it was kept in a folder that is not there")
+	}
+	if err := os.Mkdir(filepath.Dir(later), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Keep(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(later); err != nil {
+		t.Error(err)
+	}
 	server.Kill()
 	if c := open(file); c.Size() != 3 || c.State().State != Alone || c.Keep() != nil || len(c.Members()) != 1 {
 		t.Errorf("%d members, %+v", c.Size(), c.State())
