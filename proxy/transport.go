@@ -25,6 +25,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	asked := question{method: r.Method, ifMatch: r.Header.Get("If-Match"), patience: c.tenant.QueueWait, enforce: c.tenant.Limits == "enforce"}
 	if c.overridden {
 		asked.method = http.MethodPost // nobody here knows what it will be taken for
+		r = r.WithContext(egress.Once(r.Context()))
 	}
 	var past history
 	for {

@@ -132,7 +132,7 @@ func (x *trip) discard() {
 // of an answer came, can go by another: none of it has arrived, or it asks for
 // no change. Then it stands ready once more.
 func (x *trip) again(e *Error) bool {
-	if e.Timeout || !e.Transient() || x.ctx.Err() != nil || e.Sent > 0 && !harmless(x.r.Method) {
+	if e.Timeout || !e.Transient() || x.ctx.Err() != nil || e.Sent > 0 && !harmless(x.r) {
 		return false
 	}
 	if x.r.Body == nil || x.r.Body == http.NoBody {
@@ -153,7 +153,18 @@ func (x *trip) again(e *Error) bool {
 	return true
 }
 
-func harmless(method string) bool {
+type onceKey struct{}
+
+// Once marks a request that must be carried out once at most, whatever its
+// method says.
+func Once(ctx context.Context) context.Context { return context.WithValue(ctx, onceKey{}, true) }
+
+// harmless reports whether r asks for no change.
+func harmless(r *http.Request) bool {
+	return reads(r.Method) && r.Context().Value(onceKey{}) == nil
+}
+
+func reads(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
@@ -168,8 +179,7 @@ func (x *trip) try(fresh bool) error {
 		return err
 	}
 	began := time.Now()
-	unsafe := x.r.Method != http.MethodGet && x.r.Method != http.MethodHead
-	l, err := x.direct.pool.host(x.r.URL.Host).take(x.ctx, x.left, fresh, unsafe)
+	l, err := x.direct.pool.host(x.r.URL.Host).take(x.ctx, x.left, fresh, !harmless(x.r))
 	x.spend(began)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -151,7 +152,7 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 		return c.direct.RoundTrip(r)
 	}
 	x := newExchange(c, r)
-	resp, err := c.transport.RoundTrip(withoutClaims(r.WithContext(x.traced())))
+	resp, err := c.transport.RoundTrip(unrepeated(r.WithContext(x.traced())))
 	switch {
 	case err != nil:
 	case resp.StatusCode == http.StatusSwitchingProtocols:
@@ -176,10 +177,13 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// withoutClaims hides from net/http what would make it send a write again that
-// may have been carried out: it looks for these names in this spelling. r is
-// the Client's own, but not its header.
-func withoutClaims(r *http.Request) *http.Request {
+// unrepeated hides from net/http what would make it send a write again that may
+// have been carried out: headers, of which it looks for these names in this
+// spelling, and that there is no body. r is the Client's own, but not its header.
+func unrepeated(r *http.Request) *http.Request {
+	if (r.Body == nil || r.Body == http.NoBody) && reads(r.Method) && !harmless(r) {
+		r.Body, r.GetBody = io.NopCloser(strings.NewReader("")), nil // net/http finds its end before it sends anything
+	}
 	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
 		if values, there := r.Header[name]; there {
 			r.Header = r.Header.Clone()

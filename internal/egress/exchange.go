@@ -34,7 +34,7 @@ var errSwitched = errors.New("switched protocol")
 
 func newExchange(c *Client, r *http.Request) *exchange {
 	parent := r.Context()
-	x := &exchange{client: c, parent: parent, unsafe: r.Method != http.MethodGet && r.Method != http.MethodHead, left: c.patience.Load().AnswerWithin, since: time.Now()}
+	x := &exchange{client: c, parent: parent, unsafe: !harmless(r), left: c.patience.Load().AnswerWithin, since: time.Now()}
 	x.ctx, x.cancel = context.WithCancelCause(parent)
 	if x.left > 0 {
 		x.timer = time.AfterFunc(x.left, x.expire)

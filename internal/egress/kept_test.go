@@ -131,6 +131,46 @@ func TestAWriteBeforeAResetIsSentOnce(t *testing.T) {
 	}
 }
 
+// A GET that may be taken for a write is sent once, by either client.
+func TestWhatMayBeAWriteIsSentOnce(t *testing.T) {
+	t.Parallel()
+	for _, byTransport := range []bool{false, true} {
+		for _, once := range []bool{false, true} {
+			var came atomic.Int64
+			p := newPeer(t, func(_ int, conn net.Conn, in *bufio.Reader) {
+				for {
+					r, body, err := readRequest(in)
+					switch {
+					case err != nil:
+						return
+					case r.Header.Get("X-HTTP-Method") == "":
+						io.WriteString(conn, ok+"Content-Length: 0\r\n\r\n")
+						continue
+					case body == "" && r.Header.Get("Content-Length") == "" && len(r.TransferEncoding) == 0:
+						came.Add(1)
+					}
+					return // it is carried out, and gets no answer
+				}
+			}, func(c *egress.Config) { c.ByTransport = byTransport })
+			if _, _, err := p.ask(t, "GET", ""); err != nil {
+				t.Fatal(err)
+			}
+			r := request(t, "GET", "")
+			r.Header.Set("X-HTTP-Method", "DELETE")
+			if once {
+				r = r.WithContext(egress.Once(r.Context()))
+			}
+			resp, err := p.client.RoundTrip(r)
+			if err == nil {
+				resp.Body.Close()
+			}
+			if came := came.Load(); err == nil || once != (came == 1) {
+				t.Errorf("by net/http %v, to be sent once %v: it came %d times, %v", byTransport, once, came, err)
+			}
+		}
+	}
+}
+
 // What a header claims makes no write one that may be sent again, with neither
 // client; the header itself goes on.
 func TestAKeyMakesNoWriteHarmless(t *testing.T) {
