@@ -53,7 +53,7 @@ func (p *Portal) question(r *http.Request) (q question, ok bool) {
 	case changes.Tenant, changes.Caller:
 		q.Back = pageOf(kind, name)
 	case "proxy":
-		q.Back = "/settings"
+		q.Back = "/proxies"
 	}
 	return q, true
 }

@@ -110,6 +110,7 @@ func New(s Source, remembered Calls, do Operations) *Portal {
 	p.HandleFunc("GET /api/calls/{id}", p.apiCall)
 	p.HandleFunc("GET /api/calls/stream", p.apiStream)
 	p.HandleFunc("GET /callers", p.callersPage)
+	p.HandleFunc("GET /proxies", p.proxiesPage)
 	p.HandleFunc("GET /settings", p.settingsPage)
 	p.HandleFunc("GET /events", p.eventsPage)
 	p.HandleFunc("GET /usage", p.usagePage)

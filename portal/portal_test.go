@@ -79,7 +79,7 @@ func (fleet) InForce() Settings {
 }
 
 func (fleet) Members() ([]cluster.Member, cluster.State) {
-	return []cluster.Member{{Name: "here", Version: "v1", Self: true}}, cluster.State{State: cluster.Alone, Error: "it is gone"}
+	return []cluster.Member{{Name: "here", Version: "v1", Self: true}, {Name: "there", Version: "v2"}}, cluster.State{State: cluster.Alone, Error: "it is gone"}
 }
 
 func (fleet) News(int) News {
@@ -172,7 +172,7 @@ func TestTenThousandTenantsByPages(t *testing.T) {
 // asked to show a thousand of them.
 func TestNoPageIsLarge(t *testing.T) {
 	p := New(newFleet(10_000), remembered(), operations())
-	for _, path := range []string{"/", "/?sort=calls&size=200", "/wallboard", "/tenants/tenant00001", "/tenants/tenant00001?span=hour", "/calls", "/calls/broken-1", "/callers", "/usage", "/events", "/settings", "/change/caller", "/help", "/nothing"} {
+	for _, path := range []string{"/", "/?sort=calls&size=200", "/wallboard", "/tenants/tenant00001", "/tenants/tenant00001?span=hour", "/calls", "/calls/broken-1", "/callers", "/usage", "/events", "/proxies", "/settings", "/change/caller", "/help", "/nothing"} {
 		began := time.Now()
 		w := get(p, path)
 		if n := w.Body.Len(); n == 0 || n > 300<<10 {
@@ -190,6 +190,18 @@ func TestASharedBudgetIsShownOnce(t *testing.T) {
 	}
 	if n := strings.Count(page, "that of tenant00001"); n != 1 {
 		t.Errorf("told %d times whose it is", n)
+	}
+}
+
+func TestProxiesAndTheirVersions(t *testing.T) {
+	page := get(New(newFleet(1), calls.NewRing(), operations()), "/proxies").Body.String()
+	for _, text := range []string{"here", "there", "(this one", "v1", "v2", "of several versions", "Redis cannot be used", "it is gone", "/confirm/drain/proxy"} {
+		if !strings.Contains(page, text) {
+			t.Errorf("the page does not say %q", text)
+		}
+	}
+	if mixed([]cluster.Member{{Version: "v1"}, {Version: "v1"}}) || mixed(nil) {
+		t.Error("equal versions are told to be several")
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"dynproxy/internal/cluster"
 	"dynproxy/internal/page"
 )
 
@@ -27,11 +26,7 @@ type Settings struct {
 func (p *Portal) settingsPage(w http.ResponseWriter, _ *http.Request) {
 	v := struct {
 		Settings
-		Members  []cluster.Member
-		Redis    cluster.State
-		Draining bool
-	}{Settings: p.source.InForce(), Draining: p.do.Draining()}
-	v.Members, v.Redis = p.source.Members()
+	}{p.source.InForce()}
 	slices.SortStableFunc(v.Rows, func(a, b Setting) int {
 		switch isDefault := func(s Setting) bool { return s.Source == "default" }; {
 		case isDefault(a) == isDefault(b):

@@ -88,7 +88,7 @@ func TestPagesOfFewAndMany(t *testing.T) {
 		says    string
 		pages   []string
 	}{
-		{0, "There is no tenant yet", []string{"/", "/wallboard", "/callers", "/settings", "/events", "/calls", "/usage", "/help"}},
+		{0, "There is no tenant yet", []string{"/", "/wallboard", "/callers", "/proxies", "/settings", "/events", "/calls", "/usage", "/help"}},
 		{6, "6 tenants", []string{"/", "/wallboard", "/change/tenant", "/change/caller", "/confirm/remove/tenant/tenant001", "/nothing"}},
 		{506, "1 to 50 of 506 tenants", []string{"/", "/wallboard"}},
 	} {
