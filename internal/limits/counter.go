@@ -21,12 +21,17 @@ type budgetCounter struct {
 	// which all that it was learned from has left the window.
 	bias   float64
 	biasAt time.Duration
-	denied uint8 // rounds of calls in a row that were served although nothing was said to remain
+	denied uint8         // rounds of calls in a row that were served although nothing was said to remain
+	trusts time.Duration // until then a refusal shows that the word of what remains is meant for us
 }
 
 // disbelief is how many such rounds, each of twice as many calls as the one
 // before, show that the word of what remains cannot be meant for us.
 const disbelief = 6
+
+// trustFor is for how many windows a refusal ends such rounds: where others do
+// use the rest, each series of them costs refusals.
+const trustFor = 2
 
 // biasNow is the bias as far as it is not out of date.
 func (m *budgetCounter) biasNow(now time.Duration) float64 {
@@ -65,7 +70,7 @@ func (m *budgetCounter) configure(limit float64, fixed bool) {
 
 // refused takes the organization's word that nothing remained.
 func (m *budgetCounter) refused(r refusal) {
-	m.denied = 0
+	m.denied, m.trusts = 0, r.now+trustFor*m.span()
 	m.ceiling.refused(r, m.biasNow(r.now))
 }
 
@@ -101,7 +106,7 @@ func (m *budgetCounter) remains(now time.Duration, r reading) {
 	case m.denied == disbelief:
 		m.bias = 0
 		return
-	case bias < 0 && m.stale(now):
+	case bias < 0 && m.stale(now) && now >= m.trusts:
 		m.denied++
 	}
 	low, high := r.remaining+r.least-limit, r.remaining+r.most-limit
