@@ -60,7 +60,8 @@ func Check(path string) error {
 		if info.IsDir() {
 			return errors.New("it is a directory: name a file in it")
 		}
-		if info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice) != 0 { // a device would be renamed like a file that is full
+		itself, err := os.Lstat(path) // a device would be renamed like a file that is full; a link to one is renamed instead
+		if err != nil || (info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket)|itself.Mode()&fs.ModeDevice) != 0 {
 			return errors.New("it is a pipe or a device: name a file, or leave the setting out for standard output")
 		}
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
