@@ -35,6 +35,32 @@ func addressOf(text string, schemes ...string) *url.URL {
 	return nil
 }
 
+// readNotifyURL judges NOTIFY_URL, of which nothing may be quoted: its path or
+// query often is a token. Without TLS it may only name this machine or a
+// private address, which a name does not show.
+func (c *config) readNotifyURL(faults *envfile.Faults) {
+	if c.NotifyURL.Empty() {
+		return
+	}
+	u := addressOf(c.NotifyURL.Reveal(), "http", "https")
+	switch {
+	case u == nil:
+		faults.Add(prefix+"NOTIFY_URL", "must be the address of a webhook, such as https://hooks.example.com/...")
+	case u.Scheme == "http" && !nearby(u.Hostname()):
+		faults.Add(prefix+"NOTIFY_URL", "must begin with https://; http:// is only for localhost and private addresses such as http://10.1.2.3/")
+	}
+}
+
+// nearby reports whether host is this machine or an address literal in a
+// private network.
+func nearby(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && (ip.IsLoopback() || ip.IsPrivate())
+}
+
 // portOf is the port of an address to listen at, which may be a name or 0 and then matches no link.
 func portOf(listen string) string {
 	_, port, _ := net.SplitHostPort(listen)

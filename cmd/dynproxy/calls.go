@@ -20,8 +20,8 @@ func (h *server) callDone(c *calls.Call) {
 	if c.Attempts > 0 {
 		count.Operations = max(1, c.Operations)
 	}
-	h.kept.usage.Count(&count)
-	h.kept.trend.Count(&trend.Call{
+	h.past.Usage.Count(&count)
+	h.past.Trend.Count(&trend.Call{
 		Tenant: c.Tenant, Failed: c.Failed(), Refused: c.Error == string(problem.LimitWaitExceeded), At: c.Time,
 		Own: c.Own, Queue: c.Queue, Upstream: c.Upstream,
 	})
@@ -42,4 +42,13 @@ func sizeOf(remembered *calls.Ring) []prometheus.Collector {
 			return float64(bytes)
 		}),
 	}
+}
+
+// entitlement is how many requests a day a tenant has paid for, as far as that
+// is set.
+func (h *server) entitlement(tenant string) int {
+	if t := h.book.Lookup(tenant); t != nil {
+		return t.DailyRequests
+	}
+	return 0
 }

@@ -139,7 +139,7 @@ func (h *server) followOthers(ctx context.Context) {
 			h.board.Doubt(name)
 		}
 	})
-	h.vault.Answers(h.answer)
+	h.vault.Answers(h.everyone.Answer)
 	if h.mirror != nil {
 		h.cluster.Hear(newsBook, func([]byte) { h.mirror.Wake() })
 	}

@@ -78,7 +78,7 @@ func serve(ctx context.Context, cfg *config, in *entrances, again *reloader, log
 		return err
 	}
 	defer h.close()
-	h.again = again
+	h.again, h.events.Host = again, again.manager
 	if cfg.ReusePort {
 		taken = in.open(cfg)
 	}

@@ -156,6 +156,18 @@ func (g *guards) tls(kind, cert, key, ca string, faults *envfile.Faults) *tls.Co
 	return over
 }
 
+// certificateEnds is when the certificate ends that is shown, zero without one.
+func certificateEnds(over *tls.Config) time.Time {
+	if over == nil {
+		return time.Time{}
+	}
+	pair, err := over.GetCertificate(&tls.ClientHelloInfo{})
+	if err != nil || pair.Leaf == nil {
+		return time.Time{}
+	}
+	return pair.Leaf.NotAfter
+}
+
 // follow takes files of a setting among those that are read again.
 func (g *guards) follow(watch func(context.Context, func(error)), setting string) {
 	g.watch = append(g.watch, func(ctx context.Context, log zerolog.Logger) { watch(ctx, fileChanged(log, setting)) })

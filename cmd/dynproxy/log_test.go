@@ -216,16 +216,3 @@ func TestAFaultOfAPage(t *testing.T) {
 		t.Errorf("%d %s\n%s", resp.StatusCode, text, log.String())
 	}
 }
-
-// A fault in what another proxy is answered costs that answer.
-func TestAFaultOfAnAnswerToAnotherProxy(t *testing.T) {
-	var log strings.Builder
-	cfg := &config{verbosity: newVerbosity(1)}
-	unbuilt := &server{app: &app{log: newLog(cfg, &log, &log)}} // in which everything is nil
-	for _, kind := range []string{askCalls, askCall, askUsage, askAudit} {
-		log.Reset()
-		if said := unbuilt.answer(t.Context(), kind, []byte("{}")); said != nil || !strings.Contains(log.String(), `"level":"error"`) {
-			t.Errorf("%s: %v\n%s", kind, said, log.String())
-		}
-	}
-}

@@ -88,11 +88,8 @@ func (f facts) Collect(metrics chan<- prometheus.Metric) {
 func (f facts) certificates() map[string]time.Time {
 	ends := make(map[string]time.Time)
 	for name, over := range map[string]*tls.Config{"callers": f.guards.callersTLS, "operators": f.guards.operatorsTLS} {
-		if over == nil {
-			continue
-		}
-		if pair, err := over.GetCertificate(&tls.ClientHelloInfo{}); err == nil && pair.Leaf != nil {
-			ends[name] = pair.Leaf.NotAfter
+		if at := certificateEnds(over); !at.IsZero() {
+			ends[name] = at
 		}
 	}
 	if a := f.guards.authorities; a != nil {

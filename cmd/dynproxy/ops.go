@@ -14,6 +14,7 @@ import (
 	"dynproxy/internal/door"
 	"dynproxy/internal/openapi"
 	"dynproxy/internal/panics"
+	"dynproxy/internal/past"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/secret"
 	"dynproxy/internal/spool"
@@ -53,7 +54,7 @@ func newOps(h *server) *ops {
 	// Administrators of tenants come without the operators' password. What
 	// their pages show is for whoever has the signed link.
 	pages := consent.New(consent.Options{
-		Keys: func() []consent.Key { return *h.keys.Load() }, Once: h.once(), Backend: consentBackend{h.app, h.board, h.kept.notices, func(tenant string) { h.tellOthers(newsGranted, tenant) }}, Base: func() string { return h.config().opsURL() },
+		Keys: func() []consent.Key { return *h.keys.Load() }, Once: h.once(), Backend: consentBackend{h.app, h.board, h.past.Notices, func(tenant string) { h.tellOthers(newsGranted, tenant) }}, Base: func() string { return h.config().opsURL() },
 		Strangers: func() bool { return !h.config().guarded() },
 		Publisher: func() consent.Publisher { return h.config().publisher() },
 		Told:      func(outcome consent.Outcome) { o.consents.WithLabelValues(string(outcome)).Inc() },
@@ -64,11 +65,11 @@ func newOps(h *server) *ops {
 		mux.Handle(pattern, file)
 	}
 	mux.Handle("GET /help/{code}", portal.Help()) // which callers follow too
-	api := &changes.API{Editor: h.newEditor(), Guarded: func() bool { return h.config().guarded() }, Who: operator, Recent: h.recent}
+	api := &changes.API{Editor: h.newEditor(), Guarded: func() bool { return h.config().guarded() }, Who: operator, Recent: h.everyone.Audit}
 	for pattern, handler := range api.Routes() {
 		mux.Handle(pattern, operators.Before(handler))
 	}
-	mux.Handle("/", operators.Before(portal.New(portalSource{h.board, h}, everyonesCalls{h.remembered, h}, h.operations())))
+	mux.Handle("/", operators.Before(portal.New(portalSource{h.everyone, h}, h.everyone.AllCalls(), h.operations())))
 	return o
 }
 
@@ -87,7 +88,7 @@ type readiness struct {
 	Faults  int    `json:"faults"` // tenants whose settings cannot be used
 
 	Spool    spool.State   `json:"spool"`
-	StateDir keptState     `json:"state_dir"`
+	StateDir past.State    `json:"state_dir"`
 	Redis    cluster.State `json:"redis"`
 
 	TenantsDir string `json:"tenants_dir,omitempty"` // why it cannot be read; what was read stays in force
@@ -95,7 +96,7 @@ type readiness struct {
 }
 
 func (o *ops) ready(w http.ResponseWriter, r *http.Request) {
-	state := readiness{Tenants: o.server.book.Len(), Faults: len(o.server.book.Faults()), Spool: o.server.spool.State(), StateDir: o.server.kept.state(), Redis: o.server.cluster.State()}
+	state := readiness{Tenants: o.server.book.Len(), Faults: len(o.server.book.Faults()), Spool: o.server.spool.State(), StateDir: o.server.past.State(), Redis: o.server.cluster.State()}
 	if err := o.server.book.DirectoryFault(); err != nil {
 		state.TenantsDir = err.Error()
 	}

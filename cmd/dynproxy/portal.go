@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"dynproxy/internal/cluster"
+	"dynproxy/internal/everyone"
 	"dynproxy/internal/limits"
-	"dynproxy/internal/status"
 	"dynproxy/internal/trend"
 	"dynproxy/portal"
 	"dynproxy/proxy"
@@ -16,7 +16,7 @@ import (
 
 // portalSource is what the portal's pages are made of.
 type portalSource struct {
-	*status.Board
+	*everyone.Everyone
 	server *server
 }
 
@@ -36,12 +36,12 @@ func (p portalSource) DirectoryFaults() []string {
 
 // Trend is portal.Source's.
 func (p portalSource) Trend(tenant string, of trend.Span) []trend.Point {
-	return p.server.kept.trend.Of(tenant, of, time.Now())
+	return p.server.past.Trend.Of(tenant, of, time.Now())
 }
 
 // News is portal.Source's.
 func (p portalSource) News(turns int) portal.News {
-	n := portal.News{Turns: p.server.kept.states.Recent(turns), Webhook: !p.server.config().NotifyURL.Empty(), Failing: p.server.kept.notices.Failing()}
+	n := portal.News{Turns: p.server.past.States.Recent(turns), Webhook: !p.server.config().NotifyURL.Empty(), Failing: p.server.past.Notices.Failing()}
 	for _, e := range p.server.ends() {
 		n.Ends = append(n.Ends, portal.End{Subject: e.Subject, At: e.At})
 	}

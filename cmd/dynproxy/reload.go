@@ -74,7 +74,7 @@ func (h *server) reload(read func() (map[string]string, error)) {
 	h.tellUnknown(next)
 	h.tellExposed()
 	waiting := slices.DeleteFunc(differing(next.environ, environ), func(name string) bool { return !ofOurs(name) })
-	h.reloadEvent(nil, changed, waiting)
+	h.events.Reloaded(nil, changed, waiting)
 	h.reloaded.Store(&reloaded{At: time.Now(), Waiting: waiting})
 	if len(waiting) > 0 {
 		h.log.Warn().Strs("settings", waiting).Msg("these settings have changed and need a restart; until then what they were holds")
@@ -149,7 +149,7 @@ func (h *server) apply(next *config) {
 	next.verbosity.set(next.level)
 	h.out.organizations.SetPatience(next.patience())
 	h.tokens.SetSecretExpires(next.expires)
-	h.kept.notices.SetURL(next.NotifyURL)
+	h.past.Notices.SetURL(next.NotifyURL)
 	h.spool.SetMax(int64(next.SpoolMax))
 	if before.MaxConns != next.MaxConns || before.MaxConnsPerAddr != next.MaxConnsPerAddr {
 		h.boundConnections()
@@ -179,7 +179,7 @@ func (h *server) notChanged(err error) {
 	for _, f := range faults {
 		h.log.Error().Str("setting", f.Variable).Str("fault", f.Cure).Msg("this setting cannot be used")
 	}
-	h.reloadEvent(faults, nil, nil)
+	h.events.Reloaded(faults, nil, nil)
 	h.reloaded.Store(&reloaded{At: time.Now(), Faults: faults})
 	h.log.Error().Int("faults", len(faults)).Msg("the settings cannot be read again like this; all of them stay what they were")
 }

@@ -21,11 +21,14 @@ import (
 	"dynproxy/internal/daemon"
 	"dynproxy/internal/door"
 	"dynproxy/internal/envfile"
+	"dynproxy/internal/eventlog"
+	"dynproxy/internal/everyone"
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/logqueue"
 	"dynproxy/internal/machine"
 	"dynproxy/internal/panics"
+	"dynproxy/internal/past"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/service"
 	"dynproxy/internal/spool"
@@ -95,19 +98,18 @@ type server struct {
 	metrics *proxy.Metrics
 	tracer  *tracing.Tracer // nil where calls are not traced
 	board   *status.Board
-	kept    *kept
+	past    *past.Past
+	events  eventlog.Log
 	ops     *ops
 	audit   *audit.Log
 	names   []string // of this machine
 
 	remembered *calls.Ring
+	everyone   *everyone.Everyone
 
 	again    *reloader                              // nil where settings are read once
 	opsHosts atomic.Pointer[func(host string) bool] // names of the operators' side
 	reloaded atomic.Pointer[reloaded]               // the last time that settings were read again; nil for never
-	events   events                                 // that the system's event log was told
-
-	elsewhere elsewhere // what other proxies have said when somebody looked
 
 	telling sync.Mutex // held while others are told of changed tenants
 }
@@ -133,8 +135,9 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 		return nil, err
 	}
 	h := &server{app: a, guards: listeners, callers: known, keytab: acceptor, gate: &limits.Gate{Log: log}, spool: &spool.Place{Dir: cfg.SpoolDir, Max: int64(cfg.SpoolMax)}, metrics: proxy.NewMetrics(a.registry), remembered: calls.NewRing(), tracer: tracer}
+	h.events.Log = log
 	h.shareBudgets()
-	h.kept = openKept(a)
+	h.past = openPast(a)
 	h.board = h.newBoard()
 	h.names = machine.Names()
 	h.calls = proxy.New(proxy.Parts{
@@ -144,6 +147,10 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 		Help: func(code problem.Code) string { return code.Help(h.config().opsURL()) },
 	})
 	h.audit = &audit.Log{Dir: cfg.StateDir, Log: log}
+	h.everyone = &everyone.Everyone{
+		Board: h.board, Remembered: h.remembered, Counted: h.past.Usage, Recorded: h.audit, Entitlement: h.entitlement,
+		Dir: cfg.StateDir, Others: h.cluster, Vault: h.vault, Log: log,
+	}
 	h.ops = newOps(h)
 	h.registerMetrics(lines)
 	h.openDoors()
@@ -164,7 +171,7 @@ func (h *server) close() {
 	h.gate.Leave()
 	h.audit.Close()
 	h.board.Close()
-	h.kept.close()
+	h.past.Close()
 	h.app.close()
 	within, cancel := context.WithTimeout(context.Background(), lastSpans)
 	defer cancel()

@@ -1,31 +1,14 @@
-package main
+package eventlog
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"dynproxy/internal/notify"
 	"dynproxy/internal/service"
 	"dynproxy/internal/status"
 )
-
-func TestTheEndOfAServiceIsTheEventThatItIs(t *testing.T) {
-	some := errors.New("some")
-	for _, c := range []struct {
-		err    error
-		code   int
-		served bool
-		want   service.Event
-	}{
-		{nil, 0, true, service.Stopped}, {nil, 0, false, service.Stopped},
-		{some, 2, false, service.SettingsRefused}, {some, 1, false, service.StartFailed}, {some, 1, true, service.EndedByError},
-	} {
-		if got := lastEvent(c.err, c.code, c.served); got != c.want {
-			t.Errorf("%+v: %d", c, got)
-		}
-	}
-}
 
 func TestWhatIsWrongWithATenantIsInItsEvent(t *testing.T) {
 	for code, want := range map[string]service.Event{
@@ -50,7 +33,7 @@ func TestWhatIsWrongWithATenantIsInItsEvent(t *testing.T) {
 // Only what lasts is an event, and only what is news; a tenant that has gone
 // and come back is a new one.
 func TestATenantsStateIsAnEventOnceAndIfItLasts(t *testing.T) {
-	e := &events{last: make(map[string]status.Change), broken: make(map[string]bool)}
+	e := &Log{last: make(map[string]status.Change), broken: make(map[string]bool)}
 	at := time.Now()
 	is := func(to status.State) status.Change {
 		at = at.Add(time.Second)
@@ -70,11 +53,40 @@ func TestATenantsStateIsAnEventOnceAndIfItLasts(t *testing.T) {
 		t.Error("a recovery is an event once")
 	}
 	e.lasts(is(status.Broken))
-	e.retain(map[string]bool{})
+	e.Retain(func(string) bool { return false })
 	if !e.lasts(is(status.Broken)) {
 		t.Error("a tenant that came back is not told of")
 	}
 	if len(e.last) != 0 {
 		t.Errorf("%v is kept", e.last)
+	}
+}
+
+// What ends is told in four ways, and each reminder once.
+func TestAReminderIsAnEventOnce(t *testing.T) {
+	now := time.Now()
+	e := &Log{}
+	for _, c := range []struct {
+		ofTLS bool
+		in    time.Duration
+		want  service.Event
+	}{
+		{false, 25 * time.Hour, service.CredentialEnds}, {false, 23 * time.Hour, service.CredentialEnds}, {false, -time.Hour, service.CredentialEnded},
+		{true, 25 * time.Hour, service.CertificateEnds}, {true, 23 * time.Hour, service.CertificateEnds}, {true, -time.Hour, service.CertificateEnded},
+	} {
+		end := notify.End{Subject: "the secret", At: now, OfTLS: c.ofTLS}
+		if c.ofTLS {
+			end.Subject = "the certificate"
+		}
+		at := now.Add(-c.in)
+		if got, news := e.reminder(end, at); !news || got != c.want {
+			t.Errorf("%+v: %d, %v", c, got, news)
+		}
+		if _, news := e.reminder(end, at.Add(time.Minute)); news {
+			t.Errorf("%+v is told twice", c)
+		}
+	}
+	if _, news := e.reminder(notify.End{Subject: "far", At: now.Add(31 * 24 * time.Hour)}, now); news {
+		t.Error("what ends in a month is told")
 	}
 }
