@@ -34,6 +34,7 @@ type conn struct {
 	pending atomic.Bool               // a head was delivered, and its handler does not run yet
 	broken  atomic.Pointer[BodyError] // what every further Read returns
 	refused atomic.Bool               // the substitute was made; further input is dropped
+	left    atomic.Bool               // the rest of a request was waited for in vain; nothing more is read
 	closing atomic.Bool
 	drained int64
 }
@@ -52,6 +53,8 @@ func (c *conn) Read(p []byte) (n int, err error) {
 	}
 	for {
 		switch {
+		case c.left.Load():
+			return 0, io.EOF
 		case c.ready > 0:
 			return c.deliver(p), nil
 		case c.refused.Load():

@@ -83,6 +83,9 @@ type upload struct {
 
 	read          atomic.Int64
 	ended, closed atomic.Bool
+
+	bounding sync.Mutex // guards answered, and is held while a deadline is set
+	answered bool
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -118,27 +121,54 @@ func (u *upload) FlushError() error {
 	return u.control.Flush()
 }
 
-// finish sends the answer and takes the rest of the request.
+// SetReadDeadline bounds the handler's own reading. What still reads when the
+// handler has ended, as what sends the body on may, bounds nothing any more:
+// neither the wait for the rest of this request nor the next one.
+func (u *upload) SetReadDeadline(until time.Time) error {
+	u.bounding.Lock()
+	defer u.bounding.Unlock()
+	if u.answered {
+		return http.ErrBodyReadAfterClose
+	}
+	return u.control.SetReadDeadline(until)
+}
+
+// finish sends the answer and takes the rest of the request. If that does not
+// come, nothing more is read of the connection: net/http would wait on for it,
+// without a bound.
 func (u *upload) finish(expected bool) {
 	u.closed.Store(true)
-	if u.ended.Load() || u.session.framed.Load().broken.Load() != nil {
+	u.bounding.Lock()
+	u.answered = true
+	u.bounding.Unlock()
+	if u.ended.Load() {
 		return
 	}
+	until := time.Time{}
+	if !u.takeRest(expected) {
+		u.session.framed.Load().left.Store(true)
+		until = time.Unix(1, 0) // for who reads now
+	}
+	u.control.SetReadDeadline(until)
+}
+
+// takeRest reports whether the request came to its end.
+func (u *upload) takeRest(expected bool) bool {
 	u.Write(nil) // from here on, reading does not ask a waiting caller to send
 	if u.control.Flush() != nil {
-		return
+		return false
 	}
 	g, silent := u.session.guard, drainSilent
 	if expected && u.read.Load() == 0 {
 		silent = drainAsked
 	}
 	g.connections.wait(&u.session.place)
-	if g.drains.take(&u.session.rest, u.session, 1) {
-		drain(u.body, drainBytes, silent, u.control.SetReadDeadline)
-		u.control.SetReadDeadline(time.Time{})
-		g.drains.leave(&u.session.rest)
+	defer g.connections.busy(&u.session.place)
+	if !g.drains.take(&u.session.rest, u.session, 1) {
+		return false
 	}
-	g.connections.busy(&u.session.place)
+	defer g.drains.leave(&u.session.rest)
+	return drain(u.body, drainBytes, silent, u.control.SetReadDeadline)
 }
 
 func (u *upload) reader() io.ReadCloser { return (*uploadBody)(u) }

@@ -225,3 +225,57 @@ func TestTLSOnThePlainPortIsTold(t *testing.T) {
 func contextOf(l *Limits) context.Context {
 	return context.WithValue(context.Background(), sessionKey{}, &session{guard: &Guard{limits: l}})
 }
+
+// Whoever sends no more of a request that is answered already loses its
+// connection, however little is missing, and holds no place for ever.
+func TestTheRestOfARequestIsNotAwaitedForEver(t *testing.T) {
+	for name, rest := range map[string]string{ // of who promises to wait: that one is waited for the shortest
+		"a length":          "Content-Length: 100\r\nExpect: 100-continue\r\n\r\nabc",
+		"chunks":            "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n3\r\nabc\r\n",
+		"what reads beside": "Content-Length: 100\r\nExpect: 100-continue\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			over := make(chan struct{})
+			g, addr := behind(t, nil, Limits{}, func(w http.ResponseWriter, r *http.Request) {
+				if name == "what reads beside" { // as what sends a body on may, when the organization answers early
+					reads := make(chan struct{})
+					go func() {
+						close(reads)
+						r.Body.Read(make([]byte, 1))
+						http.NewResponseController(w).SetReadDeadline(time.Time{})
+						close(over)
+					}()
+					<-reads
+				}
+				refusing(w, r)
+			})
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(20 * time.Second))
+			io.WriteString(c, post+rest)
+			in := bufio.NewReader(c)
+			for status := http.StatusContinue; status == http.StatusContinue; {
+				answer, err := http.ReadResponse(in, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				io.Copy(io.Discard, answer.Body)
+				status = answer.StatusCode
+			}
+			if name == "what reads beside" {
+				io.WriteString(c, "x")
+				<-over
+			}
+			if _, err := io.ReadAll(in); err != nil {
+				t.Errorf("the connection stays: %v", err)
+			}
+			for g.connections.taken()+g.drains.taken() > 0 {
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+}
