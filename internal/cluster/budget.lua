@@ -293,7 +293,9 @@ if me[PLACES] == 0 then me[SINCE] = now end
 mine = max(mine, 0)
 
 me[SEQ], me[LEASE], me[REQS], me[MS] = seq, now + lease, reqs, ms
-me[HOLD], me[HOLDMS] = inflight + pocket + granted + reserved, pending + (pocket + granted + reserved) * guess
+local promised = pocket + granted + reserved
+if s[YOUNG] > 0 then promised = floor(min(limit, mslimit / guess, 2^31) / size) end -- its share: what of it is spent it tells when it comes again
+me[HOLD], me[HOLDMS] = inflight + promised, pending + promised * guess
 me[PLACES], me[INUSE], me[WEIGHT] = max(mine, inuse), inuse, weight
 me[KEPT], me[KEPTUNTIL] = max(0, kept - reserved), now + keptfor
 if rate > 0 then s[TOKENS] = s[TOKENS] - granted - reserved end

@@ -66,20 +66,97 @@ func backFirst(t *testing.T, s *simulated, others time.Duration) {
 			})
 		}
 	}
-	alone := 0 // most in a window until the others come
+	most, expected := 0, back[0]+2*lease // in a window, for as long as the others are expected
+	if others < lease {
+		expected = back[0] + 4*lease
+	}
 	running.Go(func() {
-		time.Sleep(back[0] + min(others, lease) - ago())
+		time.Sleep(expected - ago())
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		alone = o.most
+		most = o.most
 	})
 	running.Wait()
-	t.Logf("%d served, %d in a window at most, %d until the others came; the first served %d in its last two windows", o.served, o.most, alone, late.Load())
-	if others < lease && alone > requests {
-		t.Errorf("%d in a window of %d", alone, requests)
+	t.Logf("%d served, %d in a window at most, and %d at once; the first served %d in its last two windows", o.served, most, o.mostIn, late.Load())
+	if most > requests {
+		t.Errorf("%d in a window of %d", most, requests)
 	}
 	if others > lease && late.Load() < 3*requests/2 {
 		t.Errorf("in two windows the only one has served %d", late.Load())
 	}
 	time.Sleep(time.Second) // for exchanges that are under way
+}
+
+// Who was told to keep to its share may spend all of it before it is heard
+// again: that is left to it when the last comes who was expected.
+func TestAShareIsLeftToWhomItWasPromised(t *testing.T) {
+	s := simulate(t, redistest.Start(t))
+	synctest.Test(t, func(t *testing.T) {
+		const limit, window, away = 60, 3 * time.Second, 6 * time.Second
+		sequence, last := int64(0), new(limits.Grant)
+		tell := func(name string, r limits.Statement) *limits.Grant {
+			t.Helper()
+			sequence++
+			r.Sequence, r.Generation, r.Clock, r.Before = sequence, last.Generation, last.Clock, time.Hour
+			r.Span, r.Guess, r.Limit, r.MillisLimit, r.PlacesWant, r.PlacesLimit = window, 1, limit, 1e9, 1, 12
+			g, err := (&Budgets{client: &member{simulated: s, name: name}}).Exchange(t.Context(), contoso, &r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last = g
+			return g
+		}
+		s.size = 3
+		for _, name := range []string{"a", "b", "c"} {
+			last.Generation = "" // which a newcomer does not know
+			tell(name, limits.Statement{})
+		}
+		time.Sleep(away)
+		for _, name := range []string{"a", "b"} {
+			if g := tell(name, limits.Statement{Among: 3, Away: away}); !g.Young {
+				t.Errorf("%s need not keep to its share", name)
+			}
+		}
+		if g := tell("c", limits.Statement{Need: limit, Among: 3, Away: away}); g.Young || g.Requests != limit/3 {
+			t.Errorf("the last is granted %d, young %v", g.Requests, g.Young)
+		}
+	})
+}
+
+// Whoever was away for so long that it has been forgotten tells at once what its
+// window holds, and does not go by its share for another pause.
+func TestWhoWasForgottenIsBackAtOnce(t *testing.T) {
+	s := simulate(t, redistest.Start(t))
+	synctest.Test(t, func(t *testing.T) {
+		var away atomic.Bool
+		var heard atomic.Int64 // when the first exchange went through again
+		m := &member{simulated: s, name: "p0"}
+		m.down = func() error {
+			if away.Load() {
+				return errors.New("away")
+			}
+			heard.CompareAndSwap(0, time.Now().UnixNano())
+			return nil
+		}
+		budget := limits.Budget{Requests: 300, Window: time.Second, ExecutionTime: time.Hour, Concurrency: 4}
+		all := append(gates(s, 2, budget)[1:], &limits.Gate{Store: &Budgets{client: m}})
+		all[1].Configure(contoso, budget)
+		var running sync.WaitGroup
+		for _, g := range all {
+			keep(t, &running, g, "a", 1, 100*time.Millisecond, time.Now().Add(time.Minute))
+		}
+		time.Sleep(3 * time.Second)
+		away.Store(true)
+		time.Sleep(30 * time.Second)
+		heard.Store(0)
+		away.Store(false)
+		for all[1].Snapshot(contoso).Apart > 0 {
+			time.Sleep(time.Millisecond)
+		}
+		if since := time.Duration(time.Now().UnixNano() - heard.Load()); since > 100*time.Millisecond {
+			t.Errorf("it is one again %v after the store has answered", since)
+		}
+		running.Wait()
+		end(all)
+	})
 }

@@ -119,6 +119,8 @@ func (l *ledger) giveUp() {
 func (l *ledger) schedule(now time.Duration, err error) {
 	x := l.shared
 	switch {
+	case err == nil && x.generation == "":
+		l.ask() // it answers, and wants all that the window holds
 	case x.isApart:
 		x.returnAt = now + x.pause()
 		if l.counted > 0 || l.queued > 0 || len(x.news) > 0 {
