@@ -85,7 +85,7 @@ func mapBody(c *call, resp *http.Response) {
 // rewriterFor returns what has to be done to the body, nil for nothing: files
 // are data, whatever their type.
 func rewriterFor(c *call, resp *http.Response) func(io.Reader) io.Reader {
-	if isFile(c.path) || resp.Header.Get("Content-Disposition") != "" {
+	if odata.IsFile(c.path, "") || resp.Header.Get("Content-Disposition") != "" {
 		return nil
 	}
 	header := resp.Header

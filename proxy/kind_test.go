@@ -37,6 +37,16 @@ func TestBodiesAreReadByWhatTheyAre(t *testing.T) {
 			t.Errorf("a file (%s) reached %q", headers, got.Body)
 		}
 	}
+	const column = "/contoso/api/data/v9.2/accounts(1)/new_file"
+	for _, x := range [][]string{
+		{"PATCH", column + "?x-ms-file-name=%C3%A9.json"}, {"PATCH", column + "?x-ms-file-name=a.json", jsonType},
+		{"PUT", column + "/$value"}, {"PUT", column + "/$value", jsonType}, {"PATCH", column, jsonType, "x-ms-transfer-mode: chunked"},
+	} {
+		c.call(x[0], x[1], link, append(x[2:], "Host: proxy:8080")...)
+		if got := c.last(); string(got.Body) != link {
+			t.Errorf("a file (%s) reached %q", x, got.Body)
+		}
+	}
 	c.inject(emulator.Fault{Kind: emulator.NoContentType})
 	a := c.get("/contoso/api/data/v9.2/accounts?$select=name", "Host: proxy:8080", "Prefer: odata.maxpagesize=2")
 	if !strings.Contains(a.body, `"@odata.nextLink":"`+proxyBase+"/api/data") {

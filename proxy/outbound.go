@@ -3,6 +3,8 @@ package proxy
 import (
 	"net/http/httputil"
 	"net/url"
+
+	"dynproxy/internal/odata"
 )
 
 // outbound turns the caller's request into the organization's: its address,
@@ -28,7 +30,7 @@ func outbound(pr *httputil.ProxyRequest) {
 	pr.Out.Header["x-ms-client-request-id"] = []string{c.id}
 	delete(pr.Out.Header, requestIDHeader)
 	switch {
-	case isFile(c.path):
+	case odata.IsFile(c.path, ""):
 	case pr.Out.Header.Get("Range") != "":
 		// A range of a file column counts in the file's own bytes; a collection,
 		// which has none, is answered whole and is rewritten.
@@ -38,7 +40,3 @@ func outbound(pr *httputil.ProxyRequest) {
 		pr.Out.Header["Accept-Encoding"] = []string{"gzip"}
 	}
 }
-
-// isFile reports whether the answer will be passed on as it comes: the bytes
-// of a file or image column.
-func isFile(path string) bool { return lastSegment(path) == "$value" }

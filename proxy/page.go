@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
+
+	"dynproxy/internal/odata"
 )
 
 // isWebPage reports whether a page stands where an answer of the API should:
@@ -27,7 +29,7 @@ func isWebPage(resp *http.Response) bool {
 		return false
 	case resp.StatusCode >= 300:
 		return typed || leadsElsewhere(resp)
-	case isFile(path) && reads, resp.Header.Get("Content-Disposition") != "":
+	case odata.IsFile(path, "") && reads, resp.Header.Get("Content-Disposition") != "":
 		return false
 	}
 	return typed || beginsAsPage(resp)

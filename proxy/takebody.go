@@ -52,6 +52,9 @@ func (h *Handler) readBody(c *call, r *http.Request) error {
 		}
 		return h.takeEnvelope(c, r)
 	}
+	if odata.IsFile(c.path, c.query) {
+		return c.body.readAhead()
+	}
 	// What has no type may be JSON: only its beginning tells.
 	if kind := odata.BodyKind(r.Header, []byte("{")); kind != odata.JSON && kind != odata.WideJSON {
 		return c.body.readAhead()

@@ -393,6 +393,21 @@ func TestBatchAnswerLeadsHome(t *testing.T) {
 	}
 }
 
+// A file is data in a batch as well, whatever its type, and what is said of its name.
+func TestFilesInABatchStayAsTheyAre(t *testing.T) {
+	const request = "--b\nContent-Type: application/http\n\nPATCH accounts(1)/new_file%s HTTP/1.1\nContent-Type: application/json\n%s\n{\"@odata.id\":\"http://proxy:8080/contoso/a\"}\n--b--\n"
+	for _, x := range [][]any{{"?x-ms-file-name=a.json", ""}, {"/$value", ""}, {"", "x-ms-file-name: a.json\n"}, {"", "Content-Range: bytes 0-1/9\n"}} {
+		in := fmt.Sprintf(request, x...)
+		if got, _, err := sent(t, "b", in); err != nil || got != in {
+			t.Errorf("%s: %v", got, err)
+		}
+	}
+	in := fmt.Sprintf("--b\nContent-Type: application/http\n\nHTTP/1.1 200 OK\nContent-Type: application/json\nContent-Disposition: attachment\n\n{\"@odata.id\":\"%s/a\"}\n--b--\n", orgBase)
+	if got := rewritten(t, func(src io.Reader) io.Reader { return contoso().BatchResponse(src, "b") }, in); got != in {
+		t.Error(got)
+	}
+}
+
 func TestBatchAnswerPassesErrorsOn(t *testing.T) {
 	broken := errors.New("reset")
 	in := strings.ReplaceAll(answerIn, "O/", orgBase+"/")

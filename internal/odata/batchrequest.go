@@ -83,7 +83,11 @@ func (q *batchRequest) message() error {
 	}
 	h.keep(func(name string) bool { return name == "Host" || part.Header.Values(name) != nil })
 	h.edit("Host", func(string) string { return q.r.orgHost() })
-	return q.send(h, q.newContent(h, q.rewrite))
+	rewrite := q.rewrite
+	if path, query, _ := strings.Cut(part.Target, "?"); IsFile(path, query) {
+		rewrite = nil
+	}
+	return q.send(h, q.newContent(h, rewrite))
 }
 
 // checkMessage refuses a head that not every reader reads alike.

@@ -27,6 +27,11 @@ func (b *batch) newContent(h *partHeader, rewrite func(io.Reader) io.Reader) *co
 
 // partKind tells what the body of a message in a batch is. One without a type is taken for JSON, as Dataverse does.
 func partKind(h *partHeader) Kind {
+	for _, name := range fileHeaders {
+		if h.count(name) > 0 {
+			return Opaque
+		}
+	}
 	if h.value("Content-Type") == "" {
 		return JSON
 	}

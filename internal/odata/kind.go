@@ -30,18 +30,40 @@ const (
 // however that is spelled (text/json, application/problem+json, odd case and blanks, parameters given twice). A body
 // without a Content-Type is what first, its beginning, shows; first may be nil where there is a type, save that a coding
 // which only a byte order mark tells is then not seen. White space and a UTF-8 byte order mark before the first byte that
-// counts are passed over, so 512 bytes are plenty. A file is Opaque whatever it is called: what has a Content-Disposition,
-// a Content-Range or an X-Ms-File-Name.
+// counts are passed over, so 512 bytes are plenty. A file is Opaque whatever it is called: what has one of fileHeaders.
+// IsFile knows one by its address.
 //
 // Content-Encoding is not looked at: of a body that is compressed, BodyKind says what it will be when it is decoded, and
 // first has to be of the decoded body.
 func BodyKind(header http.Header, first []byte) Kind {
-	for _, name := range [...]string{"Content-Disposition", "Content-Range", "X-Ms-File-Name"} {
+	for _, name := range fileHeaders {
 		if len(header[name]) > 0 {
 			return Opaque
 		}
 	}
 	return kindOf(header["Content-Type"], first)
+}
+
+// fileHeaders are those that only a file has, or a piece of one, in canonical form.
+var fileHeaders = [...]string{"Content-Disposition", "Content-Range", "X-Ms-File-Name", "X-Ms-Transfer-Mode"}
+
+// IsFile reports whether what a raw path and query ask for is the bytes of a file: the value of a column, or a column for
+// which the query has the name of the file that is sent. For an answer the path alone counts.
+func IsFile(path, query string) bool {
+	path = strings.TrimRight(path, "/")
+	last := path[strings.LastIndexByte(path, '/')+1:]
+	if strings.IndexByte(last, '%') >= 0 {
+		last = string(percentDecode(last).text)
+	}
+	if strings.EqualFold(last, "$value") {
+		return true
+	}
+	for param := range strings.SplitSeq(query, "&") {
+		if name, _, _ := strings.Cut(param, "="); strings.EqualFold(name, "x-ms-file-name") {
+			return true
+		}
+	}
+	return false
 }
 
 // kindOf decides from the values of Content-Type. Of several the first that means something counts.

@@ -53,6 +53,7 @@ func TestABodyIsWhatItIsHoweverItIsCalled(t *testing.T) {
 		{"Content-Type|text/plain", `{"a":1}`, Opaque},
 		{"Content-Type|image/png", `{`, Opaque},
 		{"X-Ms-File-Name|a.json", `{`, Opaque},
+		{"Content-Type|application/json|X-Ms-Transfer-Mode|chunked", `{`, Opaque},
 		{"Content-Type|application/json|Content-Range|bytes 0-1/2", `{`, Opaque},
 		{"Content-Type|application/json|Content-Disposition|attachment", `{`, Opaque},
 	}
@@ -63,6 +64,19 @@ func TestABodyIsWhatItIsHoweverItIsCalled(t *testing.T) {
 		}
 		if got := BodyKind(header, []byte(tt.first)); got != tt.want {
 			t.Errorf("BodyKind(%v, %q) = %d, want %d", header, tt.first, got, tt.want)
+		}
+	}
+}
+
+func TestFilesAreKnownByTheirAddress(t *testing.T) {
+	for asked, want := range map[string]bool{
+		"/api/data/v9.2/accounts(1)/new_file/$value": true, "accounts(1)/new_file/%24VALUE/?size=full": true,
+		"/api/data/v9.2/accounts(1)/new_file?x-ms-file-name=%C3%A9.json": true, "accounts(1)/new_file?a=b&X-MS-File-Name=a": true,
+		"accounts(1)/new_file": false, "accounts(1)?$value": false, "accounts(1)/new_file?a=x-ms-file-name": false, "$value/accounts": false, "": false,
+	} {
+		path, query, _ := strings.Cut(asked, "?")
+		if got := IsFile(path, query); got != want {
+			t.Errorf("IsFile(%q) = %t", asked, got)
 		}
 	}
 }
