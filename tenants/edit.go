@@ -62,6 +62,8 @@ func (e Edit) apply(dir string, rules *Rules, name string) (*Written, error) {
 	switch {
 	case fresh && !e.New:
 		return nil, &UnknownError{name, dir}
+	case errors.Is(err, fs.ErrPermission): // nothing is known of what it holds
+		return nil, err
 	case err != nil && !fresh && !e.Replace:
 		return nil, &TakenError{fmt.Sprintf("the file of %s is wrong; fix it, remove it, or replace it (--replace, ?replace=true): %s", name, strings.ReplaceAll(err.Error(), "\n", "; "))}
 	}

@@ -93,7 +93,7 @@ func newApp(cfg *config, log zerolog.Logger, serves bool) (*app, error) {
 		}
 	}
 	if a.book, err = cfg.openBook(); err != nil {
-		faults.Add(prefix+"TENANTS_DIR", "cannot be used: %v", err)
+		faults.Take(err)
 	}
 	if len(faults) == 0 {
 		return a, nil

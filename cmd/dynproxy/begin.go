@@ -219,7 +219,10 @@ func (u *undoing) mkdir(dir string) error {
 		}
 		u.dirs = append(u.dirs, parent)
 	}
-	return os.MkdirAll(dir, 0o700)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("the directory %s cannot be made: %w", dir, textfile.Reason(err))
+	}
+	return nil
 }
 
 // watch notes what a file is before somebody writes it.

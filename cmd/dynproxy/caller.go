@@ -86,8 +86,8 @@ func (w *cli) knownCallers(ctx context.Context) ([]callers.Entry, map[string]tim
 	if err != nil {
 		return nil, nil, err
 	}
-	if editor.CallersDir == "" {
-		return nil, nil, asUsage(&changes.NoDirectoryError{Kind: changes.Caller, Setting: prefix + "CALLERS_DIR"})
+	if err := changes.CheckDir(changes.Caller, editor.CallersDir); err != nil {
+		return nil, nil, asUsage(err)
 	}
 	book, err := editor.Callers()
 	if err != nil {

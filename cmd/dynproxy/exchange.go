@@ -59,14 +59,14 @@ func (w *cli) places(kind string) (string, *changes.Editor, error) {
 	if kind == changes.Tenant {
 		return editor.TenantsDir, editor, nil
 	}
-	if editor.CallersDir == "" {
-		return "", nil, asUsage(&changes.NoDirectoryError{Kind: changes.Caller, Setting: prefix + "CALLERS_DIR"})
-	}
-	return editor.CallersDir, editor, nil
+	return editor.CallersDir, editor, asUsage(changes.CheckDir(changes.Caller, editor.CallersDir))
 }
 
 // files are the names of what has a file in dir, sorted.
 func files(dir string) ([]string, error) {
+	if err := envfile.CheckDir(dir); err != nil {
+		return nil, &usageError{err}
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -92,11 +92,11 @@ func (w *cli) export(kind, to string, over bool) error {
 		return err
 	}
 	if err := os.MkdirAll(to, 0o700); err != nil {
-		return err
+		return fmt.Errorf("the directory %s cannot be made: %w", to, textfile.Reason(err))
 	}
 	failed := 0
 	for _, name := range names {
-		text, err := textfile.ReadRaw(filepath.Join(from, name+".env"))
+		text, err := raw(from, name)
 		path := filepath.Join(to, name+".env")
 		if there, missing := os.ReadFile(path); err == nil && missing == nil && string(there) != string(text) && !over {
 			err = errors.New("is there with another content; --replace writes over it")
@@ -114,6 +114,15 @@ func (w *cli) export(kind, to string, over bool) error {
 		return errNotWell
 	}
 	return nil
+}
+
+// raw is the file of name in dir as it is.
+func raw(dir, name string) ([]byte, error) {
+	path, err := envfile.Path(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	return textfile.ReadRaw(path)
 }
 
 func (w *cli) importAll(kind, from string, replace bool) error {

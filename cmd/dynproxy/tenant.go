@@ -74,9 +74,14 @@ func (w *cli) tenantBook() (*config, *tenants.Book, error) {
 	return c, book, err
 }
 
-// openBook opens the book of tenants.
+// openBook opens the book of tenants. Its error is envfile.Faults: what is
+// listed has been judged with the settings.
 func (c *config) openBook() (*tenants.Book, error) {
-	return tenants.Open(c.list, c.TenantsDir, c.rules)
+	book, err := tenants.Open(c.list, c.TenantsDir, c.rules)
+	if err != nil {
+		return nil, envfile.Faults{{Variable: prefix + "TENANTS_DIR", Cure: fmt.Sprintf("cannot be used: %v", err)}}
+	}
+	return book, nil
 }
 
 func (w *cli) tenantsDir() (*config, error) {
@@ -84,10 +89,7 @@ func (w *cli) tenantsDir() (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.TenantsDir == "" {
-		return nil, envfile.Faults{{Variable: prefix + "TENANTS_DIR", Cure: "is missing: the directory that holds one file a tenant"}}
-	}
-	return c, nil
+	return c, asUsage(changes.CheckDir(changes.Tenant, c.TenantsDir))
 }
 
 func (w *cli) tenantAdd(name, orgURL string, sets []string, replace bool) error {
@@ -125,7 +127,7 @@ func asUsage(err error) error {
 	case name, listed:
 		return &usageError{err}
 	case directory:
-		return envfile.Faults{{Variable: missing.Setting, Cure: strings.TrimPrefix(err.Error(), missing.Setting+" ")}}
+		return envfile.Faults{{Variable: missing.Setting, Cure: missing.Cure}}
 	}
 	return err
 }

@@ -1,7 +1,6 @@
 package callers
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 
@@ -30,7 +29,7 @@ func Open(dir string) (*Book, error) {
 		Kind: "caller", Read: read, Claims: (*Caller).claims, Replaced: keepRate,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open callers directory: %w", err)
+		return nil, err
 	}
 	return &Book{Registry: registry}, nil
 }

@@ -147,6 +147,9 @@ func (change changing) write(dir, name string, fresh bool, taken func(*Caller) e
 	if w.Added && !fresh {
 		return nil, &UnknownError{name, dir}
 	}
+	if errors.Is(err, fs.ErrPermission) { // nothing is known of what it holds
+		return nil, err
+	}
 	if err != nil && !w.Added {
 		return nil, &TakenError{fmt.Sprintf("the file of caller %s is wrong; fix it or remove it: %s", name, strings.ReplaceAll(err.Error(), "\n", "; "))}
 	}

@@ -69,12 +69,22 @@ func (e *Editor) carry(kind, name string, change func() error) error {
 	return e.Shared.Change(kind, name, change)
 }
 
-// NoDirectoryError is for a change where the setting that names the directory
-// is not set.
-type NoDirectoryError struct{ Kind, Setting string }
+// NoDirectoryError is for a kind of file without a directory to be in.
+type NoDirectoryError struct{ Setting, Cure string }
 
-func (e *NoDirectoryError) Error() string {
-	return fmt.Sprintf("%s is missing: the directory that holds one file a %s", e.Setting, e.Kind)
+func (e *NoDirectoryError) Error() string { return e.Setting + " " + e.Cure }
+
+// CheckDir returns why dir cannot be where the files of a kind are, as a
+// *NoDirectoryError.
+func CheckDir(kind, dir string) error {
+	setting := map[string]string{Tenant: "DYNPROXY_TENANTS_DIR", Caller: "DYNPROXY_CALLERS_DIR"}[kind]
+	if dir == "" {
+		return &NoDirectoryError{setting, "is missing: the directory that holds one file a " + kind}
+	}
+	if err := envfile.CheckDir(dir); err != nil {
+		return &NoDirectoryError{setting, fmt.Sprintf("cannot be used: %v", err)}
+	}
+	return nil
 }
 
 // ListedError is for a tenant whom TENANTS lists.
@@ -135,8 +145,8 @@ func (e *Editor) RemoveTenant(who Who, name string) error {
 }
 
 func (e *Editor) tenantName(name string) (string, error) {
-	if e.TenantsDir == "" {
-		return "", &NoDirectoryError{Tenant, "DYNPROXY_TENANTS_DIR"}
+	if err := CheckDir(Tenant, e.TenantsDir); err != nil {
+		return "", err
 	}
 	lower, err := tenants.ValidName(name)
 	if err == nil {
@@ -223,8 +233,8 @@ func (e *Editor) RemoveCaller(who Who, name string) error {
 }
 
 func (e *Editor) callerName(name string) (string, error) {
-	if e.CallersDir == "" {
-		return "", &NoDirectoryError{Caller, "DYNPROXY_CALLERS_DIR"}
+	if err := CheckDir(Caller, e.CallersDir); err != nil {
+		return "", err
 	}
 	lower, err := callers.ValidName(name)
 	if err == nil {

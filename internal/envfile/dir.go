@@ -64,12 +64,8 @@ type tracked struct {
 }
 
 func newDir(path string) (*dir, error) {
-	info, err := os.Stat(path)
-	if err != nil {
+	if err := CheckDir(path); err != nil {
 		return nil, err
-	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("%s is not a directory", path)
 	}
 	return &dir{path: path, files: make(map[string]*tracked)}, nil
 }
@@ -78,7 +74,7 @@ func newDir(path string) (*dir, error) {
 // are gone, sorted by name. What is new or changed is due from then on. When
 // the directory itself cannot be read, nothing is gone.
 func (d *dir) look(now time.Time) ([]file, error) {
-	entries, err := os.ReadDir(d.path)
+	entries, err := entriesOf(d.path)
 	if err != nil {
 		return nil, err
 	}

@@ -20,14 +20,24 @@ var ErrNoFile = errors.New("there is no file of that name")
 // Load returns the values of the file in dir that holds name, in any case of
 // letters. The error is ErrNoFile when there is none.
 func Load(dir, name string) (map[string]string, error) {
-	paths, err := spellings(dir, name)
+	path, err := Path(dir, name)
 	if err != nil {
 		return nil, err
 	}
-	if len(paths) == 0 {
-		return nil, ErrNoFile
+	return read(path)
+}
+
+// Path is where the file in dir is that holds name, in any case of letters.
+// The error is ErrNoFile when there is none.
+func Path(dir, name string) (string, error) {
+	paths, err := spellings(dir, name)
+	if err == nil && len(paths) == 0 {
+		err = ErrNoFile
 	}
-	return read(paths[0])
+	if err != nil {
+		return "", err
+	}
+	return paths[0], nil
 }
 
 // CheckName returns why this system can have no file for name: to Windows some
@@ -120,7 +130,7 @@ func Remove(dir, name string) error {
 	// The one that counts goes last, so that no other takes its place.
 	for i := len(paths) - 1; i >= 0; i-- {
 		if err := os.Remove(paths[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			return fmt.Errorf("%s cannot be removed: %w", paths[i], textfile.Reason(err))
 		}
 	}
 	return nil
@@ -129,7 +139,7 @@ func Remove(dir, name string) error {
 // spellings returns the paths of the files in dir that hold name, the one that
 // counts first.
 func spellings(dir, name string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+	entries, err := entriesOf(dir)
 	if err != nil {
 		return nil, err
 	}

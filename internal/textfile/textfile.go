@@ -58,10 +58,7 @@ func ReadRaw(path string) ([]byte, error) {
 	if err == nil {
 		return raw, nil
 	}
-	if inner, is := errors.AsType[*os.PathError](err); is {
-		err = inner.Err
-	}
-	return nil, fmt.Errorf("%s cannot be read: %w", path, err)
+	return nil, fmt.Errorf("%s cannot be read: %w", path, Reason(err))
 }
 
 func readOnce(path string) ([]byte, error) {

@@ -50,7 +50,7 @@ func Create(path string, text []byte) error {
 func temporary(path string, text []byte) (name string, err error) {
 	defer func() {
 		if own, is := errors.AsType[*os.PathError](err); is {
-			err = &os.PathError{Op: "write", Path: path, Err: own.Err}
+			err = &os.PathError{Op: "write", Path: path, Err: Reason(own)}
 		}
 	}()
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
