@@ -127,8 +127,9 @@ const (
 	newsState   = "state"   // a tenant's name: a proxy has seen its state turn
 )
 
-// followOthers keeps this proxy in step with the others, until ctx ends.
-func (h *server) followOthers(ctx context.Context) {
+// hearOthers has this proxy hear the news of the others. missed says that some
+// may have been lost.
+func (h *server) hearOthers() (missed <-chan struct{}) {
 	h.cluster.Hear(newsGranted, func(payload []byte) {
 		if name, ok := cluster.Unsealed[string](h.vault, newsGranted, payload); ok {
 			h.granted(name)
@@ -143,23 +144,22 @@ func (h *server) followOthers(ctx context.Context) {
 	if h.mirror != nil {
 		h.cluster.Hear(newsBook, func([]byte) { h.mirror.Wake() })
 	}
-	missed := make(chan struct{}, 1)
+	lost := make(chan struct{}, 1)
 	h.cluster.Missed(func() {
 		for t := range h.book.All() {
 			h.tokens.Retry(t) // whose consent may have been among the news
 		}
 		select {
-		case missed <- struct{}{}:
+		case lost <- struct{}{}:
 		default: // it will look anyway
 		}
 	})
-	go h.agreeAgain(ctx, missed) // ends with ctx
-	h.cluster.Run(ctx)
+	return lost
 }
 
 // agreeAgain agrees whenever Redis has come back or been emptied, and now and
 // then: the credential may be another. It ends with ctx.
-func (h *server) agreeAgain(ctx context.Context, emptied <-chan struct{}) {
+func (h *server) agreeAgain(ctx context.Context, missed <-chan struct{}) {
 	if !h.cluster.On() {
 		return
 	}
@@ -170,7 +170,7 @@ func (h *server) agreeAgain(ctx context.Context, emptied <-chan struct{}) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-emptied:
+		case <-missed:
 			agreed = time.Time{}
 		case <-look.C:
 		}

@@ -194,7 +194,9 @@ func (h *server) run(ctx context.Context, in *entrances) error {
 	keep("watch tenants", func() { h.book.Watch(watching, h.tenantsFound, directoryFault(log, "TENANTS_DIR")) })
 	keep("watch callers", func() { h.callers.Watch(watching, h.callersFound, directoryFault(log, "CALLERS_DIR")) })
 	keep("watch credentials", func() { h.tokens.Watch(watching) })
-	keep("several machines", func() { h.followOthers(watching) })
+	missed := h.hearOthers()
+	keep("several machines", func() { h.cluster.Run(watching) })
+	keep("what several machines agree on", func() { h.agreeAgain(watching, missed) })
 	if h.mirror != nil {
 		h.mirror.Changed = h.bookTaken
 		keep("tenants and callers in Redis", func() { h.mirror.Run(watching) })

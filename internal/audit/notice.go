@@ -3,6 +3,8 @@ package audit
 import (
 	"slices"
 	"time"
+
+	"dynproxy/internal/panics"
 )
 
 // settle is how long a change that was seen in a file is held back: a command
@@ -21,6 +23,7 @@ func (l *Log) Notice(e Entry) {
 		l.recording.Add(1)
 		l.noticing = time.AfterFunc(settle, func() {
 			defer l.recording.Done()
+			defer panics.Recover(l.Log, "record of changes", nil)
 			l.settleNotices()
 		})
 	}

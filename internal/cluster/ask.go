@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"dynproxy/internal/panics"
 	"dynproxy/internal/sealed"
 )
 
@@ -41,6 +42,7 @@ func (v *Vault) Answers(f func(ctx context.Context, kind string, content []byte)
 }
 
 func (v *Vault) answer(q question, f func(context.Context, string, []byte) any) {
+	defer panics.Recover(v.client.log, "answer to another proxy", nil)
 	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
 	defer cancel()
 	text, err := json.Marshal(f(ctx, q.Kind, q.Content))

@@ -22,6 +22,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/rs/zerolog"
 
+	"dynproxy/internal/panics"
 	"dynproxy/internal/secret"
 )
 
@@ -31,6 +32,10 @@ const exchangeWithin = 250 * time.Millisecond
 // errAlone is the error of an exchange that was not tried: Redis was not usable
 // when it was asked last, or there is none.
 var errAlone = errors.New("redis cannot be used at the moment")
+
+// errFault is that of an exchange in which this program has failed, and not
+// Redis.
+var errFault = errors.New("a fault of the proxy itself; its log says where")
 
 // Options are what a Client is made of.
 type Options struct {
@@ -141,6 +146,7 @@ func exchange[T any](ctx context.Context, c *Client, patience time.Duration, f f
 	}
 	done := make(chan outcome, 1)
 	go func() { // ends with the library's own patience, at the latest
+		defer panics.Recover(c.log, "exchange with Redis", func() { done <- outcome{err: errFault} })
 		value, err := f(within, c.redis)
 		done <- outcome{value, err}
 	}()

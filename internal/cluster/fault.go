@@ -54,6 +54,9 @@ var known = []meaning{
 // judge says in plain words why an exchange has failed, and whether the others
 // would too.
 func judge(err error) (words string, down bool) {
+	if errors.Is(err, errFault) {
+		return errFault.Error(), false
+	}
 	var answer redis.Error
 	if errors.As(err, &answer) && !errors.Is(err, redis.Nil) {
 		return ofAnswer(answer.Error())

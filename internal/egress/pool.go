@@ -131,6 +131,7 @@ func (p *pool) sweepSoon() {
 // closed, and whose authority may be trusted no more. It runs as long as there
 // are any.
 func (p *pool) sweep() {
+	defer panics.Recover(p.direct.config.Log, "sweep of connections", func() { time.AfterFunc(sweepEvery, p.sweep) })
 	p.trusted()
 	now := time.Now()
 	p.close(func(l *link) bool {

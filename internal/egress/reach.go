@@ -51,10 +51,21 @@ func (h *host) makeMore() {
 // who is first; while none at all can be made, to everybody who has waited for
 // as long: each would have met it.
 func (h *host) make(ctx context.Context, made, arrived int64) {
+	defer panics.Recover(h.pool.direct.config.Log, "connection", nil)
 	l, err := h.reach(ctx)
+	switch {
+	case h.settle(ctx, l, err, made, arrived):
+		h.pool.sweepSoon()
+	case err == nil:
+		l.close()
+	}
+}
+
+// settle gives l, or err, to those who wait, and reports whether l is kept.
+func (h *host) settle(ctx context.Context, l *link, err error, made, arrived int64) (kept bool) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.making--
-	kept := false
 	if err == nil {
 		h.made++
 		kept = h.give(l)
@@ -67,13 +78,7 @@ func (h *host) make(ctx context.Context, made, arrived int64) {
 		}
 	}
 	h.makeMore()
-	h.mu.Unlock()
-	switch {
-	case kept:
-		h.pool.sweepSoon()
-	case err == nil:
-		l.close()
-	}
+	return kept
 }
 
 // reach makes a link. Its goroutine ends with it, so that the stack that a

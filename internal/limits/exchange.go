@@ -169,6 +169,7 @@ func (l *ledger) retell() {
 
 // due is the timer's.
 func (l *ledger) due() {
+	defer panics.Recover(l.gate.Log, "shared budget", nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if x := l.shared; !x.busy && !l.gone && x.nextAt > 0 {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"dynproxy/internal/panics"
+
 	"github.com/rs/zerolog"
 )
 
@@ -213,6 +215,7 @@ func (g *Gate) Leave() {
 	var all sync.WaitGroup
 	for range 16 {
 		all.Go(func() {
+			defer panics.Recover(g.Log, "end of shared budgets", nil)
 			for l := range holders {
 				if time.Since(began) < time.Second-patience {
 					l.giveUp()
