@@ -88,15 +88,16 @@ func asError(err error) *Error {
 var consentCodes = []int{700016, 7000229, 700011, 65001, 90094, 90095, 90099, 650056}
 
 // tenantCodes say that the tenant itself lacks something that neither consent
-// nor another secret cures: the app or Dataverse is switched off there, or was
-// never subscribed to.
-var tenantCodes = []int{7000112, 70001, 1000031, 650052, 500011, 500014}
+// nor another secret cures: the app or Dataverse is switched off there, was
+// never subscribed to, or a policy blocks the app.
+var tenantCodes = []int{7000112, 70001, 1000031, 650052, 500011, 500014, 53003, 530032}
 
 // passingCodes come with an error of the app's, though the service is at fault:
 // it found a loop, its directory is busy, the tenant is throttled.
 var passingCodes = []int{50196, 90033, 90055}
 
-// appWideCodes say that the credential itself is wrong, whoever the tenant.
+// appWideCodes say that the credential itself is wrong, whoever the tenant. Some
+// of them come with errors other than invalid_client.
 var appWideCodes = []int{
 	7000215, 7000222, 7000218, 700025, 900144, // secrets
 	700027, 700030, 700024, 700021, 700023, 50012, // assertions and certificates
@@ -119,7 +120,7 @@ func classify(status int, oauth string, codes []int) Class {
 		return Configuration
 	case anyOf(codes, consentCodes), oauth == "unauthorized_client", oauth == "consent_required", oauth == "interaction_required":
 		return Consent
-	case oauth == "invalid_client":
+	case oauth == "invalid_client", anyOf(codes, appWideCodes):
 		return Credential
 	}
 	return Configuration

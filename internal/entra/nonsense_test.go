@@ -69,6 +69,9 @@ func TestNumbersAreReadInAnyForm(t *testing.T) {
 		{"Dataverse switched off", `[500014]`, "invalid_resource", entra.Configuration, 500014},
 		{"a loop", `[50196]`, "invalid_grant", entra.Transient, 50196},
 		{"the tenant is throttled", `[90055]`, "invalid_request", entra.Transient, 90055},
+		{"no federated credential", `[70021]`, "invalid_request", entra.Credential, 70021},
+		{"a credential that is missing", `[900144]`, "invalid_request", entra.Credential, 900144},
+		{"blocked by a policy", `[53003]`, "interaction_required", entra.Configuration, 53003},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
