@@ -1,6 +1,8 @@
 package entra_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -82,6 +84,49 @@ func TestNumbersAreReadInAnyForm(t *testing.T) {
 				failed, ok := errors.AsType[*entra.Error](err)
 				if !ok || failed.Class != c.want || c.code != 0 && (len(failed.Codes) == 0 || failed.Codes[0] != c.code) {
 					t.Errorf("%v, want %v", err, c.want)
+				}
+			})
+		})
+	}
+}
+
+// A good token is taken whatever stands beside it, and however it comes.
+func TestAGoodTokenIsTakenInAnyForm(t *testing.T) {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	io.WriteString(z, good)
+	z.Close()
+	with := func(more string) string { return `{` + more + `,` + good[1:] }
+	life := func(n string) string { return strings.Replace(good, "3599", n, 1) }
+	for name, c := range map[string]struct {
+		body string
+		life time.Duration
+	}{
+		"its scope is said":        {with(`"scope":"https://contoso.crm.dynamics.com/.default"`), 3599 * time.Second},
+		"another scope":            {with(`"scope":"https://contoso.crm.dynamics.com/user_impersonation"`), 3599 * time.Second},
+		"an id token of no form":   {with(`"id_token":"x.y.z","client_info":"-","ext_expires_in":"soon"`), 3599 * time.Second},
+		"a renewal of no time":     {with(`"refresh_in":null`), 3599 * time.Second},
+		"a renewal in words":       {with(`"refresh_in":"soon"`), 3599 * time.Second},
+		"a renewal beyond the end": {with(`"refresh_in":1e300`), 3599 * time.Second},
+		"a fraction":               {life("3599.5"), 3599500 * time.Millisecond},
+		"a string with blanks":     {life(`" 3599 "`), 3599 * time.Second},
+		"a life of years":          {life("4294967296"), 100 * 24 * time.Hour},
+		"a life without end":       {life("1e999"), 100 * 24 * time.Hour},
+		"gzip that nobody wanted":  {packed.String(), 3599 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				m, target := minting(t, server(func(*http.Request) (int, http.Header, string) {
+					asked++
+					return 200, nil, c.body
+				}))
+				token, err := m.Token(t.Context(), target, "")
+				if err != nil || token.Header != "Bearer t0k3n-canary" || asked != 1 {
+					t.Fatalf("%d requests, %v", asked, err)
+				}
+				if got := time.Until(token.Expires); got != c.life {
+					t.Errorf("it is good for %v, want %v", got, c.life)
 				}
 			})
 		})
