@@ -46,6 +46,7 @@ type call struct {
 	batch    bool
 	gzip     bool // whether the caller takes gzip
 
+	endpoints  bool // a SOAP message asks where the organization's services are
 	overridden bool // it asks to be taken for another method than that of its request line
 
 	attempts   int

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -21,6 +22,7 @@ func isEnvelope(method, path string) bool {
 func (h *Handler) takeEnvelope(c *call, r *http.Request) error {
 	b := c.body
 	if c.impersonation() && !c.readOnly() && (c.known == nil || len(c.known.Methods) == 0) {
+		c.endpoints = b.asksForEndpoints()
 		return b.readAhead()
 	}
 	if r.ContentLength > h.Spool.Largest() {
@@ -29,6 +31,7 @@ func (h *Handler) takeEnvelope(c *call, r *http.Request) error {
 	if err := h.decodeBody(b, r); err != nil {
 		return err
 	}
+	c.endpoints = b.asksForEndpoints()
 	if _, err := io.Copy(&b.spooled, b.src); err != nil {
 		return err
 	}
@@ -42,6 +45,14 @@ func (h *Handler) takeEnvelope(c *call, r *http.Request) error {
 	}
 	c.operations = envelope.Requests
 	return c.allowedEnvelope(envelope)
+}
+
+// asksForEndpoints reports whether the message is, by its beginning, one that
+// is answered with the organization's addresses.
+func (b *body) asksForEndpoints() bool {
+	first, whole := peekAt(b.src, 4<<10)
+	b.src = whole
+	return bytes.Contains(first, []byte("RetrieveCurrentOrganization"))
 }
 
 // allowedEnvelope judges a SOAP message by the policy of the call's tenant and

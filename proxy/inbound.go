@@ -117,6 +117,9 @@ func rewriterOf(c *call, header http.Header, first []byte) func(io.Reader) io.Re
 		if query := strings.ToLower(c.query); strings.Contains(query, "wsdl") || strings.HasPrefix(query, "xsd=") {
 			return c.links.WSDL
 		}
+		if c.endpoints {
+			return c.links.EndpointsEnvelope
+		}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"encoding/xml"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -77,6 +78,29 @@ func (a *answer) faulted(t *testing.T, code problem.Code, status, number int, wa
 		t.Errorf("%s: Retry-After %q in the fault, %q in the header", code, told, a.Header.Get("Retry-After"))
 	}
 	return d
+}
+
+// Clients take the addresses of an organization's services from its own answer,
+// and would leave the proxy by them.
+func TestEndpointsInSOAPLeadToTheProxy(t *testing.T) {
+	t.Parallel()
+	const answer = `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><ExecuteResponse><ExecuteResult><a:Results><b:key>Detail</b:key><b:value><c:Endpoints>` +
+		`<c:KeyValuePairOfEndpointTypestringztYlk6OT><d:key>OrganizationService</d:key><d:value>BASE/XRMServices/2011/Organization.svc</d:value></c:KeyValuePairOfEndpointTypestringztYlk6OT></c:Endpoints>` +
+		`<c:FriendlyName>https://contoso.crm.dynamics.com</c:FriendlyName></b:value></a:Results></ExecuteResult></ExecuteResponse></s:Body></s:Envelope>`
+	theirs := strings.ReplaceAll(answer, "BASE", "https://contoso.crm.dynamics.com")
+	for _, file := range []string{"", "IMPERSONATION=true"} { // judged, and unread
+		c := newTestProxy(t, tenant("contoso", file), organization(t, func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", "text/xml; charset=utf-8")
+			io.WriteString(w, theirs)
+		}))
+		if a := c.soap(soapEnvelope("", soapExecute("", "RetrieveCurrentOrganization"))); a.body != strings.ReplaceAll(answer, "BASE", c.server.URL+"/contoso") {
+			t.Errorf("%q: %d %s", file, a.StatusCode, a.body)
+		}
+		if a := c.soap(soapEnvelope("", soapExecute("", "WhoAmI"))); a.body != theirs {
+			t.Errorf("%q: another message is answered %s", file, a.body)
+		}
+	}
 }
 
 func TestRefusalsOfSOAPAreFaults(t *testing.T) {

@@ -11,17 +11,26 @@ func (r *Rewriter) WSDL(src io.Reader) io.Reader {
 	return newStream(src, &wsdl{mapping: r.toPublic(), to: []byte(r.Public), until: "<"})
 }
 
+// EndpointsEnvelope is EndpointsBody for an answer of the Organization Service: the values within the element Endpoints of
+// an OrganizationDetail.
+func (r *Rewriter) EndpointsEnvelope(src io.Reader) io.Reader {
+	return newStream(src, &wsdl{mapping: r.toPublic(), to: []byte(r.Public), until: "<", endpoints: true})
+}
+
 // wsdl is the editor of the addresses in XML.
 type wsdl struct {
-	mapping mapping
-	to      []byte
+	mapping   mapping
+	to        []byte
+	endpoints bool // addresses are those of Endpoints, not those of a description
 
 	until   string // what ends the text, the attribute's value or the comment at hand; empty within a tag
 	name    []byte // within a tag and an attribute's value: the last name, without its prefix, while it is short
 	gap     bool   // white space follows name
 	element bool   // name is the element's
-	address bool   // the last tag opened an Address
+	address bool   // the last tag opened an element that holds an address
 	begun   bool   // the beginning of an address, if one stands here, is decided
+	depth   int    // how many elements are open
+	within  int    // the depth of the Endpoints that are open, or 0
 }
 
 // longestXMLName is longer than any name that matters.
@@ -29,7 +38,7 @@ const longestXMLName = 32
 
 func (x *wsdl) failed() error { return nil }
 
-func (x *wsdl) reset() { *x = wsdl{mapping: x.mapping, to: x.to, until: "<"} }
+func (x *wsdl) reset() { *x = wsdl{mapping: x.mapping, to: x.to, endpoints: x.endpoints, until: "<"} }
 
 func (x *wsdl) edit(w []byte, end bool) (pass, drop int, put []byte) {
 	for pass < len(w) {
@@ -66,7 +75,7 @@ func (x *wsdl) wanted() bool {
 	case x.until == "<":
 		return x.address
 	}
-	return string(x.name) == "location" || string(x.name) == "schemaLocation"
+	return !x.endpoints && (string(x.name) == "location" || string(x.name) == "schemaLocation")
 }
 
 // swap gives how many bytes of an address to replace, and reports false when w ends before that is known.
@@ -134,7 +143,7 @@ func (x *wsdl) open(w []byte) (n int, known bool) {
 // tag reads a byte within a tag.
 func (x *wsdl) tag(c byte) {
 	if x.element && (space(c) || c == '>' || c == '/' && len(x.name) > 0) {
-		x.address, x.element = string(x.name) == "Address", false
+		x.address, x.element = x.opened(), false
 	}
 	switch {
 	case c == '>':
@@ -144,6 +153,9 @@ func (x *wsdl) tag(c byte) {
 	case c == '/':
 		// An element that ends where it begins, and the end of an element, hold no text.
 		x.address, x.element = false, false
+		if x.depth--; x.depth < x.within {
+			x.within = 0
+		}
 	case c == ':':
 		x.name = x.name[:0]
 	case space(c):
@@ -153,4 +165,16 @@ func (x *wsdl) tag(c byte) {
 	case c != '=' && len(x.name) < longestXMLName:
 		x.name = append(x.name, c)
 	}
+}
+
+// opened goes into the element name, and reports whether it holds an address.
+func (x *wsdl) opened() bool {
+	x.depth++
+	switch {
+	case !x.endpoints:
+		return string(x.name) == "Address"
+	case x.within == 0 && string(x.name) == "Endpoints":
+		x.within = x.depth
+	}
+	return x.within > 0 && string(x.name) == "value"
 }

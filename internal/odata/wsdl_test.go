@@ -28,3 +28,23 @@ func TestAddressesOfAServiceDescription(t *testing.T) {
 		}
 	}
 }
+
+func TestAddressesOfEndpointsInAnEnvelope(t *testing.T) {
+	tests := []struct{ in, want string }{
+		{`<c:Endpoints a="O/"><c:K><b:key>W</b:key><b:value>O/x</b:value></c:K><c:K><b:value> O/</b:value></c:K></c:Endpoints>`, `<c:Endpoints a="O/"><c:K><b:key>W</b:key><b:value>P/x</b:value></c:K><c:K><b:value> P/</b:value></c:K></c:Endpoints>`},
+		{`<b:value><c:Endpoints><b:value location="O/">O/</b:value></c:Endpoints><c:Name>O/</c:Name></b:value><b:value>O/</b:value>`, `<b:value><c:Endpoints><b:value location="O/">P/</b:value></c:Endpoints><c:Name>O/</c:Name></b:value><b:value>O/</b:value>`},
+		{`<Endpoints/><value>O/</value><Endpoints i:nil="true"/><value>O/</value><x><Endpoints><y/></Endpoints><value>O/</value></x>`, ""},
+		{`<Endpoints><!-- <value>O/</value> --><key>O/</key><value><![CDATA[O/]]></value><value/>O/</Endpoints>`, ""},
+		{`<value>O/</value><Address>O/</Address><a location="O/"/>`, ""},
+	}
+	xml := strings.NewReplacer("O/", orgBase+"/", "P/", publicBase+"/")
+	for _, tt := range tests {
+		in, want := xml.Replace(tt.in), xml.Replace(tt.want)
+		if want == "" {
+			want = in
+		}
+		if got := rewritten(t, contoso().EndpointsEnvelope, in); got != want {
+			t.Errorf("EndpointsEnvelope(%s)\n got %s\nwant %s", in, got, want)
+		}
+	}
+}
