@@ -247,17 +247,22 @@ func (c *call) beyondOwnRate(wait time.Duration) *problem.Error {
 	}
 }
 
-// takesGzip reads Accept-Encoding.
+// takesGzip reads Accept-Encoding. What it says of gzip outranks what it says of
+// any coding.
 func takesGzip(header http.Header) bool {
+	takes := false
 	for _, line := range header["Accept-Encoding"] {
 		for coding := range strings.SplitSeq(line, ",") {
 			name, weight, weighted := strings.Cut(coding, ";")
 			name, weight = strings.TrimSpace(name), strings.TrimSpace(weight)
-			if !strings.EqualFold(name, "gzip") && name != "*" {
-				continue
+			wanted := !weighted || strings.Trim(strings.TrimPrefix(weight, "q="), "0.") != ""
+			switch {
+			case strings.EqualFold(name, "gzip"):
+				return wanted
+			case name == "*":
+				takes = wanted
 			}
-			return !weighted || strings.Trim(strings.TrimPrefix(weight, "q="), "0.") != ""
 		}
 	}
-	return false
+	return takes
 }

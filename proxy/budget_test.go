@@ -100,6 +100,25 @@ func TestASOAPThrottleIsWaitedOut(t *testing.T) {
 	}
 }
 
+// A fault's code counts, and not the status that it comes with.
+func TestASOAPThrottleIsOneAtAnyStatus(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 403, 500, 503} {
+		attempts := 0
+		c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", "application/soap+xml; charset=utf-8")
+			if attempts++; attempts == 1 {
+				w.WriteHeader(status)
+				io.WriteString(w, `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><s:Fault><s:Detail><OrganizationServiceFault><ErrorCode>-2147015898</ErrorCode></OrganizationServiceFault></s:Detail></s:Fault></s:Body></s:Envelope>`)
+			}
+		}))
+		if a := c.soap(soapEnvelope("", soapExecute("", "WhoAmI"))); a.StatusCode != 200 || attempts != 2 {
+			t.Errorf("with %d: %d after %d attempts: %.300s", status, a.StatusCode, attempts, a.body)
+		}
+	}
+}
+
 // Of two words about the wait the one that can be read counts.
 func TestAWaitThatCannotBeReadLeavesTheOther(t *testing.T) {
 	t.Parallel()

@@ -219,3 +219,20 @@ func TestNoHeaderIsInvented(t *testing.T) {
 		}
 	}
 }
+
+// A coding that is refused by name is refused, whatever is said of all others.
+func TestACallerGetsNoCodingThatItRefuses(t *testing.T) {
+	t.Parallel()
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Encoding", "gzip")
+		w.Write(packed("{}"))
+	}))
+	for accept, want := range map[string]string{
+		"*;q=0.5, gzip;q=0": "", "gzip;q=0, *": "", "*;q=0, gzip": "gzip", "*": "gzip", "*;q=0": "", "br, *;q=0.1": "gzip",
+	} {
+		if got := c.get("/contoso/api/data/v9.2/x", "Accept-Encoding: "+accept).Header.Get("Content-Encoding"); got != want {
+			t.Errorf("to %s: %q", accept, got)
+		}
+	}
+}

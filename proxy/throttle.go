@@ -11,9 +11,10 @@ import (
 )
 
 // isFault reports whether an answer may be a SOAP fault, which is how the
-// Organization Service says what the Web API says with 429.
+// Organization Service says what the Web API says with 429. Its status depends
+// on the version of SOAP and on whom the fault blames; what counts is its code.
 func isFault(resp *http.Response) bool {
-	return resp.StatusCode == http.StatusInternalServerError && refusal.IsXML(resp.Header.Get("Content-Type"))
+	return resp.StatusCode >= http.StatusBadRequest && refusal.IsXML(resp.Header.Get("Content-Type"))
 }
 
 // refusalIn reads why the organization refused a request. It leaves the body

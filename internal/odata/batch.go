@@ -164,12 +164,18 @@ func (b *batch) readPartHeader() error {
 			return err
 		}
 	}
+	contentType := h.value("Content-Type")
+	kind, params, err := mime.ParseMediaType(contentType)
+	message := err == nil && kind == "application/http"
+	if message || mediaType(contentType) == "multipart/mixed" {
+		// What a part holds gets another length; its end tells it as well.
+		h.keep(func(name string) bool { return name != "Content-Length" })
+	}
 	h.writeTo(&b.out)
 	if h.end != endBlank {
 		return nil
 	}
-	contentType := h.value("Content-Type")
-	if kind, params, err := mime.ParseMediaType(contentType); err == nil && kind == "application/http" {
+	if message {
 		if charset := params["charset"]; b.strict && charset != "" && !narrowBatch(charset) {
 			return b.wrong("a part: its charset is %.40q; send the batch in UTF-8", charset)
 		}

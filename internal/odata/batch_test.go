@@ -393,6 +393,20 @@ func TestBatchAnswerLeadsHome(t *testing.T) {
 	}
 }
 
+// What a part holds gets another length, which the part's own head must not belie.
+func TestThePartsAroundMessagesHaveNoLength(t *testing.T) {
+	const part = "--b\nContent-Type: application/http; msgtype=request\nContent-Length: 99\nContent-ID: 1\n\n%s\n\n--b--\n"
+	without := strings.Replace(part, "Content-Length: 99\n", "", 1)
+	got, _, err := sent(t, "b", fmt.Sprintf(part, "GET /contoso/api/data/v9.2/accounts HTTP/1.1"))
+	if want := fmt.Sprintf(without, "GET /api/data/v9.2/accounts HTTP/1.1"); err != nil || got != want {
+		t.Errorf("%v: %s", err, got)
+	}
+	answer := func(src io.Reader) io.Reader { return contoso().BatchResponse(src, "b") }
+	if got, want := rewritten(t, answer, fmt.Sprintf(part, "HTTP/1.1 204 No Content\nLocation: "+orgBase+"/a")), fmt.Sprintf(without, "HTTP/1.1 204 No Content\nLocation: "+publicBase+"/a"); got != want {
+		t.Error(got)
+	}
+}
+
 // A file is data in a batch as well, whatever its type, and what is said of its name.
 func TestFilesInABatchStayAsTheyAre(t *testing.T) {
 	const request = "--b\nContent-Type: application/http\n\nPATCH accounts(1)/new_file%s HTTP/1.1\nContent-Type: application/json\n%s\n{\"@odata.id\":\"http://proxy:8080/contoso/a\"}\n--b--\n"
