@@ -44,6 +44,9 @@ func (h *Handler) judge(c *call, w http.ResponseWriter, r *http.Request) error {
 	if err := h.identify(c, w, r); err != nil {
 		return err
 	}
+	if holdsBodyBack(r) {
+		return problem.New(problem.BadRequest, "The client signs in by NTLM and keeps its %s's body until it is challenged, which the proxy never does. Turn NTLM off in the client: curl without --ntlm, CURLAUTH_BASIC in place of CURLAUTH_NTLM in PHP.", r.Method)
+	}
 	to, err := readTarget(r.RequestURI)
 	if err != nil {
 		return err
@@ -67,6 +70,16 @@ func (h *Handler) judge(c *call, w http.ResponseWriter, r *http.Request) error {
 
 func malformed(wrong *httpguard.Fault) *problem.Error {
 	return &problem.Error{Code: problem.BadRequest, HTTPStatus: wrong.Status, Message: wrong.Message}
+}
+
+// holdsBodyBack reports whether r begins a sign-in by NTLM that nobody asked
+// for. Its body is empty whatever the caller means to send (libcurl does so,
+// and so what builds on it): the organization would be asked for something else.
+func holdsBodyBack(r *http.Request) bool {
+	const first = "TlRMTVNTUAAB" // NTLMSSP, and the number of its first message
+	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	_, told := r.Header["Content-Length"]
+	return told && r.ContentLength == 0 && strings.HasPrefix(strings.TrimSpace(token), first)
 }
 
 // identify finds out who calls, where callers must be known. It comes before

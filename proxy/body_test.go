@@ -259,3 +259,26 @@ func TestABatchThatIsTooLarge(t *testing.T) {
 		}
 	}
 }
+
+// Who signs in by NTLM unasked leaves the body out at first: what came would be
+// carried out, and is not what the caller means.
+func TestABodyThatIsHeldBackForNTLMIsNotTakenForNone(t *testing.T) {
+	t.Parallel()
+	c := newTestProxy(t)
+	const first, third = "Authorization: NTLM TlRMTVNTUAABAAAAB4IIogAAAAAAAAAAAAAAAAAAAAA=", "Authorization: NTLM TlRMTVNTUAADAAAAGAAYAG4="
+	for _, method := range []string{"POST", "PATCH", "PUT"} {
+		a := c.call(method, create, "", jsonType, first, "Content-Length: 0")
+		a.refused(t, problem.BadRequest, 400)
+		if !strings.Contains(a.body, "Turn NTLM off") {
+			t.Errorf("%s: %s", method, a.body)
+		}
+	}
+	if n, _ := c.received("POST"); n != 0 {
+		t.Errorf("%d reached the organization", n)
+	}
+	for _, x := range [][]string{{"POST", `{"name":"x"}`, first}, {"POST", `{"name":"x"}`, third}, {"GET", "", first}} {
+		if a := c.call(x[0], create, x[1], jsonType, x[2]); a.StatusCode >= 300 {
+			t.Errorf("%s: %d %s", x, a.StatusCode, a.body)
+		}
+	}
+}
