@@ -385,3 +385,19 @@ func TestNoCodingKeepsLinksFromBeingRead(t *testing.T) {
 		t.Errorf("%d %v %s", a.StatusCode, a.Header, a.body)
 	}
 }
+
+// What has not changed has its type all the same.
+func TestA304HasTheOrganizationsType(t *testing.T) {
+	t.Parallel()
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			defer conn.Close()
+			io.WriteString(conn, "HTTP/1.1 304 Not Modified\r\nContent-Type: application/json\r\nETag: W/\"1\"\r\n\r\n")
+		}
+	}))
+	a := c.get("/contoso/api/data/v9.2/accounts(1)", `If-None-Match: W/"1"`)
+	if a.StatusCode != 304 || a.Header.Get("Content-Type") != "application/json" || a.Header.Get("ETag") != `W/"1"` || a.body != "" {
+		t.Errorf("%d %v %s", a.StatusCode, a.Header, a.body)
+	}
+}

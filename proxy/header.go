@@ -131,7 +131,11 @@ func move(to http.Header, resp *http.Response) {
 		if name == "Content-Type" && len(values) > 0 && isEventStream(values[0]) {
 			continue
 		}
-		to[name] = values
+		if name == "Content-Type" && resp.StatusCode == http.StatusNotModified {
+			to["Content-type"] = values // net/http leaves it out by its usual spelling
+		} else {
+			to[name] = values
+		}
 		delete(resp.Header, name)
 	}
 }
