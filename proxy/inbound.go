@@ -107,6 +107,9 @@ func rewriterOf(c *call, header http.Header, first []byte) func(io.Reader) io.Re
 		if strings.Contains(strings.ToLower(c.path), "/retrievecurrentorganization") {
 			return c.links.EndpointsBody
 		}
+		if odata.FullMetadata(header.Get("Content-Type")) {
+			return c.links.FullBody
+		}
 		return c.links.ResponseBody
 	case odata.Batch:
 		// What has no boundary that can be read passes as it is.

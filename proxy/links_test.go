@@ -1,6 +1,8 @@
 package proxy_test
 
 import (
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -79,6 +81,19 @@ func TestARangeOnACollectionLeavesItsLinks(t *testing.T) {
 	a := proxied.get("/contoso/api/data/v9.2/accounts?$select=name", "Host: proxy:8080", "Range: bytes=0-99", "Prefer: odata.maxpagesize=2")
 	if !strings.Contains(a.body, `"@odata.nextLink":"http://proxy:8080/contoso/api/`) || strings.Contains(a.body, "crm.dynamics.com") {
 		t.Errorf("%d %.600s", a.StatusCode, a.body)
+	}
+}
+
+// A record in full metadata tells where its operations are.
+func TestOperationsOfARecordAreOfferedAtTheProxy(t *testing.T) {
+	t.Parallel()
+	const record = `{"@odata.id":"BASE/api/data/v9.2/accounts(1)","#Microsoft.Dynamics.CRM.AddToQueue":{"target":"BASE/api/data/v9.2/accounts(1)/Microsoft.Dynamics.CRM.AddToQueue"}}`
+	c := newTestProxy(t, organization(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json; odata.metadata=full")
+		io.WriteString(w, strings.ReplaceAll(record, "BASE", orgBase))
+	}))
+	if a := c.get("/contoso/api/data/v9.2/accounts(1)", "Host: proxy:8080"); a.body != strings.ReplaceAll(record, "BASE", proxyBase) {
+		t.Error(a.body)
 	}
 }
 

@@ -54,7 +54,11 @@ func (a *batchResponse) message() error {
 	for _, name := range linkHeaders {
 		h.edit(name, func(value string) string { return a.r.valueToPublic(name, value) })
 	}
-	return a.send(h, a.newContent(h, a.rewrite))
+	rewrite := a.rewrite
+	if FullMetadata(h.value("Content-Type")) {
+		rewrite = func(src io.Reader) io.Reader { return a.r.operations(a.rewrite(src)) }
+	}
+	return a.send(h, a.newContent(h, rewrite))
 }
 
 // rewrite looks at the beginning of a body, since nothing else in a batch tells an answer of RetrieveCurrentOrganization.
