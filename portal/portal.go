@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"dynproxy/internal/check"
 	"dynproxy/internal/cluster"
 	"dynproxy/internal/page"
+	"dynproxy/internal/problem"
 	"dynproxy/internal/status"
 	"dynproxy/internal/trend"
 	"dynproxy/internal/usage"
@@ -153,9 +155,18 @@ func Files() map[string]http.Handler {
 
 // Guard sets the headers that every page of the operators has: nothing is
 // loaded from elsewhere, nothing but our own script runs, nobody frames it, and what changes
-// something must come from a page of its own.
-func Guard(next http.Handler) http.Handler {
+// something must come from a page of its own: of the Host that it is sent to, or of base,
+// under which browsers know it where something in front changes the Host.
+func Guard(next http.Handler, base func() string) http.Handler {
 	guarded := http.NewCrossOriginProtection()
+	guarded.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		public, err := url.Parse(base())
+		if err == nil && public.Host != "" && strings.EqualFold(r.Header.Get("Origin"), public.Scheme+"://"+public.Host) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		problem.New(problem.Forbidden, "This was sent by a page of another address than the one that it was sent to, and nothing was done. Use the portal's own pages; where something in front of it changes the Host, set DYNPROXY_OPS_PUBLIC_URL to the address that browsers show.").Answer(w)
+	}))
 	// Entra ID answers the link of 2017 by a form on its own page. What that
 	// may do is decided by the signed state alone.
 	guarded.AddInsecureBypassPattern("POST /consent/callback")
@@ -164,7 +175,9 @@ func Guard(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
+		// With "no-referrer" browsers send the forms of our own pages as from
+		// nowhere (Origin: null); without TLS nothing else says whose they are.
+		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		inner.ServeHTTP(w, r)
 	})

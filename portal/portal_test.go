@@ -239,10 +239,11 @@ func BenchmarkPageOfTenThousand(b *testing.B) {
 }
 
 func TestGuard(t *testing.T) {
-	p := Guard(New(newFleet(3), calls.NewRing(), operations()))
+	base := ""
+	p := Guard(New(newFleet(3), calls.NewRing(), operations()), func() string { return base })
 	w := get(p, "/")
 	for header, want := range map[string]string{
-		"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+		"Content-Security-Policy": "default-src 'none'", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "Cache-Control": "no-store",
 	} {
 		if !strings.Contains(w.Header().Get(header), want) {
 			t.Errorf("%s: %q", header, w.Header().Get(header))
@@ -264,6 +265,30 @@ func TestGuard(t *testing.T) {
 	}
 	if post("same-origin") != http.StatusSeeOther || post("cross-site") != http.StatusForbidden {
 		t.Errorf("own page %d, another site %d", post("same-origin"), post("cross-site"))
+	}
+	// Without TLS browsers tell nothing but the page's address; something in
+	// front may have changed the Host.
+	from := func(origin string) int {
+		r := httptest.NewRequest("POST", "http://localhost:8081/tenants/tenant00001/check", nil)
+		r.Header.Set("Origin", origin)
+		w := httptest.NewRecorder()
+		p.ServeHTTP(w, r)
+		if w.Code == http.StatusForbidden && !strings.Contains(w.Body.String(), "DYNPROXY_OPS_PUBLIC_URL") {
+			t.Errorf("%s: the cure is not told: %s", origin, w.Body)
+		}
+		return w.Code
+	}
+	for _, c := range []struct {
+		base, origin string
+		want         int
+	}{
+		{"", "http://localhost:8081", 303}, {"", "http://portal.lan", 403}, {"", "null", 403}, {"", "http://", 403},
+		{"http://portal.lan/ops", "http://portal.lan", 303}, {"http://portal.lan", "http://PORTAL.lan", 303},
+		{"http://portal.lan", "https://portal.lan", 403}, {"http://portal.lan", "http://portal.lan.evil.example", 403}, {"http://portal.lan", "null", 403},
+	} {
+		if base = c.base; from(c.origin) != c.want {
+			t.Errorf("from %s, with the base %q: %d, want %d", c.origin, c.base, from(c.origin), c.want)
+		}
 	}
 }
 

@@ -35,7 +35,8 @@ func browser(t *testing.T) context.Context {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("ignore-certificate-errors", true), // the emulator's authority is its own
+		chromedp.Flag("ignore-certificate-errors", true),             // the emulator's authority is its own
+		chromedp.Flag("host-resolver-rules", "MAP opsbox 127.0.0.1"), // a name of this machine that browsers take for another's
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-dev-shm-usage", true),
 	)
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)

@@ -124,6 +124,16 @@ func TestAnOperatorWithoutScripts(t *testing.T) {
 	d.step("what was done", chromedp.Navigate(d.at("/events")), shows("tenant extra removed"), shows("alice"))
 }
 
+// Over plain HTTP and by a machine's name a browser says less of where a form
+// comes from than it does to localhost.
+func TestAnOperatorOnAnotherMachineWithoutTLS(t *testing.T) {
+	d := sit(t, 1, nil)
+	d.Ops = strings.Replace(d.Ops, "localhost", "opsbox", 1)
+	d.step("the list", untilSays(d.at("/"), "1 tenant"))
+	d.step("check a tenant", chromedp.Navigate(d.at("/tenants/tenant000")), replaced(click("form.do button")), seen("h1 .state.ready"))
+	d.step("add a caller", chromedp.Navigate(d.at("/change/caller")), chromedp.SendKeys(chromedp.CSS("#name"), "webform"), replaced(click("form.settings button")), seen("code.key"))
+}
+
 // Without a mouse: what is to be done is reached by the tab key and done by
 // enter, and what has the focus can be seen.
 func TestAnOperatorWithoutAMouse(t *testing.T) {

@@ -34,7 +34,7 @@ type ops struct {
 
 func newOps(h *server) *ops {
 	mux := http.NewServeMux()
-	o := &ops{Handler: panics.Handler(h.log, "operators", portal.Guard(mux), http.HandlerFunc(internalError)), server: h}
+	o := &ops{Handler: panics.Handler(h.log, "operators", portal.Guard(mux, func() string { return h.config().OpsPublicURL }), http.HandlerFunc(internalError)), server: h}
 	operators := &door.Password{Want: o.password, Log: h.log}
 	o.door = operators
 	o.consents = prometheus.NewCounterVec(prometheus.CounterOpts{
