@@ -16,7 +16,7 @@ import (
 
 const (
 	perPage     = 50
-	mostPerPage = 1000 // by ?limit= of the API, and where all are asked for
+	mostPerPage = 1000 // where all are asked for
 )
 
 // The orders of a list.
@@ -84,8 +84,13 @@ func (p *Portal) find(r *http.Request, order string) view {
 	v.All, v.Found = len(names), len(found)
 	v.Pages = max(1, (len(found)+v.Size-1)/v.Size)
 	v.Page, _ = strconv.Atoi(q.Get("page"))
-	v.Page = min(max(v.Page, 1), v.Pages)
-	shown := found[min((v.Page-1)*v.Size, len(found)):min(v.Page*v.Size, len(found))]
+	var shown []string
+	if v.Page = max(v.Page, 1); !forPrograms(r) {
+		v.Page = min(v.Page, v.Pages) // a program that asks on until nothing comes finds an end
+	}
+	if v.Page <= v.Pages {
+		shown = found[(v.Page-1)*v.Size : min(v.Page*v.Size, len(found))]
+	}
 	p.source.Refresh(shown)
 	for _, name := range shown {
 		if t, ok := p.source.Tenant(name); ok {
@@ -100,8 +105,8 @@ func (p *Portal) find(r *http.Request, order string) view {
 // ?size=; for the API any number of ?limit=.
 func sizeAsked(r *http.Request) int {
 	q := r.URL.Query()
-	if limit, err := strconv.Atoi(q.Get("limit")); err == nil && strings.HasPrefix(r.URL.Path, "/api/") {
-		return min(max(limit, 1), mostPerPage)
+	if limit, err := strconv.Atoi(q.Get("limit")); err == nil && forPrograms(r) {
+		return limit
 	}
 	switch q.Get("size") {
 	case "200":
@@ -111,6 +116,8 @@ func sizeAsked(r *http.Request) int {
 	}
 	return perPage
 }
+
+func forPrograms(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/api/") }
 
 // Before and After are the addresses of the pages beside this one, "" where
 // there is none.

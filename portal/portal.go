@@ -133,7 +133,7 @@ func New(s Source, remembered Calls, do Operations) *Portal {
 
 // notFound answers where nothing is.
 func (p *Portal) notFound(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path+"/", "/api/") {
+	if forPrograms(r) || r.URL.Path == "/api" {
 		refuse(w, http.StatusNotFound, "not_found", "there is nothing at this address; /api/openapi.json lists what there is")
 		return
 	}

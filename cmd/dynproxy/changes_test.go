@@ -103,7 +103,7 @@ func TestTenantsAndCallersAreChangedOverHTTP(t *testing.T) {
 		{"GET", "/api/tenants/north", ``, 200, `"name": "north"`},
 		{"DELETE", "/api/tenants/north", ``, 204, ""},
 		{"GET", "/api/tenants/north", ``, 404, "no such tenant"},
-		{"GET", "/api/audit?limit=0", ``, 400, "limit must"},
+		{"GET", "/api/audit?limit=0", ``, 400, "limit must be a whole number from 1 to 1000"},
 	} {
 		status, text := d.ask(c.method, c.path, c.body)
 		if status != c.status || !strings.Contains(text, c.want) {

@@ -62,7 +62,7 @@ var plan = map[string][]string{
 	"internal/odata":              nil,
 	"internal/opsclient":          {"internal/secret", "internal/textfile"},
 	"internal/page":               nil,
-	"internal/openapi":            nil,
+	"internal/openapi":            {"internal/problem"},
 	"internal/panics":             nil,
 	"internal/past":               {"internal/history", "internal/notify", "internal/secret", "internal/statedir", "internal/trend", "internal/usage"},
 	"internal/onboard":            {"internal/check", "internal/entra", "internal/problem", "internal/tokens", "tenants"},

@@ -37,6 +37,8 @@ func newOps(h *server) *ops {
 	o := &ops{Handler: panics.Handler(h.log, "operators", portal.Guard(mux, func() string { return h.config().OpsPublicURL }), http.HandlerFunc(internalError)), server: h}
 	operators := &door.Password{Want: o.password, Log: h.log}
 	o.door = operators
+	asked := openapi.NewDoor()
+	behind := func(next http.Handler) http.Handler { return operators.Before(asked.Before(next)) }
 	o.consents = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "dynproxy_consents_total", Help: "Answers of Entra ID to administrators who were asked for consent, by outcome.",
 	}, []string{"outcome"})
@@ -48,9 +50,9 @@ func newOps(h *server) *ops {
 	})
 	mux.HandleFunc("GET /readyz", o.ready)
 	mux.Handle("GET /metrics", operators.Before(promhttp.HandlerFor(h.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})))
-	mux.Handle("GET /api/openapi.json", operators.Before(openapi.Handler()))
-	mux.Handle("GET /api/cluster", operators.Before(h.cluster))
-	mux.Handle("POST /api/explain", operators.Before(http.HandlerFunc(h.explain)))
+	mux.Handle("GET /api/openapi.json", behind(openapi.Handler()))
+	mux.Handle("GET /api/cluster", behind(h.cluster))
+	mux.Handle("POST /api/explain", behind(http.HandlerFunc(h.explain)))
 	// Administrators of tenants come without the operators' password. What
 	// their pages show is for whoever has the signed link.
 	pages := consent.New(consent.Options{
@@ -67,9 +69,9 @@ func newOps(h *server) *ops {
 	mux.Handle("GET /help/{code}", portal.Help()) // which callers follow too
 	api := &changes.API{Editor: h.newEditor(), Guarded: func() bool { return h.config().guarded() }, Who: operator, Recent: h.everyone.Audit}
 	for pattern, handler := range api.Routes() {
-		mux.Handle(pattern, operators.Before(handler))
+		mux.Handle(pattern, behind(handler))
 	}
-	mux.Handle("/", operators.Before(portal.New(portalSource{h.everyone, h}, h.everyone.AllCalls(), h.operations())))
+	mux.Handle("/", behind(portal.New(portalSource{h.everyone, h}, h.everyone.AllCalls(), h.operations())))
 	return o
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -128,4 +129,108 @@ func apiPaths(t *testing.T, d *desk) (paths []string) {
 	}
 	slices.Sort(paths)
 	return paths
+}
+
+// What is asked of the API and cannot be understood is refused at each address
+// alike, with what may stand there; what can be is not.
+func TestQueriesThatCannotBeUnderstoodAreRefused(t *testing.T) {
+	t.Parallel()
+	d, _ := startDesk(t, startEmulator(t, demoSeed()))
+	var api struct {
+		Paths map[string]map[string]struct {
+			Parameters []struct {
+				Name, In string
+				Schema   struct {
+					Type    string
+					Enum    []string
+					Maximum int
+				}
+			}
+		}
+	}
+	_, text := d.ask("GET", "/api/openapi.json", "")
+	if err := json.Unmarshal([]byte(text), &api); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	refused := func(method, path, query, cure string) {
+		t.Helper()
+		asked++
+		status, text := d.ask(method, path+"?"+query, "")
+		if wrong := judged(status, "application/json", text); wrong != "" || status != http.StatusBadRequest || !strings.Contains(text, cure) {
+			t.Errorf("%s %s?%s: %d %.300s; want 400 and %q", method, path, query, status, text, cure)
+		}
+	}
+	for template, operations := range api.Paths {
+		if !strings.HasPrefix(template, "/api/") {
+			continue
+		}
+		path := strings.NewReplacer("{name}", "contoso", "{id}", "nosuch").Replace(template)
+		for method, o := range operations {
+			method = strings.ToUpper(method)
+			refused(method, path, "nosuch=1", `there is no parameter \"nosuch\" here`)
+			refused(method, path, "a=%zz", "percent-encode")
+			refused(method, path, "a;b", "percent-encode")
+			for _, p := range o.Parameters {
+				if p.In != "query" {
+					continue
+				}
+				refused(method, path, p.Name+"=1&"+p.Name+"=1", p.Name+" is given 2 times")
+				refused(method, path, strings.ToUpper(p.Name)+"=1", p.Name)
+				if p.Schema.Enum != nil {
+					refused(method, path, p.Name+"=maybe", p.Name+" must be one of "+strings.Join(p.Schema.Enum, ", "))
+				}
+				if p.Schema.Type == "integer" {
+					for _, value := range []string{"x", "0", "-1", "1.5", "1e3", "99999999999999999999", "%C2%B2", "1%00"} {
+						refused(method, path, p.Name+"="+value, p.Name+" must be a whole number from 1")
+					}
+				}
+				if p.Schema.Maximum > 0 {
+					refused(method, path, fmt.Sprint(p.Name, "=", p.Schema.Maximum+1), fmt.Sprint("from 1 to ", p.Schema.Maximum))
+				}
+			}
+		}
+		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+			if _, has := operations[strings.ToLower(method)]; has {
+				continue
+			}
+			if status, text := d.ask(method, path, ""); status != http.StatusMethodNotAllowed || judged(status, "application/json", text) != "" {
+				t.Errorf("%s %s: %d %.300s", method, path, status, text)
+			}
+		}
+	}
+	if asked < 100 {
+		t.Errorf("only %d questions", asked)
+	}
+	for _, query := range []string{"calls?limit=1000&failed=true&tenant=&caller=", "calls?limit=", "tenants?q=&state=&page=1&limit=1", "audit?limit=", "usage?by=&since=&tenant=x"} {
+		if status, text := d.ask("GET", "/api/"+query, ""); status != http.StatusOK {
+			t.Errorf("%s: %d %.300s", query, status, text)
+		}
+	}
+	for query, want := range map[string]string{"page=3&limit=2": `"page": 3`, "page=9223372036854775807&limit=1000": `"tenants": []`} {
+		if status, text := d.ask("GET", "/api/tenants?"+query, ""); status != http.StatusOK || !strings.Contains(text, `"tenants": []`) || !strings.Contains(text, want) {
+			t.Errorf("%s: %d %.300s", query, status, text)
+		}
+	}
+}
+
+// A refusal at the door is in the shape of all others, and names the cure.
+func TestTheDoorRefusesAsTheAPIDoes(t *testing.T) {
+	t.Parallel()
+	d, _ := startDesk(t, startEmulator(t, demoSeed()))
+	for _, password := range []string{"", "wrong"} {
+		for _, path := range []string{"/api/tenants", "/metrics", "/"} {
+			r, err := http.NewRequest("GET", d.ops+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if password != "" {
+				r.SetBasicAuth("alice", password)
+			}
+			resp, text := send(t, r)
+			if wrong := judged(resp.StatusCode, resp.Header.Get("Content-Type"), text); wrong != "" || resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") == "" || !strings.Contains(text, "DYNPROXY_OPS_PASSWORD") {
+				t.Errorf("%s with the password %q: %d %s", path, password, resp.StatusCode, text)
+			}
+		}
+	}
 }

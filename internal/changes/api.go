@@ -3,7 +3,6 @@ package changes
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -17,7 +16,8 @@ import (
 )
 
 // API serves changes over HTTP, and the record of all of them. It stands behind
-// the operators' password.
+// the operators' password, and behind what refuses queries that are not as the
+// API's description has them.
 type API struct {
 	Editor  *Editor
 	Guarded func() bool             // whether there is a password: without one nothing may be changed
@@ -89,11 +89,17 @@ type tenantView struct {
 }
 
 func (a *API) putTenant(r *http.Request) (reply, error) {
-	return a.tenant(r, tenants.Edit{Whole: true, New: true, Replace: r.URL.Query().Get("replace") == "true"})
+	return a.tenant(r, tenants.Edit{Whole: true, New: true, Replace: isSet(r, "replace")})
 }
 
 func (a *API) patchTenant(r *http.Request) (reply, error) {
-	return a.tenant(r, tenants.Edit{Replace: r.URL.Query().Get("replace") == "true"})
+	return a.tenant(r, tenants.Edit{Replace: isSet(r, "replace")})
+}
+
+// isSet reports whether the parameter called name is given as true.
+func isSet(r *http.Request, name string) bool {
+	set, _ := strconv.ParseBool(r.URL.Query().Get(name)) // what is no such word does not come here
+	return set
 }
 
 func (a *API) tenant(r *http.Request, edit tenants.Edit) (_ reply, err error) {
@@ -163,7 +169,7 @@ func (a *API) oneCaller(r *http.Request) (reply, error) {
 }
 
 func (a *API) putCaller(r *http.Request) (reply, error) {
-	return a.caller(r, callers.Edit{Whole: true, New: true, NoKey: r.URL.Query().Get("key") == "false"})
+	return a.caller(r, callers.Edit{Whole: true, New: true, NoKey: r.URL.Query().Get("key") != "" && !isSet(r, "key")})
 }
 
 func (a *API) patchCaller(r *http.Request) (reply, error) { return a.caller(r, callers.Edit{}) }
@@ -192,13 +198,9 @@ func (a *API) deleteCaller(r *http.Request) (reply, error) {
 }
 
 func (a *API) audit(r *http.Request) (reply, error) {
-	limit := 100
-	if text := r.URL.Query().Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > audit.MostEntries {
-			return reply{}, &bodyError{http.StatusBadRequest, fmt.Sprintf("limit must lie between 1 and %d", audit.MostEntries)}
-		}
-		limit = n
+	limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
+	if err != nil {
+		limit = 100 // none is given: what is no number does not come here
 	}
 	entries, err := a.Recent(limit)
 	said := struct {

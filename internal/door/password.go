@@ -17,6 +17,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"dynproxy/internal/problem"
 	"dynproxy/internal/secret"
 )
 
@@ -77,7 +78,7 @@ func (d *Password) Before(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		want, err := d.Want()
 		if err != nil {
-			http.Error(w, "the password file cannot be read or is empty", http.StatusInternalServerError)
+			problem.New(problem.Internal, "The file of DYNPROXY_OPS_PASSWORD_FILE cannot be read or is empty; nobody can come in until it holds the password.").Answer(w)
 			return
 		}
 		if want.Empty() {
@@ -87,17 +88,22 @@ func (d *Password) Before(next http.Handler) http.Handler {
 		name, got, sent := r.BasicAuth()
 		switch {
 		case !sent:
-			askForPassword(w)
+			askForPassword(w, noPassword)
 		case d.right(w, r, name, got, want):
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), operatorKey{}, name)))
 		}
 	})
 }
 
-func askForPassword(w http.ResponseWriter) {
+func askForPassword(w http.ResponseWriter, why string) {
 	w.Header().Set("WWW-Authenticate", `Basic realm="dynproxy operators", charset="UTF-8"`)
-	http.Error(w, "password required", http.StatusUnauthorized)
+	problem.New(problem.Unauthorized, "%s Send that of DYNPROXY_OPS_PASSWORD or DYNPROXY_OPS_PASSWORD_FILE by HTTP Basic, with your name as the user's.", why).Answer(w)
 }
+
+const (
+	noPassword    = "Operators come in with their password."
+	wrongPassword = "This is not the operators' password."
+)
 
 // right reports whether got is the password; if not, it has answered.
 func (d *Password) right(w http.ResponseWriter, r *http.Request, name, got string, want secret.Text) bool {
@@ -111,14 +117,16 @@ func (d *Password) right(w http.ResponseWriter, r *http.Request, name, got strin
 	g := d.guesser(host, name)
 	if d.knownWrong(g, got, want) {
 		d.wrong.Add(1)
-		askForPassword(w)
+		askForPassword(w, wrongPassword)
 		return false
 	}
 	select {
 	case g.places <- struct{}{}:
 	default:
 		w.Header().Set("Retry-After", "3")
-		http.Error(w, "too many passwords from this address at once; try again in 3 seconds", http.StatusTooManyRequests)
+		e := problem.New(problem.Unauthorized, "Too many passwords come from this address at once. Try again in 3 seconds.")
+		e.HTTPStatus = http.StatusTooManyRequests
+		e.Answer(w)
 		return false
 	}
 	defer func() { <-g.places }()
@@ -133,7 +141,7 @@ func (d *Password) right(w http.ResponseWriter, r *http.Request, name, got strin
 	d.Log.Warn().Str("remote", host).Int("wrong", g.wrong).Msg("a wrong password of operators")
 	time.Sleep(min(longestDelay, firstDelay<<min(g.wrong-1, 10))) // who leaves before gains nothing
 	d.rememberWrong(g, got, want)
-	askForPassword(w)
+	askForPassword(w, wrongPassword)
 	return false
 }
 

@@ -199,7 +199,7 @@ func (c *Client) Judge(resp *http.Response) error {
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized && c.settings.Password.Empty() && c.settings.PasswordFile == "":
 		return fmt.Errorf("the proxy at %s wants the operators' password: set DYNPROXY_OPS_PASSWORD or DYNPROXY_OPS_PASSWORD_FILE as it has them", c.base)
-	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusTooManyRequests && said == "":
+	case resp.StatusCode == http.StatusUnauthorized:
 		return fmt.Errorf("the proxy at %s refuses the operators' password of these settings", c.base)
 	case said == "" && resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusMethodNotAllowed:
 		return fmt.Errorf("the proxy at %s does not know %s: it is of an older version, or something else answers there", c.base, resp.Request.URL.Path)
