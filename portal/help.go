@@ -3,6 +3,7 @@ package portal
 import (
 	"html/template"
 	"net/http"
+	"slices"
 
 	"dynproxy/internal/help"
 	"dynproxy/internal/page"
@@ -15,7 +16,7 @@ func Help() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		entry, known := help.Lookup(r.PathValue("code"))
 		if !known {
-			page.Write(w, http.StatusNotFound, pages, "nohelp", nil)
+			page.Write(w, http.StatusNotFound, pages, "nohelp", slices.Concat(help.Problems(), help.Hints()))
 			return
 		}
 		page.Write(w, http.StatusOK, pages, "help.html", entry)

@@ -336,3 +336,16 @@ func TestChangesAreShown(t *testing.T) {
 		}
 	}
 }
+
+// Who follows a code that is none is told which there are.
+func TestACodeThatIsNone(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.Handle("GET /help/{code}", Help())
+	w := get(mux, "/help/%3Cb%3E")
+	if page := w.Body.String(); w.Code != http.StatusNotFound || !strings.Contains(page, `<a href="/help/consent_required">`) || !strings.Contains(page, `<a href="/help/application_user_missing">`) || !strings.Contains(page, "viewport") || strings.Contains(page, "<b>") {
+		t.Errorf("%d %s", w.Code, page)
+	}
+	if w := get(mux, "/help/draining"); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "<h1>draining</h1>") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}

@@ -137,6 +137,15 @@ func (a *album) fits(page string, width int64) {
 	if overflow {
 		a.t.Errorf("%s is wider than %d pixels", page, width)
 	}
+	torn, err := chromedp.Run(a.ctx, chromedp.Evaluate[string](`[...document.querySelectorAll("form.search label")].filter(l => {
+	const field = l.control.getBoundingClientRect(), words = document.createRange();
+	words.selectNodeContents([...l.childNodes].find(n => n.nodeType === Node.TEXT_NODE && n.data.trim() !== ""));
+	const said = words.getBoundingClientRect();
+	return said.bottom < field.top || said.top > field.bottom;
+}).map(l => l.textContent).join()`))
+	if err != nil || torn != "" {
+		a.t.Errorf("%s at %d pixels: words stand on another line than their field: %s (%v)", page, width, torn, err)
+	}
 }
 
 // accessible has axe look at the page. One that is just coming again is waited
