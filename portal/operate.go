@@ -54,6 +54,7 @@ func (p *Portal) guarded(f http.HandlerFunc) http.HandlerFunc {
 // field is one setting in a form.
 type field struct {
 	Name, Value, Default string
+	Was                  string // what it stands at as the page is shown
 	Secret               bool   // its value is not shown; left empty it stays
 	Set                  bool   // whether a secret has a value
 	Fault                string // of what was typed
@@ -154,9 +155,9 @@ func (p *Portal) givenCaller(name string) (given map[string]string, fault string
 func fields(names []string, given map[string]string, redact func(map[string]string) map[string]string) []field {
 	var all []field
 	for _, name := range names {
-		f := field{Name: name, Value: given[name]}
+		f := field{Name: name, Value: given[name], Was: given[name]}
 		if redact != nil && redact(map[string]string{name: "x"})[name] != "x" {
-			f.Secret, f.Set, f.Value = true, given[name] != "", ""
+			f.Secret, f.Set, f.Value, f.Was = true, given[name] != "", "", ""
 		}
 		all = append(all, f)
 	}
@@ -180,7 +181,12 @@ func (p *Portal) change(w http.ResponseWriter, r *http.Request) {
 		p.notFound(w, r)
 		return
 	}
-	set := f.read(r)
+	set, overtaken := f.read(r)
+	if overtaken {
+		f.Faults = []string{"Somebody else has changed the same setting. Look at it below; what you save now replaces it."}
+		page.Write(w, http.StatusConflict, p.pages, "change.html", f)
+		return
+	}
 	key, err := p.save(r, f, name, set)
 	if err != nil {
 		f.Name = name
@@ -203,27 +209,37 @@ func pageOf(kind, name string) string {
 	return "/callers#" + url.PathEscape(name)
 }
 
-// read takes what the form says into f, and returns what it changes.
-func (f *form) read(r *http.Request) map[string]string {
-	set := make(map[string]string)
+// read takes what the form says into f, and returns what it changes. What was
+// left as the page showed it is no wish: it stays as somebody else may have set
+// it since. A setting that both have changed is told as a fault, and the page
+// that then comes shows what stands there now.
+func (f *form) read(r *http.Request) (set map[string]string, overtaken bool) {
+	set = make(map[string]string)
 	for i := range f.Fields {
 		one := &f.Fields[i]
-		value := strings.TrimSpace(r.PostFormValue(one.Name))
-		if !r.PostForm.Has(one.Name) && !r.PostForm.Has("remove_"+one.Name) {
-			continue // a page of another version, which did not show it
-		}
+		value, was := strings.TrimSpace(r.PostFormValue(one.Name)), one.Was
 		switch {
 		case one.Secret && r.PostFormValue("remove_"+one.Name) != "":
 			set[one.Name] = ""
-		case one.Secret && value == "", value == one.Value:
-		default:
-			set[one.Name] = value
+			continue
+		case !r.PostForm.Has(one.Name), one.Secret && value == "":
+			continue // a page of another version, which did not show it; a secret that stays
+		case r.PostForm.Has("was_" + one.Name):
+			was = strings.TrimSpace(r.PostFormValue("was_" + one.Name))
 		}
-		if !one.Secret {
-			one.Value = value
+		if value == one.Was || value == was && f.Faulty == "" {
+			continue
 		}
+		set[one.Name] = value
+		if one.Secret {
+			continue
+		}
+		if was != one.Was {
+			one.Fault, overtaken = "was changed by somebody else since this page was opened; it is "+cmp.Or(one.Was, "not set")+" now", true
+		}
+		one.Value = value
 	}
-	return set
+	return set, overtaken
 }
 
 // save carries a form out, and returns the key of a new caller.

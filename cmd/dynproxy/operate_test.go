@@ -1,9 +1,11 @@
 package main
 
 import (
+	"html"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -176,5 +178,73 @@ func TestPagesChangeNothingForStrangers(t *testing.T) {
 	}
 	if resp, _ := fetch(t, open.ops+"/readyz"); resp.StatusCode != 200 {
 		t.Errorf("drained by a stranger: %d", resp.StatusCode)
+	}
+}
+
+// Two operators have the same form open: what one has left as it was shown
+// does not undo what the other has set since, and what both have changed is
+// shown before it is replaced.
+func TestTwoOperatorsAtOneForm(t *testing.T) {
+	t.Parallel()
+	p := startEmulator(t, demoSeed())
+	d, _ := startDesk(t, p)
+	hidden := regexp.MustCompile(`name="((?:was_)?[A-Z_]+|name|existing)" value="([^"]*)"`)
+	opened := func(address string) url.Values {
+		t.Helper()
+		status, page := d.ask("GET", address, "")
+		if status != http.StatusOK {
+			t.Fatalf("%s: %d %s", address, status, page)
+		}
+		shown := url.Values{}
+		for _, m := range hidden.FindAllStringSubmatch(page, -1) {
+			shown.Set(m[1], html.UnescapeString(m[2]))
+		}
+		return shown
+	}
+	for kind, first := range map[string]url.Values{
+		"tenant": {"name": {"a"}, "ORG_URL": {p.OrgURL("contoso")}, "RATE": {"5"}, "CLIENT_ID": {demoClientID}, "CLIENT_SECRET": {demoSecret}},
+		"caller": {"name": {"a"}, "RATE": {"5"}},
+	} {
+		if status, _, text := d.fill("/change/"+kind, first); status != 303 && status != 200 {
+			t.Fatalf("%s: %d %s", kind, status, text)
+		}
+		address, file := "/change/"+kind+"?name=a", d.dir+"/"+kind+"s/a.env"
+		holds := func(what string, lines ...string) {
+			t.Helper()
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range lines {
+				line, not := strings.CutPrefix(line, "no ")
+				if strings.Contains(string(text), line) == not {
+					t.Errorf("%s, %s: the file is\n%s\nwant %q", kind, what, text, lines)
+				}
+			}
+		}
+		saved := func(what string, form url.Values, want int, said string) {
+			t.Helper()
+			status, _, text := d.fill("/change/"+kind, form)
+			if status != want || !strings.Contains(html.UnescapeString(text), said) {
+				t.Errorf("%s, %s: %d, want %d and %q\n%s", kind, what, status, want, said, text)
+			}
+		}
+		alice, bob := opened(address), opened(address)
+		bob.Set("READ_ONLY", "true")
+		saved("bob", bob, 303, "")
+		alice.Set("RATE", "7")
+		saved("alice, who has left READ_ONLY", alice, 303, "")
+		holds("both", "READ_ONLY=true", "RATE=7")
+
+		alice, bob = opened(address), opened(address)
+		bob.Set("RATE", "8")
+		saved("bob", bob, 303, "")
+		alice.Set("RATE", "")
+		alice.Set("BURST", "3")
+		saved("alice, who has changed RATE too", alice, 409, "it is 8 now")
+		holds("nothing of it", "RATE=8", "no BURST")
+		alice.Set("was_RATE", "8") // as the page that came has it
+		saved("alice, who has seen it", alice, 303, "")
+		holds("alice's", "no RATE", "BURST=3", "READ_ONLY=true")
 	}
 }
