@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"dynproxy/internal/calls"
@@ -49,8 +50,13 @@ func (v callsView) Again(follow bool) string {
 
 // callsAsked is which calls a request asks for.
 func callsAsked(r *http.Request) calls.Filter {
-	q := r.URL.Query()
-	return calls.Filter{Tenant: q.Get("tenant"), Caller: q.Get("caller"), Failed: isSet(q.Get("failed"))}
+	return calls.Filter{Tenant: nameAsked(r, "tenant"), Caller: nameAsked(r, "caller"), Failed: isSet(r.URL.Query().Get("failed"))}
+}
+
+// nameAsked is the name of a tenant or caller in a parameter, as records have
+// it: it is typed in any case of letters.
+func nameAsked(r *http.Request, parameter string) string {
+	return strings.ToLower(strings.TrimSpace(r.URL.Query().Get(parameter)))
 }
 
 func isSet(value string) bool {

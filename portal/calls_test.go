@@ -63,7 +63,7 @@ func TestCallsArePagesAndJSON(t *testing.T) {
 	if none := get(p, "/api/calls/nobody"); none.Code != 404 || !strings.Contains(none.Body.String(), `"call_unknown"`) {
 		t.Errorf("%d %s", none.Code, none.Body)
 	}
-	for query, want := range map[string]int{"": 100, "?limit=1000": 151, "?limit=7": 7, "?failed=1": 1, "?failed=0": 100, "?caller=webform&limit=500": 150, "?tenant=nobody": 0} {
+	for query, want := range map[string]int{"": 100, "?limit=1000": 151, "?limit=7": 7, "?failed=1": 1, "?failed=0": 100, "?caller=webform&limit=500": 150, "?caller=+WebForm&limit=500": 150, "?tenant=FABRIKAM": 1, "?tenant=nobody": 0} {
 		var list struct{ Calls []calls.Call }
 		if w := get(p, "/api/calls"+query); json.Unmarshal(w.Body.Bytes(), &list) != nil || len(list.Calls) != want || !strings.Contains(w.Body.String(), `"calls": [`) {
 			t.Errorf("%s: %d calls", query, len(list.Calls))

@@ -38,7 +38,7 @@ var questions = map[[2]string]question{
 }
 
 func (p *Portal) question(r *http.Request) (q question, ok bool) {
-	kind, name := r.PathValue("kind"), r.PathValue("name")
+	kind, name := r.PathValue("kind"), strings.ToLower(r.PathValue("name"))
 	q, ok = questions[[2]string{r.PathValue("action"), kind}]
 	if !ok || (name == "") == (kind == changes.Tenant || kind == changes.Caller) {
 		return question{}, false
@@ -73,7 +73,7 @@ func (p *Portal) carryOut(w http.ResponseWriter, r *http.Request) {
 		p.notFound(w, r)
 		return
 	}
-	name := r.PathValue("name")
+	name := strings.ToLower(r.PathValue("name"))
 	key, err := p.carry(r, name)
 	switch {
 	case err != nil:

@@ -80,8 +80,9 @@ func (p *Portal) changeForm(w http.ResponseWriter, r *http.Request) {
 }
 
 // form is the form of a tenant or caller, "" for a new one. It reports false
-// where there is none of that name.
+// where there is none of that name, which is in any case of letters.
 func (p *Portal) form(kind, name string) (f form, ok bool) {
+	name = strings.ToLower(name)
 	f = form{Kind: kind, Name: name, Existing: name != "", Guarded: p.do.Guarded()}
 	var given map[string]string
 	switch kind {

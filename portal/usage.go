@@ -37,7 +37,7 @@ func usageAsked(r *http.Request) (q usage.Question, far string, err error) {
 	if err != nil {
 		return q, far, err
 	}
-	q = usage.Question{Since: time.Now().Add(-back), By: asked.Get("by"), Tenant: asked.Get("tenant"), Caller: asked.Get("caller")}
+	q = usage.Question{Since: time.Now().Add(-back), By: asked.Get("by"), Tenant: nameAsked(r, "tenant"), Caller: nameAsked(r, "caller")}
 	if !slices.Contains([]string{"", "hour", "day"}, q.By) {
 		err = fmt.Errorf("by must be hour or day")
 	}

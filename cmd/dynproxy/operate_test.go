@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"html"
 	"io"
 	"net/http"
@@ -178,6 +179,35 @@ func TestPagesChangeNothingForStrangers(t *testing.T) {
 	}
 	if resp, _ := fetch(t, open.ops+"/readyz"); resp.StatusCode != 200 {
 		t.Errorf("drained by a stranger: %d", resp.StatusCode)
+	}
+}
+
+// Names are found in any case of letters, wherever they are asked for.
+func TestNamesAreFoundInAnyCaseOfLetters(t *testing.T) {
+	t.Parallel()
+	d, _ := startDesk(t, startEmulator(t, demoSeed()))
+	var made struct{ Key string }
+	if status, text := d.ask("PUT", "/api/callers/webform", "{}"); status != http.StatusCreated || json.Unmarshal([]byte(text), &made) != nil {
+		t.Fatalf("%d %s", status, text)
+	}
+	if status := d.as(made.Key); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	d.await("its line", func(line string) bool { return strings.Contains(line, `"message":"call"`) })
+	for path, want := range map[string]string{
+		"/api/tenants/CONTOSO": `"name": "contoso"`, "/api/callers/WEBFORM": `"name": "webform"`, "/tenants/CONTOSO": "<h1>contoso",
+		"/api/usage?tenant=CONTOSO": `"tenant": "contoso"`, "/usage?tenant=CONTOSO": `href="/tenants/contoso"`, "/usage.csv?tenant=CONTOSO": "contoso",
+		"/api/calls?tenant=CONTOSO": `"tenant":`, "/calls?tenant=CONTOSO": `href="/calls/`, "/?q=CONTOSO": `href="/tenants/contoso"`,
+		"/change/caller?name=WebForm": "Change webform", "/confirm/remove/caller/WebForm": "Remove the caller webform?", "/confirm/rotate/caller/WEBFORM": "Make a new key for webform?",
+	} {
+		if status, text := d.ask("GET", path, ""); status != http.StatusOK || !strings.Contains(text, want) {
+			t.Errorf("%s: %d, without %q: %.400s", path, status, want, text)
+		}
+	}
+	for _, action := range []string{"rotate", "withdraw", "remove"} {
+		if status, _, text := d.fill("/confirm/"+action+"/caller/WebForm", nil); status != http.StatusOK && status != http.StatusSeeOther {
+			t.Errorf("%s: %d %s", action, status, text)
+		}
 	}
 }
 
