@@ -221,24 +221,27 @@ func (d *Dir) othersOf(name string) []string {
 // no more. Those that do live forget by themselves.
 func (j *Journal) Forget(match func(line []byte) bool) {
 	for _, path := range j.dir.othersOf(j.name) {
-		text, err := os.ReadFile(path)
+		lock, _, err := lockPlace(filepath.Dir(path)) // before it is read: who has it may add to it
 		if err != nil {
 			continue
 		}
-		var kept []byte
-		load(text, func(line []byte) {
-			if !match(line) {
-				kept = append(append(kept, line...), '\n')
-			}
-		})
-		if len(kept) == len(text) {
-			continue
-		}
-		lock, _, err := lockPlace(filepath.Dir(path))
-		if err != nil {
-			continue
-		}
-		j.told(textfile.Replace(path, kept))
+		j.forgetIn(path, match)
 		lock.Close()
+	}
+}
+
+func (j *Journal) forgetIn(path string, match func(line []byte) bool) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return
+	}
+	var kept []byte
+	load(text, func(line []byte) {
+		if !match(line) {
+			kept = append(append(kept, line...), '\n')
+		}
+	})
+	if len(kept) != len(text) {
+		j.told(textfile.Replace(path, kept))
 	}
 }

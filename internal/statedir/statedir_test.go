@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -201,5 +202,33 @@ func TestAFileIsBounded(t *testing.T) {
 	j.Close()
 	if found := kept(t, root); len(found) == 0 || found[len(found)-1] != line {
 		t.Error("the last line is lost")
+	}
+}
+
+// What a process adds while another one forgets, and before it ends, is not
+// lost: nobody writes a place anew by what it held before it was free.
+func TestForgettingLosesNothingThatIsAddedMeanwhile(t *testing.T) {
+	root := t.TempDir()
+	here, there := Open(root), Open(root)
+	defer here.Close()
+	var n, m notes
+	j, k := here.Journal("notes", &n), there.Journal("notes", &m)
+	m.add(k, "gone")
+	ends := func() {
+		m.add(k, "late")
+		k.Close()
+		there.Close()
+	}
+	once := sync.OnceFunc(ends)
+	forget := func(line []byte) bool {
+		once() // in the middle of it
+		return string(line) == "gone"
+	}
+	j.Forget(forget)
+	once()
+	j.Forget(forget)
+	text, err := os.ReadFile(filepath.Join(root, "process-1", "notes.jsonl"))
+	if err != nil || string(text) != "late\n" {
+		t.Errorf("%q, %v", text, err)
 	}
 }
