@@ -38,9 +38,10 @@ type Mirror struct {
 
 	wake chan struct{}
 
-	mu    sync.Mutex // guards what follows, and the files
-	state state
-	said  string
+	mu     sync.Mutex // guards what follows, and the files
+	state  state
+	behind bool // whether what the copy holds could not be written down
+	said   string
 }
 
 // state is what the copy holds.
@@ -131,6 +132,9 @@ func (m *Mirror) Pull(ctx context.Context) (bool, error) {
 }
 
 func (m *Mirror) pull(ctx context.Context) (bool, error) {
+	if m.behind {
+		m.note()
+	}
 	edition, news, err := m.Book.Since(ctx, m.state.Version)
 	if err != nil {
 		return false, err
@@ -207,7 +211,8 @@ func (m *Mirror) put(ctx context.Context, name, text string, remove bool, known 
 	if m.state.Epoch == 0 || m.state.Epoch != edition.Epoch {
 		m.state.Epoch, m.state.Version = edition.Epoch, 0
 	}
-	return m.note()
+	m.note()
+	return nil
 }
 
 // take writes what is new.
@@ -240,7 +245,8 @@ func (m *Mirror) take(edition cluster.Edition, news []cluster.BookFile) (changed
 		return changed, nil
 	}
 	m.state.Edition = edition
-	return changed, m.note()
+	m.note()
+	return changed, nil
 }
 
 // drop removes the files that stand for removed, and with strays those that the
@@ -268,16 +274,20 @@ func (m *Mirror) drop(removed map[string]bool, strays bool) (changed bool, err e
 	return changed, nil
 }
 
-// note writes down what the copy holds.
-func (m *Mirror) note() error {
+// note writes down what the copy holds, for the next start. If that cannot be,
+// the next pull tries again: what Redis and the files say holds all the same.
+func (m *Mirror) note() {
 	if !m.Keep {
-		return nil
+		return
 	}
 	text, err := json.Marshal(m.state)
-	if err != nil {
-		return err
+	if err == nil {
+		err = textfile.Replace(filepath.Join(m.Dir, stateName), text)
 	}
-	return textfile.Replace(filepath.Join(m.Dir, stateName), text)
+	if err != nil && !m.behind {
+		m.Log.Warn().AnErr("reason", err).Msg("which tenants and callers were read from Redis cannot be written down; they are in force, and a start without Redis may not know the latest")
+	}
+	m.behind = err != nil
 }
 
 // Change is changes.Shared's: what change does to the file of a tenant or
