@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"dynproxy/internal/callers"
 )
 
 // A caller that may only read does not write while its file is being saved
@@ -18,10 +16,7 @@ func TestAHalfSavedCallerDoesNotWrite(t *testing.T) {
 	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	dir := t.TempDir()
-	key, err := callers.Add(dir, "webform", map[string]string{"READ_ONLY": "true"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := addCaller(t, dir, "webform", map[string]string{"READ_ONLY": "true"})
 	path := filepath.Join(dir, "webform.env")
 	text, err := os.ReadFile(path)
 	if err != nil {

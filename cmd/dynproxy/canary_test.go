@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"dynproxy/internal/callers"
 	"dynproxy/internal/emulator"
 )
 
@@ -36,10 +35,7 @@ func TestNothingThatIsSecretShows(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	dir := t.TempDir()
-	key, err := callers.Add(dir, "webform", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := addCaller(t, dir, "webform", nil)
 	settings[prefix+"CALLERS_DIR"], settings[prefix+"LOG_LEVEL"] = dir, "trace"
 	settings[prefix+"OPS_PASSWORD"] = "0ps-canary-word"
 	settings[prefix+"TENANT_QUEUE_WAIT"] = "1s"

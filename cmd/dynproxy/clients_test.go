@@ -46,9 +46,16 @@ func behindOldNames(t *testing.T) (proxy, key string) {
 	dir := t.TempDir()
 	settings := p.settings("contoso", "fabrikam", "northwind")
 	settings[prefix+"CALLERS_DIR"] = dir
-	key, err := callers.Add(dir, "legacy", nil)
+	key = addCaller(t, dir, "legacy", nil)
+	return start(t, settings).calls, key
+}
+
+// addCaller writes a caller's file into dir and returns its key.
+func addCaller(t *testing.T, dir, name string, settings map[string]string) string {
+	t.Helper()
+	w, err := callers.Apply(dir, name, callers.Edit{Set: settings, New: true, Fresh: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return start(t, settings).calls, key
+	return w.Key
 }

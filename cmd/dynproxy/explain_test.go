@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"dynproxy/internal/callers"
 	"dynproxy/internal/emulator"
 	"dynproxy/proxy"
 )
@@ -95,10 +94,7 @@ func startExplained(t *testing.T) (p *localEmulator, r *running, keys []string) 
 		{"slow", map[string]string{"RATE": "0.0001", "BURST": "3"}},
 		{"elsewhere", map[string]string{"CIDRS": "192.0.2.0/24"}},
 	} {
-		key, err := callers.Add(dir, c.name, c.set)
-		if err != nil {
-			t.Fatal(err)
-		}
+		key := addCaller(t, dir, c.name, c.set)
 		keys = append(keys, key)
 	}
 	return p, start(t, settings), keys

@@ -12,8 +12,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"dynproxy/internal/callers"
 )
 
 // raw sends text to the proxy and returns all that comes back.
@@ -79,15 +77,9 @@ func TestCallersAreKnownByTheirKeys(t *testing.T) {
 	settings := p.settings("contoso", "northwind")
 	dir := t.TempDir()
 	settings[prefix+"CALLERS_DIR"] = dir
-	key, err := callers.Add(dir, "webform", map[string]string{"TENANTS": "contoso", "READ_ONLY": "true"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := addCaller(t, dir, "webform", map[string]string{"TENANTS": "contoso", "READ_ONLY": "true"})
 	// What this one does is done by a person, in the organization's eyes.
-	personal, err := callers.Add(dir, "personal", map[string]string{"CALLER_OBJECT_ID": "5f6a1c3e-5c1b-4b0e-9d6f-0c1d2e3f4a5b", "IMPERSONATION": "false"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	personal := addCaller(t, dir, "personal", map[string]string{"CALLER_OBJECT_ID": "5f6a1c3e-5c1b-4b0e-9d6f-0c1d2e3f4a5b", "IMPERSONATION": "false"})
 	r := start(t, settings)
 	call := func(method, path string, change func(*http.Request)) *http.Response {
 		t.Helper()

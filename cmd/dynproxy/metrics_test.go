@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"dynproxy/internal/callers"
 	"dynproxy/internal/logqueue"
 )
 
@@ -94,10 +93,7 @@ func TestIdleTenantsAndStrangersMakeNoSeries(t *testing.T) {
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso")
 	settings[prefix+"TENANTS_DIR"], settings[prefix+"CALLERS_DIR"] = t.TempDir(), t.TempDir()
-	key, err := callers.Add(settings[prefix+"CALLERS_DIR"], "webform", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := addCaller(t, settings[prefix+"CALLERS_DIR"], "webform", nil)
 	for n := range 500 {
 		write(t, filepath.Join(settings[prefix+"TENANTS_DIR"], fmt.Sprintf("idle%d.env", n)), []byte("ORG_URL="+p.OrgURL("contoso")+"\n"))
 	}
@@ -147,10 +143,7 @@ func TestSeriesGoWithWhatTheyAreOf(t *testing.T) {
 	settings := p.settings("contoso")
 	settings[prefix+"TENANTS_DIR"], settings[prefix+"CALLERS_DIR"] = t.TempDir(), t.TempDir()
 	tenant := write(t, filepath.Join(settings[prefix+"TENANTS_DIR"], "passing.env"), []byte("ORG_URL="+p.OrgURL("contoso")+"\n"))
-	key, err := callers.Add(settings[prefix+"CALLERS_DIR"], "guest", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := addCaller(t, settings[prefix+"CALLERS_DIR"], "guest", nil)
 	r := start(t, settings)
 	q, _ := http.NewRequest("GET", r.calls+"/passing/api/data/v9.2/WhoAmI", nil)
 	q.Header.Set("X-Api-Key", key)

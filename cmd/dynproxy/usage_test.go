@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"dynproxy/internal/callers"
 	"dynproxy/internal/daemon"
 	"dynproxy/internal/needs"
 	"dynproxy/internal/usage"
@@ -49,10 +48,7 @@ func TestUsage(t *testing.T) {
 	file := filepath.Join(dir, "tenants", "contoso.env")
 	write(t, file, []byte("ORG_URL="+p.OrgURL("contoso")+"\n"))
 	write(t, filepath.Join(dir, "tenants", "other.env"), []byte("ORG_URL="+p.OrgURL("contoso")+"\n"))
-	key, err := callers.Add(settings[prefix+"CALLERS_DIR"], "webform", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := addCaller(t, settings[prefix+"CALLERS_DIR"], "webform", nil)
 	r, process := startProcess(t, settings, nil)
 	call := func(method, path, body, kind string) {
 		t.Helper()

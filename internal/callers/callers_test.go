@@ -112,11 +112,11 @@ func TestIdentifyByEveryWay(t *testing.T) {
 func identifyByEveryWay(t *testing.T) {
 	dir := t.TempDir()
 	unknown, _ := newKey()
-	key, err := Add(dir, "ERP", map[string]string{"CALLER_OBJECT_ID": person, "CERTIFICATE": "CN=erp, O=Contoso"})
+	key, err := add(dir, "ERP", map[string]string{"CALLER_OBJECT_ID": person, "CERTIFICATE": "CN=erp, O=Contoso"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, _ := Add(dir, "hr", map[string]string{"CERTIFICATE": "hr.corp.example"})
+	other, _ := add(dir, "hr", map[string]string{"CERTIFICATE": "hr.corp.example"})
 	put(t, dir, "mail", "CERTIFICATE=Ops@corp.example")
 	put(t, dir, "mesh", "CERTIFICATE=spiffe://corp/Job")
 	put(t, dir, "net", "CIDRS=10.0.0.0/8")
@@ -206,7 +206,7 @@ func TestAllows(t *testing.T) {
 
 func TestRotateKeepsOneKeyValidThroughout(t *testing.T) {
 	dir := t.TempDir()
-	first, err := Add(dir, "erp", nil)
+	first, err := add(dir, "erp", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestRotateKeepsOneKeyValidThroughout(t *testing.T) {
 	if err != nil || done != "" || valid(first) || !valid(second) {
 		t.Errorf("second step: %q %v; old %v, new %v", done, err, valid(first), valid(second))
 	}
-	if _, err := Add(dir, "ERP", nil); err == nil {
+	if _, err := add(dir, "ERP", nil); err == nil {
 		t.Error("added twice")
 	}
 	if _, err := Remove(dir, "Erp"); err != nil || valid(second) {
@@ -245,7 +245,7 @@ func TestRotateKeepsOneKeyValidThroughout(t *testing.T) {
 	if _, err := Rotate(dir, "erp"); err == nil || missing == nil {
 		t.Error("what is not there was changed")
 	}
-	if _, err := Add(dir, "new", map[string]string{"RATE": "fast"}); err == nil {
+	if _, err := add(dir, "new", map[string]string{"RATE": "fast"}); err == nil {
 		t.Error("a wrong setting was written")
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
@@ -258,7 +258,7 @@ func TestRotateKeepsOneKeyValidThroughout(t *testing.T) {
 func TestRotationsAtOnceGiveOutNoDeadKey(t *testing.T) {
 	for range 10 {
 		dir := t.TempDir()
-		if _, err := Add(dir, "erp", nil); err != nil {
+		if _, err := add(dir, "erp", nil); err != nil {
 			t.Fatal(err)
 		}
 		keys := make(chan string, 2)
@@ -285,7 +285,7 @@ func TestRotationsAtOnceGiveOutNoDeadKey(t *testing.T) {
 func TestAWrongFileIsLeftAndNamed(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "odd", "KEY\nTENANTS\n")
-	_, added := Add(dir, "odd", nil)
+	_, added := add(dir, "odd", nil)
 	_, rotated := Rotate(dir, "odd")
 	for _, err := range []error{added, rotated} {
 		if _, taken := errors.AsType[*TakenError](err); !taken || !strings.Contains(err.Error(), filepath.Join(dir, "odd.env")) || !strings.Contains(err.Error(), "line 2") || strings.Contains(err.Error(), "\n") {
@@ -299,7 +299,7 @@ func TestAWrongFileIsLeftAndNamed(t *testing.T) {
 
 func TestKeyIsNowhereInTheFile(t *testing.T) {
 	dir := t.TempDir()
-	key, _ := Add(dir, "erp", nil)
+	key, _ := add(dir, "erp", nil)
 	text, err := os.ReadFile(filepath.Join(dir, "erp.env"))
 	raw, _ := base64.RawURLEncoding.DecodeString(key)
 	if err != nil || len(raw) != 32 || strings.Contains(string(text), key) || strings.Contains(string(text), fmt.Sprintf("%x", raw)) {
@@ -309,7 +309,7 @@ func TestKeyIsNowhereInTheFile(t *testing.T) {
 
 func TestWrongFileKeepsTheLastGoodState(t *testing.T) {
 	dir := t.TempDir()
-	key, _ := Add(dir, "erp", nil)
+	key, _ := add(dir, "erp", nil)
 	put(t, dir, "net", "CIDRS=10.0.0.0/8")
 	b := open(t, dir)
 	scan := func() []Change {
@@ -366,7 +366,7 @@ func TestWatchTakesChangesWithinASecond(t *testing.T) {
 	})
 	defer wg.Wait()
 	defer cancel()
-	key, err := Add(dir, "erp", nil)
+	key, err := add(dir, "erp", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -407,7 +407,7 @@ func TestRateIsTheCallersOwnAndOutlivesAnEdit(t *testing.T) {
 func TestWrongProofsAreSlowedAndRightOnesNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		key, _ := Add(dir, "erp", nil)
+		key, _ := add(dir, "erp", nil)
 		b := open(t, dir)
 		took := func(r *http.Request) time.Duration {
 			start := time.Now()
@@ -531,4 +531,14 @@ func TestAKeyOfAnyLengthIsKnownByItsHash(t *testing.T) {
 			t.Errorf("a key of %d characters: %s", len(key), got)
 		}
 	}
+}
+
+// add writes the file of a new caller into dir, with the given settings and a
+// new key, which it returns.
+func add(dir, name string, settings map[string]string) (key string, err error) {
+	w, err := Apply(dir, name, Edit{Set: settings, New: true, Fresh: true})
+	if err != nil {
+		return "", err
+	}
+	return w.Key, nil
 }

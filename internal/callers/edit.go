@@ -92,16 +92,6 @@ func Apply(dir, name string, e Edit) (*Written, error) {
 	}, e.Taken)
 }
 
-// Add writes the file of a new caller into dir, with the given settings and a
-// new key, which it returns.
-func Add(dir, name string, settings map[string]string) (key string, err error) {
-	w, err := Apply(dir, name, Edit{Set: settings, New: true, Fresh: true})
-	if err != nil {
-		return "", err
-	}
-	return w.Key, nil
-}
-
 // Rotate takes one of the two steps of changing a caller's key.
 //
 // The first makes a new key beside the current one: both are valid, for as long

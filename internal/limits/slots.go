@@ -63,6 +63,3 @@ func (s *slots) set(place int, amount uint32, all int) {
 	}
 	(*s.ring)[place] = amount
 }
-
-// empty reports whether nothing is held, and no memory for it.
-func (s *slots) empty() bool { return s.few == nil && s.ring == nil }

@@ -161,3 +161,6 @@ func TestWindowHoldsWhatAListWould(t *testing.T) {
 		}
 	}
 }
+
+// empty reports whether nothing is held, and no memory for it.
+func (s *slots) empty() bool { return s.few == nil && s.ring == nil }

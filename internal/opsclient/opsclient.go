@@ -56,9 +56,6 @@ func New(s Settings) (*Client, error) {
 	return c, nil
 }
 
-// Base is where the proxy is expected: http://host:port.
-func (c *Client) Base() string { return c.base }
-
 // Address is where this machine reaches a listener.
 func Address(listen string) (string, error) {
 	if listen == "" {
