@@ -147,3 +147,35 @@ func TestWhatACommandHasToldIsNotToldByItsFile(t *testing.T) {
 		}
 	})
 }
+
+// Of what is before and after a change only what differs is told; a secret may
+// be another under the same mark.
+func TestOnlyWhatDiffersIsTold(t *testing.T) {
+	e := Entry{
+		Before: map[string]string{"RATE": "5", "BURST": "9", "CLIENT_SECRET": "[redacted]"},
+		After:  map[string]string{"RATE": "7", "BURST": "9", "CLIENT_SECRET": "[redacted]"},
+	}
+	d := e.Differing("[redacted]")
+	if fmt.Sprint(d.Before, d.After) != "map[CLIENT_SECRET:[redacted] RATE:5] map[CLIENT_SECRET:[redacted] RATE:7]" {
+		t.Error(d.Before, d.After)
+	}
+	if len(e.Before) != 3 || len(e.After) != 3 {
+		t.Error("the entry itself is another now")
+	}
+}
+
+// A record that nobody keeps is bounded, and says how much of it was lost.
+func TestARecordInMemoryIsBounded(t *testing.T) {
+	for _, dir := range []string{"", filepath.Join(t.TempDir(), "state")} {
+		if dir != "" {
+			os.WriteFile(dir, nil, 0o600) // a file where the folder should be
+		}
+		l := &Log{Dir: dir}
+		for i := range inMemory + 7 {
+			l.Record(tenant(fmt.Sprint("t", i), HTTP, ""))
+		}
+		if l.lost != 7 || len(l.memory) != inMemory || l.memory[0].Name != "t7" {
+			t.Errorf("%q: %d lost, %d kept from %s on", dir, l.lost, len(l.memory), l.memory[0].Name)
+		}
+	}
+}

@@ -542,3 +542,39 @@ func add(dir, name string, settings map[string]string) (key string, err error) {
 	}
 	return w.Key, nil
 }
+
+// Of addresses that fail, the one that was quiet longest is forgotten, and not
+// the one that came first.
+func TestWhoFailsAgainIsNotForgotten(t *testing.T) {
+	var f failures
+	now, again := time.Now(), netip.MustParseAddr("192.0.2.1")
+	for range freeFailures {
+		f.add(again, now)
+	}
+	for i := range failingRemember - 1 {
+		f.add(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now)
+	}
+	f.add(again, now)
+	f.add(netip.MustParseAddr("192.0.2.2"), now)
+	if f.add(again, now) == 0 {
+		t.Error("it begins anew")
+	}
+}
+
+// A whole set of settings replaces all but the keys, and a caller that proves
+// itself otherwise gets none.
+func TestAWholeSetLeavesTheKeys(t *testing.T) {
+	dir := t.TempDir()
+	key, err := add(dir, "webform", map[string]string{"READ_ONLY": "true", "RATE": "5"})
+	if err != nil || key == "" {
+		t.Fatal(err)
+	}
+	w, err := Apply(dir, "webform", Edit{Set: map[string]string{"READ_ONLY": "false"}, Whole: true, New: true})
+	if err != nil || w.Key != "" || w.Caller.Keys() != 1 || w.After["RATE"] != "" || w.After["READ_ONLY"] != "false" {
+		t.Errorf("%+v, %v", w, err)
+	}
+	w, err = Apply(dir, "host", Edit{Set: map[string]string{"CIDRS": "192.0.2.7"}, New: true, NoKey: true})
+	if err != nil || w.Key != "" || w.Caller.Keys() != 0 {
+		t.Errorf("%+v, %v", w, err)
+	}
+}

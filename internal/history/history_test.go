@@ -2,6 +2,8 @@ package history
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -113,5 +115,26 @@ func TestWhatMakesNoSenseIsLeftOut(t *testing.T) {
 	}
 	if h.Of("contoso") != nil || h.Gaps() != nil {
 		t.Error("something was taken")
+	}
+}
+
+// A restart is no time in which nobody looked; what is longer is.
+func TestARestartIsNoGap(t *testing.T) {
+	root := t.TempDir()
+	for _, c := range []struct {
+		away time.Duration
+		gaps int
+	}{{0, 0}, {shortGap - 10*time.Second, 0}, {shortGap + 10*time.Second, 1}} {
+		_, end := open(t, root)
+		end()
+		was := time.Now().Add(-c.away)
+		if err := os.Chtimes(filepath.Join(root, "process-0", "lock"), was, was); err != nil {
+			t.Fatal(err)
+		}
+		h, end := open(t, root)
+		if gaps := h.Gaps(); len(gaps) != c.gaps {
+			t.Errorf("away for %v: %v", c.away, gaps)
+		}
+		end()
 	}
 }

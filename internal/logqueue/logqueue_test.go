@@ -176,3 +176,14 @@ func TestWhatCouldNotBeWrittenIsToldLater(t *testing.T) {
 		}
 	})
 }
+
+// What was lost last is told at the end, when no further line comes.
+func TestWhatWasLostIsToldAtTheEnd(t *testing.T) {
+	var out bytes.Buffer
+	q := New(&out, 10)
+	q.Write([]byte("a line that finds no room\n"))
+	q.Close(time.Minute)
+	if !strings.Contains(out.String(), `"dropped":1,`) {
+		t.Errorf("%q", out.String())
+	}
+}

@@ -71,17 +71,12 @@ func (j *Journal) Append(lines []byte) {
 	case j.behind || j.size+int64(len(lines)) > j.most:
 		j.told(j.renew())
 	case len(lines) > 0:
-		n, err := j.file.Write(lines)
-		if err != nil {
-			// Half a line must not stand before the next.
-			if n > 0 && j.file.Truncate(j.size) != nil {
-				j.close()
-			}
-			j.behind = true
+		if _, err := j.file.Write(lines); err != nil {
+			j.behind = true // and so the file, with half a line perhaps, is made anew
 			j.told(err)
 			return
 		}
-		j.size += int64(n)
+		j.size += int64(len(lines))
 		j.told(nil)
 	default:
 		j.told(nil)

@@ -117,12 +117,6 @@ type settled struct {
 // and is p and q as one: two processes have served calls in the same step.
 // Their durations weigh as many as their calls.
 func (p point) and(q point) point {
-	switch {
-	case q.calls == 0 && q.used == 0 && q.waiting == 0:
-		return p
-	case p.calls == 0 && p.used == 0 && p.waiting == 0:
-		return q
-	}
 	whole := point{
 		at: p.at, calls: p.calls + q.calls, errors: p.errors + q.errors, refused: p.refused + q.refused,
 		used: max(p.used, q.used), waiting: max(p.waiting, q.waiting),

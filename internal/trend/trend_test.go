@@ -237,3 +237,24 @@ func BenchmarkCount(b *testing.B) {
 		trend.Count(&Call{Tenant: "contoso", At: time.Now(), Own: 100 * time.Microsecond, Upstream: time.Duration(i%100) * time.Millisecond})
 	}
 }
+
+// A line that no process has written is left out: a step that does not begin
+// where steps do, durations that cannot be, a level that there is not.
+func TestLinesThatMakeNoSenseAreLeftOut(t *testing.T) {
+	now := time.Now()
+	at := now.Unix() - now.Unix()%steps[0]
+	for line, want := range map[string]bool{
+		fmt.Sprintf(`{"t":"contoso","s":0,"at":%d,"n":1,"d":[[1,2],[0,0],[3,4]]}`, at):                    true,
+		fmt.Sprintf(`{"t":"contoso","s":0,"at":%d,"n":1,"d":[[1,2],[0,0],[3,4]]}`, at+1):                  false,
+		fmt.Sprintf(`{"t":"contoso","s":0,"at":%d,"n":1,"d":[[1,%d],[0,0],[3,4]]}`, at, finest+1):         false,
+		fmt.Sprintf(`{"t":"contoso","s":0,"at":%d,"n":1,"d":[[%d,2],[0,0],[3,4]]}`, at, finest+1):         false,
+		fmt.Sprintf(`{"t":"contoso","s":3,"at":%d,"n":1,"d":[[1,2],[0,0],[3,4]]}`, at):                    false,
+		fmt.Sprintf(`{"t":"","s":0,"at":%d,"n":1,"d":[[1,2],[0,0],[3,4]]}`, at):                           false,
+		fmt.Sprintf(`{"t":"contoso","s":0,"at":%d,"n":1,"d":[[1,2],[0,0],[3,4]]}`, at-kept[0]-2*steps[0]): false,
+		fmt.Sprintf(`{"t":"contoso","s":0,"at":%d,"n":1,"d":[[1,2],[0,0],[3,4]]}`, at+2*steps[0]):         false,
+	} {
+		if _, _, ok := read([]byte(line), now); ok != want {
+			t.Errorf("%s: %v", line, ok)
+		}
+	}
+}

@@ -277,3 +277,46 @@ func BenchmarkCount(b *testing.B) {
 		}
 	})
 }
+
+// Many tenants with many callers make no more rows than there is room for.
+func TestAllRowsAreBounded(t *testing.T) {
+	u := Open(statedir.Open(""))
+	at := time.Now()
+	for tenant := range mostRows/(mostOfOne-1) + 50 {
+		for caller := range mostOfOne - 1 {
+			u.Count(&Call{Tenant: fmt.Sprint("t", tenant), Caller: fmt.Sprint("c", caller), Path: "/api/data/v9.2/accounts", At: at})
+		}
+	}
+	// One for the rest of each tenant may come on top.
+	if n := u.total.Load(); n < mostRows || n > mostRows+100 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+// An hour in which calls were counted, and none after it, becomes a day too.
+func TestAnHourThatNothingFollowedBecomesADay(t *testing.T) {
+	u := Open(statedir.Open(""))
+	at := time.Now()
+	u.Count(&Call{Tenant: "contoso", Caller: "c", Path: "/api/data/v9.2/accounts", At: at})
+	u.mu.Lock()
+	u.fold(at.Add(hourly + 2*time.Hour))
+	u.mu.Unlock()
+	for k, spans := range u.all() {
+		for s := range spans {
+			if !s.day {
+				t.Errorf("%v: %v is kept by the hour", k, s)
+			}
+		}
+	}
+}
+
+// Of what several proxies have counted the latest call is the last.
+func TestTheLastCallIsThatOfAll(t *testing.T) {
+	early, late := time.Unix(1000, 0), time.Unix(2000, 0)
+	for _, rows := range [][2]time.Time{{early, late}, {late, early}} {
+		merged := Merge([]Row{{Tenant: "contoso", Requests: 1, Last: rows[0]}}, []Row{{Tenant: "contoso", Requests: 2, Last: rows[1]}})
+		if len(merged) != 1 || merged[0].Requests != 3 || !merged[0].Last.Equal(late) {
+			t.Errorf("%+v", merged)
+		}
+	}
+}
