@@ -117,7 +117,9 @@ func TestAStampLooksAtNoOtherFile(t *testing.T) {
 		}
 		return testing.AllocsPerRun(10, func() { Stamp(path, "t0") })
 	}
-	if one, many := cost(1), cost(1000); many > one {
+	// The name of each other file would be an allocation; a few come and go with
+	// what is kept for another use, of which the race detector throws some away.
+	if one, many := cost(1), cost(1000); many > one+100 {
 		t.Errorf("%v allocations of one file, %v of one among a thousand", one, many)
 	}
 	odd := t.TempDir()
