@@ -92,7 +92,7 @@ type Proxy struct {
 func (s *Stand) Proxy(settings ...string) (Proxy, error) {
 	if s.Binary == "" {
 		binary := filepath.Join(s.Dir, "dynproxy")
-		if err := build(binary); err != nil {
+		if err := Build(binary); err != nil {
 			return Proxy{}, err
 		}
 		s.Binary = binary
@@ -119,9 +119,9 @@ func (s *Stand) proxy(settings []string) (Proxy, error) {
 	return Proxy{"http://" + callers, "http://localhost:" + port, c.Process.Pid}, Await("http://" + operators + map[bool]string{true: "/healthz", false: "/readyz"}[s.Alive])
 }
 
-// build makes the program by its own module's rules, as a user gets it, not by
+// Build makes the program by its own module's rules, as a user gets it, not by
 // those of the benchmarks' module.
-func build(binary string) error {
+func Build(binary string) error {
 	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "dynproxy").Output()
 	if err != nil {
 		return fmt.Errorf("find the proxy's module (run this in bench): %w", err)

@@ -40,6 +40,9 @@ type field struct {
 
 const organizations = 16
 
+// built is the program where it is built already; else each field builds it.
+var built string
+
 func open(limits emulator.Limits) (*field, error) {
 	seed := emulator.Seed{Apps: []emulator.App{{ClientID: app, Name: "bench", Secrets: []string{appSecret}}}, Limits: limits}
 	for i := range organizations {
@@ -51,6 +54,7 @@ func open(limits emulator.Limits) (*field, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.Binary = built
 	f := &field{Stand: s, roots: x509.NewCertPool()}
 	if f.world, err = emulator.New(seed); err == nil {
 		err = f.world.Start("127.0.0.1:0")
