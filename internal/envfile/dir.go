@@ -31,7 +31,7 @@ const (
 
 // file is one <name>.env as it was last read. Its name is lower-case, without
 // the suffix. err, if set, says why values could not be read; gone that the
-// file is no longer there.
+// file is no longer there, and then err what stands in its place, if anything.
 type file struct {
 	name   string
 	values map[string]string
@@ -43,7 +43,8 @@ type file struct {
 type dir struct {
 	path  string
 	files map[string]*tracked
-	reads int // how many files were read, ever
+	void  map[string]error // names of what is no file, and why
+	reads int              // how many files were read, ever
 }
 
 // tracked is one file of a dir.
@@ -78,7 +79,7 @@ func (d *dir) look(now time.Time) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	there := make(map[string]bool, len(entries))
+	there, void := make(map[string]bool, len(entries)), make(map[string]error)
 	for name, found := range identify(entries) {
 		info, err := os.Stat(filepath.Join(d.path, found.base))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -86,10 +87,13 @@ func (d *dir) look(now time.Time) ([]file, error) {
 			// next listing tells. A link may lead nowhere: then the next look does.
 			if t := d.files[name]; t != nil && (!found.link || !t.missed) {
 				t.missed, there[name] = true, true
+			} else if found.link {
+				void[name] = errNowhere
 			}
 			continue
 		}
 		if err == nil && info.IsDir() {
+			void[name] = errDirectory
 			continue
 		}
 		if err == nil && !info.Mode().IsRegular() {
@@ -102,14 +106,30 @@ func (d *dir) look(now time.Time) ([]file, error) {
 	for name, t := range d.files {
 		if !there[name] {
 			delete(d.files, name)
-			if t.reported {
+			if t.reported && void[name] == nil {
 				gone = append(gone, file{name: name, gone: true})
 			}
 		}
 	}
+	for name, why := range void {
+		if d.void[name] != why {
+			gone = append(gone, file{name: name, gone: true, err: why})
+		}
+	}
+	for name := range d.void {
+		if void[name] == nil && !there[name] {
+			gone = append(gone, file{name: name, gone: true})
+		}
+	}
+	d.void = void
 	sortByName(gone)
 	return gone, nil
 }
+
+var (
+	errNowhere   = errors.New("it is a link that leads nowhere; a relative one leads from the directory that it is in")
+	errDirectory = errors.New("it is a directory, not a file")
+)
 
 func (d *dir) track(name string, found candidate, seen stamp, flaw error, now time.Time) {
 	t := d.files[name]
@@ -282,6 +302,13 @@ func identify(entries []os.DirEntry) map[string]candidate {
 		found[name] = counts
 		passed.flaw = fmt.Errorf("it is not read: %s has the same name but for the case of letters; remove one", counts.base)
 		found[passed.base] = passed
+	}
+	// A container's engine makes a directory of a file that it cannot find.
+	for _, e := range entries {
+		name, is := strings.CutSuffix(strings.ToLower(e.Name()), suffix)
+		if _, stands := found[name]; is && e.IsDir() && name != "" && !stands && e.Name()[0] != '.' && e.Name()[0] != '~' {
+			found[name] = candidate{base: e.Name()}
+		}
 	}
 	return found
 }

@@ -36,6 +36,8 @@ func inWords(files []file) string {
 	var text string
 	for _, f := range files {
 		switch {
+		case f.gone && f.err != nil:
+			text += "-!" + f.name + " "
 		case f.gone:
 			text += "-" + f.name + " "
 		case f.err != nil:
@@ -131,7 +133,7 @@ func TestNamesAsWindowsWritesThem(t *testing.T) {
 	}
 	os.Mkdir(filepath.Join(path, "sub.env"), 0o700)
 	d, _ := newDir(path)
-	const want = "!Also.env !Twice.env also=ALSO.env contoso=Contoso.ENV copy - contoso=copy - contoso.env !notes.env.txt twice=twice.env "
+	const want = "-!sub !Also.env !Twice.env also=ALSO.env contoso=Contoso.ENV copy - contoso=copy - contoso.env !notes.env.txt twice=twice.env "
 	if got := scan(t, d); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -164,6 +166,37 @@ func TestAFileThatCannotBeReadIsAFaultOfItsOwn(t *testing.T) {
 	put(t, path, "locked.env", "A=2")
 	if got := scan(t, d); got != "locked=2 " {
 		t.Errorf("got %q", got)
+	}
+}
+
+// What stands where a file should is told, and once; whoever had the name is
+// gone, and comes back with a file.
+func TestALinkThatLeadsNowhereAndADirectoryAreTold(t *testing.T) {
+	path, target := t.TempDir(), filepath.Join(t.TempDir(), "target")
+	os.Mkdir(filepath.Join(path, "folder.env"), 0o700)
+	os.Mkdir(filepath.Join(path, ".hidden.env"), 0o700)
+	put(t, path, "Twice.env", "A=1")
+	os.Mkdir(filepath.Join(path, "twice.env"), 0o700)
+	if err := os.Symlink(target, filepath.Join(path, "link.env")); err != nil {
+		needs.Missing(t, "no symbolic links here")
+	}
+	d, _ := newDir(path)
+	for _, step := range []struct {
+		do   func()
+		want string
+	}{
+		{func() {}, "-!folder -!link twice=1 "},
+		{func() {}, ""},
+		{func() { os.WriteFile(target, []byte("A=2"), 0o600) }, "link=2 "},
+		{func() { os.Remove(target); scan(t, d) }, "-!link "}, // the second look tells it from one that is being replaced
+		{func() {}, ""},
+		{func() { os.Remove(filepath.Join(path, "link.env")) }, "-link "},
+		{func() { os.Remove(filepath.Join(path, "folder.env")); put(t, path, "folder.env", "A=3") }, "folder=3 "},
+	} {
+		step.do()
+		if got := scan(t, d); got != step.want {
+			t.Errorf("got %q, want %q", got, step.want)
+		}
 	}
 }
 

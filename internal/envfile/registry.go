@@ -99,17 +99,18 @@ func OpenRegistry[T any](path string, spec Spec[T]) (*Registry[T], error) {
 		return nil, err
 	}
 	now := time.Now()
-	if _, err := r.dir.look(now); err != nil {
+	void, err := r.dir.look(now)
+	if err == nil && r.dir.young(settleAtOpen) {
+		time.Sleep(settleAtOpen)
+		var more []file
+		more, err = r.dir.look(now.Add(settleAtOpen))
+		void = append(void, more...)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if r.dir.young(settleAtOpen) {
-		time.Sleep(settleAtOpen)
-		if _, err := r.dir.look(now.Add(settleAtOpen)); err != nil {
-			return nil, err
-		}
-	}
 	files, _ := r.dir.settled(now, 0, len(r.dir.files))
-	r.apply(files)
+	r.apply(append(void, files...))
 	return r, nil
 }
 
@@ -254,6 +255,9 @@ func (r *Registry[T]) bring(next *state[T], files []file) []Change[T] {
 				next.release(f.name, old, r.spec.Claims)
 				delete(next.byName, f.name)
 				changes = append(changes, Change[T]{Name: f.name, Old: old})
+			}
+			if f.err != nil {
+				fault(f.name, f.err)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -30,7 +31,8 @@ func Load(dir, name string) (map[string]string, error) {
 // Path is where the file in dir is that holds name, in any case of letters.
 // The error is ErrNoFile when there is none.
 func Path(dir, name string) (string, error) {
-	paths, err := spellings(dir, name)
+	entries, err := entriesOf(dir)
+	paths := spellings(dir, name, entries)
 	if err == nil && len(paths) == 0 {
 		err = ErrNoFile
 	}
@@ -56,11 +58,11 @@ func Stamp(dir, name string) string {
 	// directory would be listed for each.
 	info, err := os.Stat(filepath.Join(dir, strings.ToLower(name)+suffix))
 	if err != nil || info.IsDir() {
-		paths, err := spellings(dir, name)
-		if err != nil || len(paths) == 0 {
+		path, err := Path(dir, name)
+		if err != nil {
 			return ""
 		}
-		if info, err = os.Stat(paths[0]); err != nil {
+		if info, err = os.Stat(path); err != nil {
 			return ""
 		}
 	}
@@ -74,13 +76,14 @@ func Create(dir, name string, keys []string, values map[string]string) error {
 	if err != nil {
 		return err
 	}
-	paths, err := spellings(dir, name)
-	if err == nil && len(paths) > 0 {
-		err = &fs.PathError{Op: "create", Path: paths[0], Err: fs.ErrExist}
-	}
+	entries, err := entriesOf(dir)
 	if err != nil {
 		return err
 	}
+	if paths := spellings(dir, name, entries); len(paths) > 0 {
+		return &fs.PathError{Op: "create", Path: paths[0], Err: fs.ErrExist}
+	}
+	sweep(dir, entries)
 	return textfile.Create(filepath.Join(dir, name+suffix), text)
 }
 
@@ -99,11 +102,12 @@ func Replace(dir, name string, keys []string, values map[string]string) error {
 	if err != nil {
 		return err
 	}
-	paths, err := spellings(dir, name)
+	entries, err := entriesOf(dir)
 	if err != nil {
 		return err
 	}
-	for _, other := range paths {
+	sweep(dir, entries)
+	for _, other := range spellings(dir, name, entries) {
 		if other == path {
 			continue // which somebody may have replaced since, and is another file then
 		}
@@ -120,10 +124,12 @@ func Replace(dir, name string, keys []string, values map[string]string) error {
 // Remove deletes every file in dir that holds name, in any case of letters.
 // The error is ErrNoFile when there is none.
 func Remove(dir, name string) error {
-	paths, err := spellings(dir, name)
+	entries, err := entriesOf(dir)
 	if err != nil {
 		return err
 	}
+	sweep(dir, entries)
+	paths := spellings(dir, name, entries)
 	if len(paths) == 0 {
 		return ErrNoFile
 	}
@@ -136,13 +142,26 @@ func Remove(dir, name string) error {
 	return nil
 }
 
-// spellings returns the paths of the files in dir that hold name, the one that
-// counts first.
-func spellings(dir, name string) ([]string, error) {
-	entries, err := entriesOf(dir)
-	if err != nil {
-		return nil, err
+// abandoned is the age at which nobody writes an unfinished file any more.
+const abandoned = time.Minute
+
+// sweep removes from dir, which holds entries, what writers have left there who
+// were killed: a secret that stands in one would outlive the file it was for.
+func sweep(dir string, entries []os.DirEntry) {
+	for _, e := range entries {
+		of, is := textfile.Unfinished(e.Name())
+		if !is || !strings.HasSuffix(of, suffix) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandoned {
+			os.Remove(filepath.Join(dir, e.Name()))
+		}
 	}
+}
+
+// spellings returns the paths of those entries of dir that hold name, the one
+// that counts first.
+func spellings(dir, name string, entries []os.DirEntry) []string {
 	var paths []string
 	for _, e := range entries {
 		switch {
@@ -153,7 +172,7 @@ func spellings(dir, name string) ([]string, error) {
 			paths = append(paths, filepath.Join(dir, e.Name()))
 		}
 	}
-	return paths, nil
+	return paths
 }
 
 // render is the text of a file that Parse reads back as it was. Its error is

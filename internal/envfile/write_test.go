@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestWriteIsWholeOrNothing(t *testing.T) {
@@ -143,6 +145,39 @@ func TestWhatIsWrittenIsReadBack(t *testing.T) {
 		}
 		if got, err := Load(dir, "one"); err != nil || got["A"] != "1" || got["B"] != value {
 			t.Errorf("%.20q was written, and is %.20q, %v", value, got["B"], err)
+		}
+	}
+}
+
+// What a writer left behind that was killed goes with the next change; what one
+// is about to rename, and what is none of ours, stays.
+func TestWhatKilledWritersLeftIsRemoved(t *testing.T) {
+	old := time.Now().Add(-2 * abandoned)
+	changes := map[string]func(dir string) error{
+		"create":  func(dir string) error { return Create(dir, "new", []string{"A"}, map[string]string{"A": "1"}) },
+		"replace": func(dir string) error { return Replace(dir, "one", []string{"A"}, map[string]string{"A": "1"}) },
+		"remove":  func(dir string) error { return Remove(dir, "one") },
+	}
+	for name, change := range changes {
+		dir := t.TempDir()
+		put(t, dir, "one.env", "A=0")
+		for _, left := range []string{".gone.env.123.tmp", ".one.env.4.tmp", ".one.env.x.tmp", ".other.7.tmp", "one.env.8.tmp"} {
+			put(t, dir, left, "CLIENT_SECRET=x")
+			os.Chtimes(filepath.Join(dir, left), old, old)
+		}
+		put(t, dir, ".young.env.5.tmp", "A=")
+		if err := change(dir); err != nil {
+			t.Fatal(err)
+		}
+		entries, _ := os.ReadDir(dir)
+		var left []string
+		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), ".tmp") {
+				left = append(left, e.Name())
+			}
+		}
+		if want := []string{".one.env.x.tmp", ".other.7.tmp", ".young.env.5.tmp", "one.env.8.tmp"}; !slices.Equal(left, want) {
+			t.Errorf("%s: %q", name, left)
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 )
 
 // Replace puts text into the file at path, whole or not at all: a reader, and
@@ -68,6 +70,19 @@ func temporary(path string, text []byte) (name string, err error) {
 		return "", err
 	}
 	return tmp.Name(), nil
+}
+
+// Unfinished reports whether name is that of a file which stood for another one
+// while that was written, and of which.
+func Unfinished(name string) (of string, is bool) {
+	name, ends := strings.CutSuffix(name, ".tmp")
+	name, begins := strings.CutPrefix(name, ".")
+	dot := strings.LastIndexByte(name, '.')
+	if !begins || !ends || dot <= 0 {
+		return "", false
+	}
+	_, err := strconv.ParseUint(name[dot+1:], 10, 64)
+	return name[:dot], err == nil
 }
 
 // syncDir makes a rename outlast a power cut, where the system can do that.
