@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"unicode"
 
 	"dynproxy/internal/audit"
 	"dynproxy/internal/callers"
@@ -44,12 +45,14 @@ func (w *cli) begin(ctx context.Context, p *prompt, s beginning) error {
 	fmt.Fprintf(w.stderr, "Written: %s\n", strings.Join(undo.written, ", "))
 	if key != "" {
 		fmt.Fprintf(w.stderr, "The key of %s, which is shown only now (send it as X-Api-Key, or as the password of HTTP Basic with that user name):\n", s.caller)
-		fmt.Fprintln(w.stdout, key)
+		if _, err := fmt.Fprintln(w.stdout, key); err != nil {
+			return fmt.Errorf("the key of %[1]s could not be printed: %[2]w; 'dynproxy caller remove %[1]s' and 'dynproxy caller add %[1]s' make another", s.caller, err)
+		}
 	}
 	if s.ofService() {
 		fmt.Fprintf(w.stderr, "Next: %s\n", service.StartLine)
 	} else {
-		fmt.Fprintf(w.stderr, "Next: dynproxy serve --env-file %s\n", s.file)
+		fmt.Fprintf(w.stderr, "Next: dynproxy serve --env-file %s\n", asWord(s.file))
 	}
 	if s.noCheck {
 		return nil
@@ -120,7 +123,7 @@ func (s *beginning) mayWrite(p *prompt) error {
 		paths = append(paths, s.beside("client-secret"))
 	}
 	for _, path := range paths {
-		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) || s.replace || exampleStill(path) {
+		if _, err := os.Lstat(path); err != nil || s.replace || exampleStill(path) {
 			continue
 		}
 		if !p.confirmed(path + " exists. Replace it?") {
@@ -171,6 +174,20 @@ func (w *cli) writeStart(undo *undoing, cfg *config, s beginning, values map[str
 		}
 	}
 	return key, undo.write(s.file, string(textfile.Lines(text.String())))
+}
+
+// asWord is path as one word of a command line.
+func asWord(path string) string {
+	plain := strings.IndexFunc(path, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(`/\:._-`, r)
+	}) < 0
+	switch {
+	case plain:
+		return path
+	case runtime.GOOS == "windows":
+		return `"` + path + `"`
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
 // recordStart puts what was written into the record of changes, now that none

@@ -75,8 +75,7 @@ func (w *cli) callerAdd(name string, sets []string, noKey bool) error {
 		return nil
 	}
 	fmt.Fprintf(w.stderr, "%s added. Its key, which is shown only now (send it as X-Api-Key, or as the password of HTTP Basic with the user name %s):\n", name, name)
-	fmt.Fprintln(w.stdout, done.Key)
-	return nil
+	return w.printKey(done.Key, func() error { return editor.RemoveCaller(w.who(), name) })
 }
 
 // knownCallers are the callers of the directory, and what a running proxy knows
@@ -138,7 +137,7 @@ func (w *cli) callerList(ctx context.Context) error {
 	table := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
 	for _, e := range entries {
 		if e.Fault != nil {
-			fmt.Fprintf(w.stderr, "dynproxy: %s: %s\n", e.Name, strings.ReplaceAll(e.Fault.Error(), "\n", "; "))
+			w.warn(e.Name + ": " + e.Fault.Error())
 			failed = errNotWell
 			continue
 		}
@@ -212,6 +211,25 @@ func (w *cli) callerRotate(name string) error {
 		return nil
 	}
 	fmt.Fprintf(w.stderr, "The new key of %s, which is shown only now. The old one is valid too, until you rotate again:\n", name)
-	fmt.Fprintln(w.stdout, done.Key)
-	return nil
+	return w.printKey(done.Key, func() error {
+		made := "KEY_SHA256"
+		if done.Before[made] != "" {
+			made += "_NEXT"
+		}
+		_, err := editor.Caller(w.who(), name, callers.Edit{Set: map[string]string{made: ""}})
+		return err
+	})
+}
+
+// printKey prints a new key, or takes it back: it is nowhere else, and to rotate
+// once more would end the old one in its favour.
+func (w *cli) printKey(key string, takeBack func() error) error {
+	_, err := fmt.Fprintln(w.stdout, key)
+	if err == nil {
+		return nil
+	}
+	if other := takeBack(); other != nil {
+		return fmt.Errorf("the key could not be printed (%w), and not be taken back: %w", err, other)
+	}
+	return fmt.Errorf("the key could not be printed, and was taken back: %w", err)
 }

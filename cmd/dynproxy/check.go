@@ -70,7 +70,7 @@ func (w *cli) runCheck(ctx context.Context, names []string, form checkForm) erro
 	for _, e := range a.exposures() {
 		w.warn(e.String())
 	}
-	reports, err := a.checkAll(ctx, names)
+	reports, err := a.checkAll(ctx, a.each(names))
 	if err != nil {
 		return err
 	}
@@ -90,6 +90,20 @@ func (w *cli) runCheck(ctx context.Context, names []string, form checkForm) erro
 		return errNotWell
 	}
 	return nil
+}
+
+// each is every name once, as tenants and faulty files have it.
+func (a *app) each(names []string) []string {
+	var all []string
+	for _, name := range names {
+		if lower := strings.ToLower(name); a.book.Faults()[name] == nil {
+			name = lower
+		}
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 // checkAll checks the tenants called names, or of all, side by
@@ -139,14 +153,14 @@ func (w *cli) printReports(reports []check.Report, all bool) {
 		width = max(width, len(r.Tenant))
 	}
 	for _, r := range reports {
-		fmt.Fprintf(w.stdout, "%-*s  %s\n", width, r.Tenant, words[stateOf(r)])
+		fmt.Fprintf(w.stdout, "%-*s  %s\n", width, oneLine(r.Tenant), words[stateOf(r)])
 		for _, l := range r.Links {
 			if !all && (l.State == check.OK || l.State == check.Unknown) {
 				continue
 			}
-			fmt.Fprintf(w.stdout, "  %s %-16s %s (%d ms)\n", marks[l.State], l.Name, l.Finding, l.Millis)
+			fmt.Fprintf(w.stdout, "  %s %-16s %s (%d ms)\n", marks[l.State], l.Name, inLine(l.Finding), l.Millis)
 			if l.Next != "" {
-				fmt.Fprintf(w.stdout, "       next: %s\n", l.Next)
+				fmt.Fprintf(w.stdout, "       next: %s\n", oneLine(l.Next))
 			}
 		}
 	}

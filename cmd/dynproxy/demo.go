@@ -13,6 +13,7 @@ import (
 	"dynproxy/internal/daemon"
 	"dynproxy/internal/emulator"
 	"dynproxy/internal/logqueue"
+	"dynproxy/internal/textfile"
 )
 
 // The people of the demo and of the emulator, so that their addresses and
@@ -54,7 +55,7 @@ func newLocalEmulator(addr string, seed emulator.Seed) (*localEmulator, error) {
 	}
 	if err != nil {
 		p.close()
-		return nil, err
+		return nil, fmt.Errorf("the emulator's certificate cannot be written below %s: %w; set TMPDIR to another directory", os.TempDir(), textfile.Reason(err))
 	}
 	return p, nil
 }

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -14,9 +18,12 @@ func (w *cli) emulator() *cobra.Command {
 			"with which a proxy uses them, and where the certificate of their authority lies. Under /_emulator/ on the login\n" +
 			"host, faults can be switched on, consent given and application users made.",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := judgeLoopback(listen); err != nil {
+				return &usageError{fmt.Errorf("--listen %w", err)}
+			}
 			p, err := newLocalEmulator(listen, demoSeed())
 			if err != nil {
-				return err
+				return fmt.Errorf("%w (--listen %s; with port 0 it takes free ones)", err, listen)
 			}
 			defer p.close()
 			w.explainEmulator(p)
@@ -26,6 +33,15 @@ func (w *cli) emulator() *cobra.Command {
 	}
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "the `ADDRESS` of Entra ID; with a port, the organizations take the ports after it")
 	return c
+}
+
+// judgeLoopback returns why the emulator cannot listen on address.
+func judgeLoopback(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if _, wrong := strconv.ParseUint(port, 10, 16); err != nil || wrong != nil || !strings.EqualFold(host, "localhost") && !net.ParseIP(host).IsLoopback() {
+		return errors.New("must be an address of this machine alone and a port, such as 127.0.0.1:8443 (0 for free ports)")
+	}
+	return nil
 }
 
 func (w *cli) explainEmulator(p *localEmulator) {

@@ -29,7 +29,7 @@ var levels = []string{"trace", "debug", "info", "warn", "error"}
 func (c *config) readLog(faults *envfile.Faults) {
 	level, err := zerolog.ParseLevel(strings.ToLower(c.LogLevel))
 	if err != nil || !slices.Contains(levels, level.String()) || level.String() != strings.ToLower(c.LogLevel) {
-		faults.Add(prefix+"LOG_LEVEL", "must be one of debug, info, warn, error")
+		faults.Add(prefix+"LOG_LEVEL", "must be one of %s", strings.Join(levels, ", "))
 	}
 	c.level, c.verbosity = level, newVerbosity(level)
 	if !slices.Contains([]string{"", "json", "console"}, c.LogFormat) {
@@ -73,7 +73,7 @@ func newLog(cfg *config, shown, out io.Writer) zerolog.Logger {
 	f, isFile := shown.(*os.File)
 	terminal := isFile && isatty.IsTerminal(f.Fd())
 	if cfg.LogFormat == "console" || cfg.LogFormat == "" && terminal {
-		console := zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly}
+		console := zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: os.Getenv("TERM") == "dumb"}
 		if !terminal { // it is kept, and read by programs too
 			console.NoColor, console.TimeFormat = true, "2006-01-02 15:04:05.000"
 		}

@@ -84,6 +84,9 @@ func oneLine(text string) string {
 	}, text)
 }
 
+// inLine is oneLine of what may have several, such as the faults of a file.
+func inLine(text string) string { return oneLine(strings.ReplaceAll(text, "\n", "; ")) }
+
 // usageError is a command line that cannot be used.
 type usageError struct{ error }
 
@@ -141,7 +144,11 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	defer w.closeBook()
 	root := w.root()
 	root.SetArgs(args)
-	return root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
+	if err != nil {
+		return err
+	}
+	return w.printed(c)
 }
 
 // root is the program's command, with all others under it.
@@ -153,8 +160,7 @@ func (w *cli) root() *cobra.Command {
 			"Callers use http://proxy:8080/<tenant>/api/data/...; tokens, limits and links are its business.\n\n" +
 			"To see it at work without any set-up: dynproxy demo",
 		SilenceErrors: true, SilenceUsage: true,
-		PersistentPreRun:   func(c *cobra.Command, _ []string) { w.lookAtInstalled(c) },
-		PersistentPostRunE: func(c *cobra.Command, _ []string) error { return w.printed(c) },
+		PersistentPreRun: func(c *cobra.Command, _ []string) { w.lookAtInstalled(c) },
 	}
 	root.PersistentFlags().StringArrayVar(&w.envFiles, "env-file", nil, "read settings from `FILE` (may be repeated; a real environment variable wins)")
 	root.AddCommand(w.serve(), w.demo(), w.emulator(), w.check(), w.consentURL(), w.onboard(), w.tenant(), w.caller(), w.tail(), w.trace(), w.usage(), w.explain(), w.health(), w.version(), w.settings(), w.init(), w.service(), w.secret())

@@ -190,4 +190,4 @@ func (w *cli) keptBySystemd() {
 	}
 }
 
-func (w *cli) warn(words string) { fmt.Fprintf(w.stderr, "dynproxy: %s\n", words) }
+func (w *cli) warn(words string) { fmt.Fprintf(w.stderr, "dynproxy: %s\n", inLine(words)) }

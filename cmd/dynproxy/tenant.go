@@ -137,7 +137,7 @@ func readSets(sets []string) (map[string]string, error) {
 	settings := make(map[string]string)
 	for _, set := range sets {
 		name, value, ok := strings.Cut(set, "=")
-		if !ok {
+		if !ok || name == "" {
 			return nil, &usageError{fmt.Errorf("--set takes NAME=VALUE")}
 		}
 		settings[name] = value

@@ -40,7 +40,7 @@ type listed struct {
 
 func (w *cli) runTenantList(ctx context.Context, state string, asJSON bool) error {
 	if state != "" && !slices.Contains(status.States(), status.State(state)) {
-		return &usageError{fmt.Errorf("--state takes one of %v", status.States())}
+		return &usageError{fmt.Errorf("--state takes one of %s", strings.Trim(strings.ReplaceAll(fmt.Sprint(status.States()), " ", ", "), "[]"))}
 	}
 	_, book, err := w.tenantBook()
 	if err != nil {
@@ -89,7 +89,7 @@ func (w *cli) printList(all []listed, judged, asJSON bool) error {
 		table.Flush()
 		for _, l := range all {
 			if l.Fault != "" {
-				fmt.Fprintf(w.stderr, "dynproxy: %s: %s\n", l.Name, l.Fault)
+				w.warn(l.Name + ": " + l.Fault)
 			}
 		}
 	}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -41,6 +44,55 @@ func TestWrongWordsOfEveryCommand(t *testing.T) {
 			if status != 2 || out != "" || !strings.HasPrefix(said, "dynproxy: ") || strings.Contains(said, "strconv") || strings.Contains(said, "goroutine") {
 				t.Errorf("%v %q: status %d %.100q %.300q", words, wrong, status, out, said)
 			}
+		}
+	}
+}
+
+// A name that a file has, and what a command says, moves no cursor and begins
+// no line of its own.
+func TestNoNameOfAFileMovesTheCursor(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		return // no file has such a name there
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"a\x1b[31mb.env", "a\nb.env", "two.env"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("BOGUS=1\nRATE=x\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settings := with("TENANTS=", "TENANTS_DIR="+dir, "CALLERS_DIR="+dir, "OPS_LISTEN=127.0.0.1:1")
+	for _, command := range []string{"tenant list", "caller list", "check"} {
+		_, out, said := ended(t, []string(strings.Fields(command)), settings)
+		if strings.Contains(out+said, "\x1b") {
+			t.Errorf("%s: %q", command, out+said)
+		}
+		for line := range strings.Lines(out + said) {
+			if strings.HasPrefix(line, "b") || strings.HasPrefix(line, "RATE") {
+				t.Errorf("%s: a line of its own: %q", command, line)
+			}
+		}
+	}
+}
+
+// A tenant that is named twice is one, in whichever letters.
+func TestCheckOfOneTenantNamedTwice(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "faulty.env"), []byte("BOGUS=1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, out, said := ended(t, []string{"check", "faulty", "FAULTY", "faulty"}, with("TENANTS=", "TENANTS_DIR="+dir))
+	if status != 1 || !strings.Contains(out, "\n1 tenant: 0 ok, 1 broken\n") {
+		t.Errorf("status %d\n%s%s", status, out, said)
+	}
+}
+
+func TestTheEmulatorsAddressIsJudgedAsAWordOfTheCommandLine(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{"x", "0.0.0.0:0", ":0", "127.0.0.1:65536", "127.0.0.1:x", "[::]:1", "10.0.0.1:1"} {
+		if status, _, said := ended(t, []string{"emulator", "--listen", address}, nil); status != 2 || !strings.Contains(said, "--listen must be an address of this machine alone and a port, such as 127.0.0.1:8443") {
+			t.Errorf("%s: status %d %s", address, status, said)
 		}
 	}
 }
