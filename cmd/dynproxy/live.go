@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"maps"
 	"net/url"
 	"slices"
@@ -57,16 +58,16 @@ func comingInto(now, next map[string]string) map[string]string {
 }
 
 // differing returns the names of the variables that two environments do not
-// have in common, sorted. One that is empty is one that is missing.
+// have in common, sorted. One that is empty, or says what holds without it, is
+// one that is missing.
 func differing(a, b map[string]string) []string {
+	builtIn := envfile.Defaults[settings]()
+	both := maps.Clone(a)
+	maps.Copy(both, b)
 	var names []string
-	for name, value := range a {
-		if b[name] != value {
-			names = append(names, name)
-		}
-	}
-	for name, value := range b {
-		if _, known := a[name]; !known && value != "" {
+	for name := range both {
+		otherwise := builtIn[strings.TrimPrefix(name, prefix)]
+		if cmp.Or(a[name], otherwise) != cmp.Or(b[name], otherwise) {
 			names = append(names, name)
 		}
 	}

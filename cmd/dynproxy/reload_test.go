@@ -269,3 +269,17 @@ func TestAHundredReloadsLoseNoCall(t *testing.T) {
 	t.Logf("%d reloads in force, %d refused, %d mints", strings.Count(told, "the settings were read again"),
 		strings.Count(told, "cannot be read again"), p.Entra().TokenRequests(emulator.TokenRequest{}))
 }
+
+// Who writes down what holds anyway has changed nothing, and needs no restart.
+func TestASettingThatSaysItsDefaultIsNoChange(t *testing.T) {
+	before := map[string]string{prefix + "KEEP_ALIVE": "2m", prefix + "LISTEN": "127.0.0.1:1", prefix + "TENANT_REQUESTS": ""}
+	after := map[string]string{prefix + "REUSE_PORT": "false", prefix + "DRAIN_DELAY": "0s", prefix + "LOG_LEVEL": "info", prefix + "LISTEN": "127.0.0.1:8080", prefix + "TENANT_REQUESTS": "6000"}
+	// A tenant's number that somebody has set is a ceiling, and the default is none.
+	want := []string{prefix + "LISTEN", prefix + "TENANT_REQUESTS"}
+	if got := differing(before, after); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if got := differing(after, before); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}

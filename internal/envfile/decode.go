@@ -1,6 +1,7 @@
 package envfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
@@ -116,11 +117,13 @@ func Redacted[T any](values map[string]string) map[string]string {
 	return shown
 }
 
-// Defaults returns the variables of T that have a default, and it.
+// Defaults returns the variables of T that have a default, and it. What is
+// either true or false, or a time, has one without a word of its tag.
 func Defaults[T any]() map[string]string {
+	zeros := map[reflect.Type]string{reflect.TypeFor[bool](): "false", reflect.TypeFor[time.Duration](): "0s"}
 	defaults := make(map[string]string)
 	for f := range fieldsOf(reflect.TypeFor[T]()) {
-		if value := f.Tag.Get("envDefault"); value != "" {
+		if value := cmp.Or(f.Tag.Get("envDefault"), zeros[f.Type]); value != "" {
 			defaults[variableOf(f)] = value
 		}
 	}
