@@ -17,7 +17,7 @@ import (
 func (w *cli) consentURL() *cobra.Command {
 	var form consentForm
 	c := &cobra.Command{
-		Use: "consent-url TENANT", Short: "Print the link on which a tenant's administrator grants the app access",
+		Use: "consent-url TENANT | --all", Short: "Print the link on which a tenant's administrator grants the app access",
 		Long: "Prints the link for the tenant's administrator. It is good for one answer, which the running proxy takes at\n" +
 			"OPS_LISTEN: <base>/consent/callback must be a redirect URI of the app registration (OPS_PUBLIC_URL). It does not\n" +
 			"expire, unless --expires says so, nor with a change of the secret where LINK_KEY_FILE or STATE_DIR is set.\n" +

@@ -24,6 +24,9 @@ func (w *cli) help(root *cobra.Command) *cobra.Command {
 				}
 			}
 			found, rest, err := root.Find(words)
+			if err == nil && len(rest) > 0 && found != root {
+				return &usageError{fmt.Errorf("%s has no command %q; '%[1]s --help' says what it has", found.CommandPath(), rest[0])}
+			}
 			if err != nil || len(rest) > 0 {
 				return &usageError{fmt.Errorf("%q is neither a command nor a code; 'dynproxy --help' lists the commands", words[0])}
 			}

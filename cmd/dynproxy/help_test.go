@@ -42,7 +42,7 @@ func TestHelpExplainsCommandsAndCodes(t *testing.T) {
 		"caller add":               "dynproxy caller add",
 		"":                         "Available Commands:",
 		"nonsense":                 "neither a command nor a code",
-		"caller nonsense":          "neither a command nor a code",
+		"caller nonsense":          "dynproxy caller has no command",
 	} {
 		var out, errs bytes.Buffer
 		status := exitStatus(run(t.Context(), append([]string{"help"}, strings.Fields(words)...), nil, &out, &errs), &errs)

@@ -221,16 +221,20 @@ func usageErrors(c *cobra.Command) {
 		args = cobra.NoArgs
 	}
 	c.Args = func(c *cobra.Command, words []string) error {
-		if args == nil {
+		if c.HasSubCommands() {
 			if len(words) > 0 {
-				return &usageError{fmt.Errorf("unknown command %q; 'dynproxy --help' lists the commands", words[0])}
+				return &usageError{fmt.Errorf("unknown command %q; '%s --help' lists the commands", words[0], c.CommandPath())}
 			}
 			return nil
 		}
-		if err := args(c, words); err != nil {
-			return &usageError{fmt.Errorf("%v; see '%s --help'", err, c.CommandPath())}
+		err := args(c, words)
+		if _, own := errors.AsType[*usageError](err); own {
+			return err
 		}
-		return nil
+		if err != nil { // its words are for programmers
+			return &usageError{fmt.Errorf("write it as %s; see '%s --help'", strings.TrimSuffix(c.UseLine(), " [flags]"), c.CommandPath())}
+		}
+		return oneOfGroup(c)
 	}
 	if !c.Runnable() {
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
@@ -238,6 +242,17 @@ func usageErrors(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		usageErrors(sub)
 	}
+}
+
+// oneOfGroup tells of flags of c that exclude each other.
+func oneOfGroup(c *cobra.Command) error {
+	err := c.ValidateFlagGroups()
+	if err == nil {
+		return nil
+	}
+	_, given, _ := strings.Cut(err.Error(), "; [")
+	given, _, _ = strings.Cut(given, "]")
+	return &usageError{fmt.Errorf("--%s exclude each other: give one; see '%s --help'", strings.ReplaceAll(given, " ", " and --"), c.CommandPath())}
 }
 
 // printJSON prints value for people and programs.

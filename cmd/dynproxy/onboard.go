@@ -34,7 +34,7 @@ type onboarding struct {
 func (w *cli) onboard() *cobra.Command {
 	var o onboarding
 	c := &cobra.Command{
-		Use: "onboard NAME ORG_URL", Short: "Take a tenant in: its file, consent, application user, first call",
+		Use: "onboard NAME ORG_URL | --from FILE", Short: "Take a tenant in: its file, consent, application user, first call",
 		Long: "Goes the whole way of a tenant and waits where somebody has to do something: adds its file to TENANTS_DIR, finds\n" +
 			"its tenant id and cloud, prints the link for its administrator, waits for consent and for the application user, and\n" +
 			"ends with a line of curl that works. Run again it goes on where it was left. It may run beside the proxy.\n" +

@@ -171,4 +171,4 @@ func (w *cli) printNewcomers(all []*newcomer, asJSON bool) error {
 	return nil
 }
 
-var errFromAlone = errors.New("--from takes the tenants from its file: name none beside it")
+var errFromAlone = &usageError{errors.New("--from takes the tenants from its file: name none beside it")}
