@@ -152,3 +152,11 @@ func (l *ledger) apartElsewhere(kind LimitKind, now time.Duration) float64 {
 	share := math.Max(0, limit-known) / float64(x.among())
 	return math.Max(0, limit-share-float64(m.left(then)))
 }
+
+// unseen is what other proxies may spend meanwhile without our seeing it.
+func (l *ledger) unseen(kind LimitKind, now time.Duration) float64 {
+	if l.shared == nil || !l.shared.isApart {
+		return 0
+	}
+	return l.apartElsewhere(kind, now)
+}

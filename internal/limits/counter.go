@@ -88,12 +88,14 @@ type reading struct {
 	remaining float64
 	most      float64 // that the organization can have counted of ours
 	least     float64 // that it must have counted of ours
+	unseen    float64 // that other proxies may have spent without our knowing, a part of most
 }
 
 // remains takes the organization's word on what remains. Between least and
 // most our own count is as good as its word and nothing changes. It leads
 // beyond a limit that we started from, but not beyond an operator's, nor
-// beyond one that a refusal named.
+// beyond one that a refusal named. Proxies that are not seen are taken to have
+// used their shares: these are not what strangers use.
 func (m *budgetCounter) remains(now time.Duration, r reading) {
 	limit := m.limit()
 	if math.IsInf(limit, 1) {
@@ -110,11 +112,16 @@ func (m *budgetCounter) remains(now time.Duration, r reading) {
 		m.denied++
 	}
 	low, high := r.remaining+r.least-limit, r.remaining+r.most-limit
-	if slack := limit / 100; low > bias || high < bias-slack {
+	if slack := limit / 100; low > bias {
 		bias = low
+	} else if high < bias-slack {
+		bias = math.Min(high, low+r.unseen)
 	}
 	if m.named > 0 || m.fixed {
 		bias = math.Min(bias, 0)
+	}
+	if r.unseen > 0 && bias == m.bias {
+		return // which says nothing new, so wide is the room between least and most
 	}
 	m.bias, m.biasAt = bias, now
 }

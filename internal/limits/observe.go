@@ -187,11 +187,14 @@ func (l *ledger) read(p *Pass, feedback Feedback, now time.Duration) {
 	if now-p.start > l.span/4 {
 		return // the count of then says little about now
 	}
+	certain := func(kind LimitKind, m *budgetCounter, before uint64) float64 {
+		return m.certain(before, l.fading()) + p.elsewhere[kind]
+	}
 	if feedback.HasRequests {
-		l.requests.remains(now, reading{feedback.RequestsLeft, p.requests, l.requests.certain(p.requestsBefore, l.fading()) + p.elsewhere[Requests]})
+		l.requests.remains(now, reading{feedback.RequestsLeft, p.requests, certain(Requests, &l.requests, p.requestsBefore), l.unseen(Requests, now)})
 	}
 	if feedback.HasTime {
-		l.execution.remains(now, reading{float64(feedback.TimeLeft) / 1e6, p.millis, l.execution.certain(p.millisBefore, l.fading()) + p.elsewhere[ExecutionTime]})
+		l.execution.remains(now, reading{float64(feedback.TimeLeft) / 1e6, p.millis, certain(ExecutionTime, &l.execution, p.millisBefore), l.unseen(ExecutionTime, now)})
 	}
 }
 
