@@ -36,9 +36,7 @@ func TestANetworkIsPartedUnderLoad(t *testing.T) {
 			for _, i := range c.parted {
 				ways[i].Heal()
 			}
-			t.Logf("one again after %v", d.until("sharing", func() bool { return d.each(isShared) }))
-			time.Sleep(d.scale.limits.Window)
-			d.end(d.share(), nil)
+			d.oneAgain(d.share())
 		})
 	}
 }

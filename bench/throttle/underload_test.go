@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"dynproxy/bench/stand"
+	"dynproxy/internal/cluster/redistest"
 	"dynproxy/internal/emulator"
+	"dynproxy/internal/needs"
 )
 
 // drill is three proxies that are one through Redis, before an organization
@@ -55,6 +57,16 @@ func newDrill(t *testing.T, s scale, redis ...string) *drill {
 		d.join(url)
 	}
 	return d
+}
+
+// withRedis starts a Redis by some settings of its own, and so many proxies that
+// share it.
+func withRedis(t *testing.T, s scale, proxies int, settings ...string) (*drill, *redistest.Server) {
+	t.Helper()
+	needs.Tool(t, "Redis")
+	needs.Long(t)
+	redis := redistest.Start(t, settings...)
+	return newDrill(t, s, slices.Repeat([]string{redis.URL()}, proxies)...), redis
 }
 
 // join starts one more proxy.
@@ -147,6 +159,14 @@ func (d *drill) end(refusals int, ideal func(n int) time.Duration) {
 	if overshoot > refusals {
 		d.t.Errorf("the organization refused %d calls, want at most %d", overshoot, refusals)
 	}
+}
+
+// oneAgain waits until all proxies share Redis, and ends it a window later.
+func (d *drill) oneAgain(refusals int) {
+	d.t.Helper()
+	d.t.Logf("one again after %v", d.until("sharing", func() bool { return d.each(isShared) }))
+	time.Sleep(d.scale.limits.Window)
+	d.end(refusals, nil)
 }
 
 // leave ends the first proxy, after its last call.

@@ -8,24 +8,18 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"dynproxy/internal/cluster/redistest"
-	"dynproxy/internal/needs"
 )
 
 // Two proxies are replaced by one whose program keeps its records in another
 // way. While they are side by side it keeps to its share and says so, and when
 // the others are gone and their record has ended the budget is its own.
 func TestAnUpgradeUnderLoad(t *testing.T) {
-	needs.Tool(t, "Redis")
-	needs.Long(t)
-	redis := redistest.Start(t).URL()
-	d := newDrill(t, scales["small"], redis, redis)
+	d, redis := withRedis(t, scales["small"], 2)
 	if served, _, err := d.ways[0].one(resigned); !served { // so that the record is the old version's
 		t.Fatal("the first call failed: ", err)
 	}
 	d.field.Binary = nextVersion(t)
-	d.join(redis)
+	d.join(redis.URL())
 	d.begin()
 	d.until("keeping to a share", func() bool { return isApart(d, 2) })
 	time.Sleep(2 * d.scale.limits.Window)

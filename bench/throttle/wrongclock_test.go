@@ -10,9 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"dynproxy/internal/cluster/redistest"
 	"dynproxy/internal/emulator"
-	"dynproxy/internal/needs"
 )
 
 // The clock of one proxy is ten minutes fast, that of another gains a tenth of
@@ -20,11 +18,9 @@ import (
 // spend one budget, one renews a token that ends soon for all, and what one
 // has signed the others take, once.
 func TestWrongClocksUnderLoad(t *testing.T) {
-	needs.Tool(t, "Redis")
-	needs.Long(t)
 	const life, renewed = 20 * time.Second, 10 * time.Second
-	redis := redistest.Start(t).URL()
-	d := newDrill(t, scales["small"])
+	d, server := withRedis(t, scales["small"], 0)
+	redis := server.URL()
 	d.field.world.Entra().SetTokenLife(life, renewed)
 	d.field.Binary = ofWrongClock(t)
 	d.join(redis)
