@@ -71,6 +71,19 @@ func (b *breaker) failed(words string) {
 	if b.state.State == Shared && b.failures < enough {
 		return
 	}
+	b.part(words)
+}
+
+// useless notes that Redis answers, and not so that this proxy could be one with
+// the others: who does not see them must not go on as if it did.
+func (b *breaker) useless(words string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.part(words)
+}
+
+// part is called with mu held.
+func (b *breaker) part(words string) {
 	b.closed.Store(false)
 	if b.state.State == Shared {
 		b.turn(State{State: Alone, Since: time.Now(), Error: words})

@@ -171,11 +171,14 @@ func exchange[T any](ctx context.Context, c *Client, patience time.Duration, f f
 	} else {
 		c.worked()
 	}
-	return got.value, &exchangeError{words}
+	return got.value, &exchangeError{words, down}
 }
 
 // exchangeError is why an exchange has failed, in plain words: without an address's
 // password, and without what Redis has answered, which may quote it.
-type exchangeError struct{ words string }
+type exchangeError struct {
+	words string
+	down  bool // others would fail too
+}
 
 func (e *exchangeError) Error() string { return e.words }

@@ -340,3 +340,27 @@ func everything(t *testing.T, c *cluster.Client) {
 	_, err = c.Budgets().Exchange(ctx, limits.Key{Organization: "x", ClientID: "y"}, spent)
 	must(err)
 }
+
+// What somebody else has put under our names is told with the cure, and a proxy
+// that cannot see the others for it does not take itself for one with them.
+func TestAKeyOfSomebodyElseIsTold(t *testing.T) {
+	t.Parallel()
+	for name, foreign := range map[string][]string{
+		"another type":  {"LPUSH", "dynproxy:{fleet}:members", "x"},
+		"another value": {"SET", "dynproxy:{fleet}:count", "x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			p := open(t, server.URL())
+			until(t, "Redis", in(p, cluster.Shared))
+			server.CLI("EVAL", "redis.call('DEL', KEYS[1]) return redis.call(ARGV[1], KEYS[1], ARGV[2])", "1", foreign[1], foreign[0], foreign[2])
+			until(t, "being alone", func() bool {
+				s := p.State()
+				return s.State == cluster.Alone && strings.Contains(s.Error, "DYNPROXY_REDIS_PREFIX")
+			})
+			server.CLI("DEL", foreign[1])
+			until(t, "Redis", in(p, cluster.Shared))
+		})
+	}
+}

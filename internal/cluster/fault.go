@@ -51,6 +51,10 @@ var known = []meaning{
 	{"ERR Write commands not allowed after non deterministic", "this Redis is too old; it must be Redis 6 or later"},
 }
 
+// foreign is for what our scripts cannot read. It concerns the keys that they
+// were given, and not those of other exchanges.
+const foreign = "a key in Redis holds what this program has not put there; delete it, or choose another DYNPROXY_REDIS_PREFIX"
+
 // judge says in plain words why an exchange has failed, and whether the others
 // would too.
 func judge(err error) (words string, down bool) {
@@ -68,10 +72,16 @@ func judge(err error) (words string, down bool) {
 // first word: some versions quote the command that they refuse, with the
 // password in it.
 func ofAnswer(text string) (words string, down bool) {
+	if _, inner, is := strings.Cut(text, ": -"); is && strings.HasPrefix(text, "ERR Error running script") {
+		text = inner // as Redis 6 tells what a command of a script was answered
+	}
 	for _, m := range known {
 		if strings.HasPrefix(text, m.begins) || strings.HasPrefix(m.begins, "ERR ") && strings.Contains(text, m.begins[len("ERR "):]) {
 			return m.words, true
 		}
+	}
+	if strings.HasPrefix(text, "WRONGTYPE") || strings.HasPrefix(text, "ERR user_script:") || strings.Contains(text, ": user_script:") {
+		return foreign, false
 	}
 	first, _, _ := strings.Cut(text, " ")
 	if len(first) > 20 || strings.ToUpper(first) != first {

@@ -35,3 +35,31 @@ func TestAFaultInAnExchangeCostsThatExchange(t *testing.T) {
 		t.Errorf("Redis is given up: %d, %v", n, err)
 	}
 }
+
+// What a command of a script was answered Redis 6 tells inside another error,
+// and Redis 7 as it is. It means the same.
+func TestWhatAScriptWasAnswered(t *testing.T) {
+	for answer, down := range map[string]bool{
+		"READONLY You can't write against a read only replica.":             true,
+		"OOM command not allowed when used memory > 'maxmemory'.":           true,
+		"NOREPLICAS Not enough good replicas to write.":                     true,
+		"WRONGTYPE Operation against a key holding the wrong kind of value": false,
+	} {
+		words, means := ofAnswer(answer + " script: 6b818461879b7ea953a81ab9ad7aaeca1590b7ab, on @user_script:1.")
+		if means != down || words == "Redis has answered with "+answer[:3] {
+			t.Errorf("%s: %s", answer, words)
+		}
+		older, meant := ofAnswer("ERR Error running script (call to f_1028a5dba704e1d8a01fd96efeba25bb78f62df2): @user_script:4: @user_script: 4: -" + answer)
+		if older != words || meant != means {
+			t.Errorf("%s: in a script of Redis 6: %s", answer, older)
+		}
+	}
+	for _, answer := range []string{
+		"ERR user_script:23: attempt to compare nil with number script: 6b818461879b7ea953a81ab9ad7aaeca1590b7ab, on @user_script:23.",
+		"ERR Error running script (call to f_1028a5dba704e1d8a01fd96efeba25bb78f62df2): @user_script:23: user_script:23: attempt to compare nil with number",
+	} {
+		if words, down := ofAnswer(answer); words != foreign || down {
+			t.Errorf("%s: %s", answer, words)
+		}
+	}
+}

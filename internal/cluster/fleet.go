@@ -151,11 +151,15 @@ func (c *Client) beat(ctx context.Context, patience time.Duration) error {
 	got, err := exchange(ctx, c, patience, beat.on(
 		[]string{c.fleetKey("seen"), c.fleetKey("members"), c.fleetKey("news"), c.fleetKey("count")},
 		[]any{c.name, record, memberFor.Milliseconds(), fleetFor.Milliseconds(), heard, mostNews}))
+	if e, is := errors.AsType[*exchangeError](err); is && !e.down {
+		c.useless(e.words)
+	}
 	if err != nil {
 		return err
 	}
 	answer, err := readBeat(got)
 	if err != nil {
+		c.useless(foreign)
 		return err
 	}
 	c.fleet.mu.Lock()
