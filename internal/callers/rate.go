@@ -24,6 +24,7 @@ type Rates interface {
 const (
 	ahead   = 100 * time.Millisecond // of a rate is taken at once
 	holdFor = time.Second            // and given back if it was not used for so long
+	lostFor = time.Second            // Rates are not asked that could not say
 )
 
 // pace is what a caller has used of its own rate.
@@ -34,6 +35,7 @@ type pace struct {
 	pocket int        // taken, and not used
 	at     time.Time  // when it was taken
 	empty  time.Time  // until then nothing is left
+	lost   time.Time  // until then Rates are not asked
 }
 
 // Wait takes one request out of c's own rate, which rates keep if they are not
@@ -51,6 +53,8 @@ func (c *Caller) Wait(ctx context.Context, rates Rates) time.Duration {
 	defer p.mu.Unlock()
 	now := time.Now()
 	switch {
+	case now.Before(p.lost): // or all who come at once would wait for them, one after the other
+		return p.alone(c.Rate, c.Burst, rates.Size())
 	case now.Before(p.empty):
 		return p.empty.Sub(now)
 	case p.pocket > 0 && now.Sub(p.at) < holdFor:
@@ -61,7 +65,7 @@ func (c *Caller) Wait(ctx context.Context, rates Rates) time.Duration {
 	want := min(1+int(math.Min(c.Rate, 1e6)*ahead.Seconds()), c.Burst)
 	taken, wait, err := rates.Take(ctx, c.Name, c.Rate, c.Burst, want, p.pocket)
 	if err != nil {
-		p.pocket = 0
+		p.pocket, p.lost = 0, time.Now().Add(lostFor)
 		return p.alone(c.Rate, c.Burst, rates.Size())
 	}
 	if taken == 0 {

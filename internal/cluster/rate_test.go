@@ -1,8 +1,10 @@
 package cluster_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -67,5 +69,78 @@ func TestACallersRateIsOneAtAllProxies(t *testing.T) {
 		for _, p := range all {
 			until(t, "being alone", in(p.client, cluster.Alone))
 		}
+	}
+}
+
+// One node of a cluster says nothing any more, and the others do. Nobody waits
+// for a rate that lies there.
+func TestARateAtASilentNodeKeepsNobody(t *testing.T) {
+	t.Parallel()
+	nodes := redistest.Cluster(t)
+	for _, n := range nodes {
+		n.CLI("CONFIG", "SET", "cluster-node-timeout", "60000")
+	}
+	p := open(t, nodes[0].URL()+"?addr="+nodes[1].Addr())
+	until(t, "the cluster", in(p, cluster.Shared))
+	dir := t.TempDir()
+	for i := range 20 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("erp%d.env", i)), fmt.Appendf(nil, "CIDRS=10.%d.0.0/16\nRATE=1000\nBURST=100\n", i), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	book, err := callers.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rates := p.Rates()
+	var silent *redistest.Server
+	var caller *callers.Caller
+	for i := range 20 {
+		name := fmt.Sprintf("erp%d", i)
+		book.Lookup(name).Wait(t.Context(), rates)
+		for _, n := range nodes {
+			if keys := n.CLI("KEYS", "*"); strings.Contains(keys, "{caller/"+name+"}") && !strings.Contains(keys, "{fleet}") {
+				silent, caller = n, book.Lookup(name)
+			}
+		}
+	}
+	elsewhere := ""
+	for i := range 20 {
+		elsewhere = fmt.Sprint("k", i)
+		if p.Eval(t.Context(), increment, []string{p.Key(elsewhere, "count")}, 1); !strings.Contains(silent.CLI("KEYS", "*"), "{"+elsewhere+"}") {
+			break
+		}
+	}
+	time.Sleep(1100 * time.Millisecond) // what was taken ahead is given back
+	silent.Pause()
+	t.Cleanup(silent.Resume)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(20 * time.Millisecond):
+				p.Eval(t.Context(), increment, []string{p.Key(elsewhere, "count")}, 1)
+			}
+		}
+	}()
+	defer close(done)
+	var mu sync.Mutex
+	var longest time.Duration
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			began := time.Now()
+			caller.Wait(t.Context(), rates)
+			mu.Lock()
+			defer mu.Unlock()
+			longest = max(longest, time.Since(began))
+		})
+	}
+	all.Wait()
+	t.Logf("%v at most", longest)
+	if longest > time.Second {
+		t.Errorf("a call waited for %v", longest)
 	}
 }
