@@ -74,8 +74,8 @@ func (b *breaker) failed(words string) {
 	b.part(words)
 }
 
-// useless notes that Redis answers, and not so that this proxy could be one with
-// the others: who does not see them must not go on as if it did.
+// useless notes that this proxy cannot be one with the others, though exchanges
+// may go through: who does not see them must not go on as if it did.
 func (b *breaker) useless(words string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -55,6 +55,7 @@ type Options struct {
 // the same time, and cost next to nothing where no Redis is set.
 type Client struct {
 	redis    redis.UniversalClient // nil without a Redis
+	spread   bool                  // over the nodes of a cluster, of which one may be gone
 	prefix   string
 	name     string // of this proxy
 	version  string
@@ -84,7 +85,7 @@ func Open(o Options) (*Client, error) {
 		return nil, err
 	}
 	logging.Disable() // what it says of its connections, Client says once
-	c.redis = place.open(o.Roots)
+	c.redis, c.spread = place.open(o.Roots), place.cluster != nil
 	c.remembered.read()
 	c.follow()
 	c.breaker.start()
@@ -166,19 +167,16 @@ func exchange[T any](ctx context.Context, c *Client, patience time.Duration, f f
 	}
 	c.failures.Add(1)
 	words, down := judge(got.err)
-	if down || !c.usable() {
+	if down && !c.spread || !c.usable() {
 		c.failed(words)
 	} else {
 		c.worked()
 	}
-	return got.value, &exchangeError{words, down}
+	return got.value, &exchangeError{words}
 }
 
 // exchangeError is why an exchange has failed, in plain words: without an address's
 // password, and without what Redis has answered, which may quote it.
-type exchangeError struct {
-	words string
-	down  bool // others would fail too
-}
+type exchangeError struct{ words string }
 
 func (e *exchangeError) Error() string { return e.words }

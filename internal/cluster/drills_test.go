@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -363,4 +365,30 @@ func TestAKeyOfSomebodyElseIsTold(t *testing.T) {
 			until(t, "Redis", in(p, cluster.Shared))
 		})
 	}
+}
+
+// One node of a cluster is gone. What lies at the others goes on.
+func TestAClusterWithoutOneNode(t *testing.T) {
+	t.Parallel()
+	nodes := redistest.Cluster(t)
+	for _, n := range nodes {
+		n.CLI("CONFIG", "SET", "cluster-require-full-coverage", "no")
+	}
+	p := open(t, nodes[0].URL()+"?addr="+nodes[1].Addr())
+	until(t, "the cluster", in(p, cluster.Shared))
+	gone := slices.IndexFunc(nodes, func(n *redistest.Server) bool { return !strings.Contains(n.CLI("KEYS", "*"), "{fleet}") })
+	nodes[gone].Kill()
+	turns, last := 0, p.State()
+	for began := time.Now(); time.Since(began) < 6*time.Second; time.Sleep(5 * time.Millisecond) {
+		for i := range 12 { // on all nodes
+			p.Eval(t.Context(), increment, []string{p.Key(fmt.Sprint(i), "count")}, 1)
+			if s := p.State(); s.Since != last.Since {
+				turns, last = turns+1, s
+			}
+		}
+	}
+	if turns > 6 {
+		t.Errorf("the state has turned %d times", turns)
+	}
+	until(t, "what lies at the others", in(p, cluster.Shared))
 }

@@ -46,6 +46,7 @@ type fleet struct {
 	listens  bool  // whether there is such a one
 	handlers map[string]func([]byte)
 	missed   []func()
+	unshown  int // beats in vain, in a row
 }
 
 // beat shows this proxy and returns the time of Redis in milliseconds, the
@@ -136,8 +137,26 @@ func (c *Client) Run(ctx context.Context) {
 	}
 }
 
-// beat shows this proxy and takes in what Redis says of the others.
+// beat shows this proxy and takes in what Redis says of the others. A proxy
+// that cannot is alone after a few, however other exchanges fare.
 func (c *Client) beat(ctx context.Context, patience time.Duration) error {
+	answer, err := c.show(ctx, patience)
+	if err != nil {
+		if c.unshown++; c.unshown >= enough && ctx.Err() == nil {
+			c.useless(err.Error())
+		}
+		return err
+	}
+	c.unshown = 0
+	c.fleet.mu.Lock()
+	c.members = c.membersOf(answer)
+	c.fleet.mu.Unlock()
+	c.back()
+	c.hear(answer)
+	return nil
+}
+
+func (c *Client) show(ctx context.Context, patience time.Duration) (*beatAnswer, error) {
 	var record []byte // none of one that only observes
 	if !c.observer {
 		record, _ = json.Marshal(memberRecord{recordVersion, c.version, c.began}) // which cannot fail
@@ -151,23 +170,10 @@ func (c *Client) beat(ctx context.Context, patience time.Duration) error {
 	got, err := exchange(ctx, c, patience, beat.on(
 		[]string{c.fleetKey("seen"), c.fleetKey("members"), c.fleetKey("news"), c.fleetKey("count")},
 		[]any{c.name, record, memberFor.Milliseconds(), fleetFor.Milliseconds(), heard, mostNews}))
-	if e, is := errors.AsType[*exchangeError](err); is && !e.down {
-		c.useless(e.words)
-	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	answer, err := readBeat(got)
-	if err != nil {
-		c.useless(foreign)
-		return err
-	}
-	c.fleet.mu.Lock()
-	c.members = c.membersOf(answer)
-	c.fleet.mu.Unlock()
-	c.back()
-	c.hear(answer)
-	return nil
+	return readBeat(got)
 }
 
 // beatAnswer is what the script beat returns.
@@ -184,14 +190,14 @@ var errStrange = errors.New("what lies in Redis is not what this version puts th
 func readBeat(got any) (*beatAnswer, error) {
 	list, _ := got.([]any)
 	if len(list) != 5 {
-		return nil, errStrange
+		return nil, &exchangeError{foreign}
 	}
 	a := &beatAnswer{seen: make(map[string]int64), records: make(map[string]string)}
 	var errs [2]error
 	a.now, errs[0] = strconv.ParseInt(text(list[0]), 10, 64)
 	a.last, errs[1] = strconv.ParseInt(text(list[3]), 10, 64)
 	if errors.Join(errs[:]...) != nil {
-		return nil, errStrange
+		return nil, &exchangeError{foreign}
 	}
 	for name, at := range pairs(list[1]) {
 		a.seen[name], _ = strconv.ParseInt(at, 10, 64)
