@@ -65,11 +65,12 @@ func (p *Portal) callerRows() ([]callerRow, error) {
 	if err == nil && book != nil {
 		for _, e := range book.Entries() {
 			r := row(e.Name)
-			if r.InBook = true; e.Fault != nil {
-				r.Ways, r.Fault = "", e.Fault.Error()
-				continue
+			if r.InBook, r.Ways = true, ""; e.Caller != nil {
+				r.describe(e.Caller)
 			}
-			r.describe(e.Caller)
+			if e.Fault != nil {
+				r.Fault = e.Fault.Error()
+			}
 		}
 	}
 	called := make(map[string]map[string]bool)

@@ -142,7 +142,7 @@ func (p *Portal) givenCaller(name string) (given map[string]string, fault string
 	for _, e := range book.Entries() {
 		switch {
 		case e.Name != name:
-		case e.Fault != nil:
+		case e.Caller == nil:
 			return nil, e.Fault.Error(), true
 		default:
 			return e.Caller.Given(), "", true

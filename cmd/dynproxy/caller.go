@@ -139,6 +139,8 @@ func (w *cli) callerList(ctx context.Context) error {
 		if e.Fault != nil {
 			w.warn(e.Name + ": " + e.Fault.Error())
 			failed = errNotWell
+		}
+		if e.Caller == nil {
 			continue
 		}
 		reach := "all tenants"

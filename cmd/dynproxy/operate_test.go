@@ -278,3 +278,27 @@ func TestTwoOperatorsAtOneForm(t *testing.T) {
 		holds("alice's", "no RATE", "BURST=3", "READ_ONLY=true")
 	}
 }
+
+// A caller whose file has become wrong is as it was, once, with what is wrong.
+func TestACallerWhoseFileHasBecomeWrong(t *testing.T) {
+	t.Parallel()
+	d, _ := startDesk(t, startEmulator(t, demoSeed()))
+	if status, text := d.ask("PUT", "/api/callers/webform", `{"READ_ONLY":true}`); status != http.StatusCreated {
+		t.Fatalf("%d %s", status, text)
+	}
+	file := d.dir + "/callers/webform.env"
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = os.WriteFile(file, append(text, "RATE=x\n"...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.await("the fault", func(line string) bool { return strings.Contains(line, "RATE") })
+	for path, once := range map[string]string{"/api/callers": `"name": "webform"`, "/api/callers/webform": `"name": "webform"`, "/callers": `id="webform"`} {
+		status, said := d.ask("GET", path, "")
+		if status != http.StatusOK || strings.Count(said, once) != 1 || !strings.Contains(said, "RATE must be a number") || strings.HasPrefix(path, "/api") && !strings.Contains(said, `"keys": 1`) {
+			t.Errorf("%s: %d\n%s", path, status, said)
+		}
+	}
+}

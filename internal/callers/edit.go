@@ -198,22 +198,26 @@ func (c *Caller) Given() map[string]string { return redacted(c.given) }
 // Keys is how many keys of c are valid: two during a rotation.
 func (c *Caller) Keys() int { return len(c.keys) }
 
-// Entry is one file of a callers directory: the caller, or what is wrong.
+// Entry is one file of a callers directory: the caller, and what is wrong with
+// the file. One that has become wrong has both: the caller is as it was.
 type Entry struct {
 	Name   string
-	Caller *Caller
+	Caller *Caller // nil where there is none in force
 	Fault  error
 }
 
 // Entries are all callers of b and all faults, sorted by name.
 func (b *Book) Entries() []Entry {
 	var entries []Entry
+	faults := b.Faults()
 	for c := range b.All() {
-		entries = append(entries, Entry{Name: c.Name, Caller: c})
+		entries = append(entries, Entry{Name: c.Name, Caller: c, Fault: faults[c.Name]})
 	}
-	for name, fault := range b.Faults() {
-		entries = append(entries, Entry{Name: name, Fault: fault})
+	for name, fault := range faults {
+		if b.Lookup(name) == nil {
+			entries = append(entries, Entry{Name: name, Fault: fault})
+		}
 	}
-	slices.SortStableFunc(entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
 	return entries
 }

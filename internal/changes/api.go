@@ -135,10 +135,14 @@ type callerView struct {
 }
 
 func viewOf(e callers.Entry) callerView {
-	if e.Fault != nil {
-		return callerView{Name: e.Name, Fault: e.Fault.Error()}
+	v := callerView{Name: e.Name}
+	if c := e.Caller; c != nil {
+		v.Settings, v.Keys, v.Seen = c.Given(), c.Keys(), c.Seen()
 	}
-	return callerView{Name: e.Name, Settings: e.Caller.Given(), Keys: e.Caller.Keys(), Seen: e.Caller.Seen()}
+	if e.Fault != nil {
+		v.Fault = e.Fault.Error()
+	}
+	return v
 }
 
 func (a *API) listCallers(*http.Request) (reply, error) {
@@ -159,11 +163,8 @@ func (a *API) oneCaller(r *http.Request) (reply, error) {
 		return reply{}, err
 	}
 	name := strings.ToLower(r.PathValue("name"))
-	if c := book.Lookup(name); c != nil {
-		return reply{http.StatusOK, viewOf(callers.Entry{Name: c.Name, Caller: c})}, nil
-	}
-	if fault := book.Faults()[name]; fault != nil {
-		return reply{http.StatusOK, viewOf(callers.Entry{Name: name, Fault: fault})}, nil
+	if e := (callers.Entry{Name: name, Caller: book.Lookup(name), Fault: book.Faults()[name]}); e.Caller != nil || e.Fault != nil {
+		return reply{http.StatusOK, viewOf(e)}, nil
 	}
 	return reply{}, &callers.UnknownError{Name: name, Dir: "CALLERS_DIR"}
 }
