@@ -128,6 +128,14 @@ func (b *body) failure() error {
 	return b.err
 }
 
+// settle waits for what reads from the caller at this moment.
+func (b *body) settle() {
+	if b != nil {
+		b.reading.Lock()
+		defer b.reading.Unlock()
+	}
+}
+
 // close ends all reading and gives back what the body takes.
 func (b *body) close() {
 	if b == nil {

@@ -254,10 +254,21 @@ func TestCompressedAndLargeMessagesAreJudged(t *testing.T) {
 
 func TestABatchHoldsNoSOAP(t *testing.T) {
 	t.Parallel()
-	c := newTestProxy(t)
-	text := soapEnvelope("", soapCreate)
-	part := "POST /XRMServices/2011/Organization.svc/web HTTP/1.1\r\nContent-Type: text/xml\r\n\r\n" + text
-	c.call("POST", "/contoso/api/data/v9.2/$batch", batchWith(part), batchKind).refused(t, problem.BadRequest, 400)
+	c := newTestProxy(t, tenant("contoso", "READ_ONLY=true"))
+	for batch, target := range map[string]string{
+		"/contoso/api/data/v9.2/$batch":                           "/XRMServices/2011/Organization.svc/web",
+		"/contoso/XRMServices/2011/Organization.svc/$batch":       "web",
+		"/contoso/XRMServices/2011/Organization.svc/web%2f$batch": "web",
+	} {
+		part := "POST " + target + " HTTP/1.1\r\nContent-Type: text/xml\r\n\r\n" + soapEnvelope("", soapCreate)
+		a := c.call("POST", batch, batchWith(part), batchKind)
+		if a.Header.Get("Dynproxy-Error") != string(problem.BadRequest) || !strings.Contains(a.body, "must not hold a SOAP message") {
+			t.Errorf("%s in %s: %d %s", target, batch, a.StatusCode, a.body)
+		}
+	}
+	if n := len(c.contoso.Requests()); n != 0 {
+		t.Errorf("%d refused batches reached the organization", n)
+	}
 }
 
 // A message is one by whatever method it comes, and whatever stands behind its

@@ -108,6 +108,11 @@ func problemOf(ctx context.Context, c *call, err error) *problem.Error {
 			Message: fmt.Sprintf("%s: %s. Try again in %d seconds.", c.tenant.Name, full.Why(), int(math.Ceil(full.RetryAfter.Seconds()))),
 		}
 	}
+	if ctx.Err() != nil {
+		// net/http ends the context of a request whose body breaks off a moment before
+		// who reads the body is told; the caller may have closed its own side only.
+		c.body.settle()
+	}
 	if failed := c.body.failure(); failed != nil {
 		return bodyProblem(failed, "the organization got a part of the request, which it cannot take for the whole")
 	}

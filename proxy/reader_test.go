@@ -1,11 +1,14 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"io"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"dynproxy/internal/problem"
 	"dynproxy/internal/spool"
 )
 
@@ -43,5 +46,28 @@ func TestWhatAnotherAttemptTookIsNotSkipped(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// late is a body that breaks off, of which the reader is told a little later.
+type late struct{ ended context.CancelFunc }
+
+func (l late) Read([]byte) (int, error) {
+	l.ended()
+	time.Sleep(20 * time.Millisecond)
+	return 0, io.ErrUnexpectedEOF
+}
+
+// net/http ends the context of a request whose body breaks off before it says
+// so to who reads the body. A caller that has closed its own side only still
+// reads, and is told.
+func TestABodyThatIsJustBreakingOffIsTold(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	b := &body{length: -1, src: late{end}, spooled: new(spool.Place).Spool()}
+	defer b.close()
+	go b.open().Read(make([]byte, 64))
+	<-ctx.Done()
+	if got := problemOf(ctx, &call{body: b}, ctx.Err()); got.Code != problem.BadRequest {
+		t.Errorf("%v", got)
 	}
 }

@@ -119,11 +119,11 @@ func judgePart(c *call, p *odata.Part) error {
 	if reason := ambiguous(path); reason != "" {
 		return problem.New(problem.BadRequest, "A path inside the batch holds %s, which servers read differently.", reason)
 	}
-	if soap.Serves(path) {
-		return problem.New(problem.BadRequest, "A batch must not hold a SOAP message.")
-	}
 	if !strings.HasPrefix(path, "/") {
 		path = c.path[:strings.LastIndexByte(strings.TrimRight(c.path, "/"), '/')+1] + path
+	}
+	if soap.Serves(path) {
+		return problem.New(problem.BadRequest, "A batch must not hold a SOAP message.")
 	}
 	if err := c.allowed(operation{method: p.Method, path: path, query: query, header: p.Header}); err != nil {
 		return err
