@@ -20,7 +20,7 @@ import (
 // admit decides whether the call may go on, and fills c. Its answer is an
 // *problem.Error or nil.
 func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
-	if err := h.judge(c, w, r); err != nil {
+	if err := h.judge(c, r); err != nil {
 		return err
 	}
 	if err := c.waitForOwnRate(r.Context(), h.Rates); err != nil {
@@ -31,7 +31,7 @@ func (h *Handler) admit(c *call, w http.ResponseWriter, r *http.Request) error {
 }
 
 // judge is what admit decides from the head of the request. It spends nothing.
-func (h *Handler) judge(c *call, w http.ResponseWriter, r *http.Request) error {
+func (h *Handler) judge(c *call, r *http.Request) error {
 	if h.draining.Load() {
 		return &problem.Error{Code: problem.Draining, Message: "The proxy is shutting down; try again.", RetryAfter: retryWhenDraining}
 	}
@@ -41,7 +41,7 @@ func (h *Handler) judge(c *call, w http.ResponseWriter, r *http.Request) error {
 	if err := h.enter(c, r); err != nil {
 		return err
 	}
-	if err := h.identify(c, w, r); err != nil {
+	if err := h.identify(c, r); err != nil {
 		return err
 	}
 	if holdsBodyBack(r) {
@@ -84,7 +84,7 @@ func holdsBodyBack(r *http.Request) bool {
 
 // identify finds out who calls, where callers must be known. It comes before
 // the tenant is looked for: to a stranger every tenant is unknown.
-func (h *Handler) identify(c *call, w http.ResponseWriter, r *http.Request) error {
+func (h *Handler) identify(c *call, r *http.Request) error {
 	if !h.Callers.Configured() {
 		return nil
 	}
@@ -103,10 +103,7 @@ func (h *Handler) identify(c *call, w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	c.known, c.way, c.caller, c.weight, c.person = who.Caller, who.Way, who.Caller.Name, who.Caller.Weight, who.ObjectID
-	if who.Reply != "" {
-		w.Header().Set("WWW-Authenticate", who.Reply)
-	}
+	c.known, c.way, c.proof, c.caller, c.weight, c.person = who.Caller, who.Way, who.Reply, who.Caller.Name, who.Caller.Weight, who.ObjectID
 	return nil
 }
 

@@ -269,6 +269,29 @@ func TestInterimAnswersAreTheProxysToo(t *testing.T) {
 	}
 }
 
+// By what its own proof is answered with a caller knows that it talks to the
+// proxy: it stands in whatever is the answer, a refusal too, and in no interim
+// one.
+func TestAProofIsAnsweredInEveryAnswer(t *testing.T) {
+	t.Parallel()
+	const proof = "WWW-Authenticate: Negotiate oRQ="
+	c := newTestProxy(t, onlyCaller(t, "PRINCIPALS=ann@CORP.EXAMPLE"), func(_ map[string]string, p *proxy.Parts) {
+		p.Callers.Negotiate = func(string) (string, string, error) { return "ann@CORP.EXAMPLE", "Negotiate oRQ=", nil }
+	})
+	for path, status := range map[string]string{"api/data/v9.2/WhoAmI": "200", "api/data/v9.2/nothing": "404", "main.aspx": "403"} {
+		for _, interim := range []bool{false, true} {
+			if c.contoso.Heal(); interim {
+				c.inject(emulator.Fault{Kind: emulator.Informational})
+			}
+			got := c.raw("GET /contoso/" + path + " HTTP/1.1\r\nHost: proxy:8080\r\nConnection: close\r\nAuthorization: Negotiate YII=\r\n\r\n")
+			_, last, _ := strings.Cut(got, "HTTP/1.1 "+status)
+			if strings.Count(got, proof) != 1 || strings.Count(last, proof) != 1 {
+				t.Errorf("%s, an interim answer %v:\n%s", path, interim, got)
+			}
+		}
+	}
+}
+
 // HTTP/1.0 has no interim answers: its clients would take one for the answer.
 func TestHTTP10GetsNoInterimAnswer(t *testing.T) {
 	t.Parallel()

@@ -32,6 +32,7 @@ type call struct {
 	identify identify        // nil but for a call that is only explained
 	known    *callers.Caller // nil when callers need not be known
 	way      string          // the proof by which the caller is known, or ""
+	proof    string          // by which the caller knows the proxy in turn, or ""
 	caller   string          // who calls, for logs and a fair share: a name, else the address
 	weight   int             // of the caller's share
 	person   string          // CallerObjectId to set, or ""

@@ -138,7 +138,7 @@ func (h *Handler) identifyFor(q *Question) identify {
 func (h *Handler) foresee(c *call, r *http.Request, q *Question, f Foresight, x *Explanation) error {
 	w := &nobody{header: make(http.Header)}
 	c.answer = w.header
-	if err := h.judge(c, w, r); err != nil {
+	if err := h.judge(c, r); err != nil {
 		return err
 	}
 	own := time.Duration(0)

@@ -49,7 +49,7 @@ func (o *observer) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
 // WriteHeader gives the answer's headers Dataverse's spelling, which
 // ReverseProxy has lost on the way, and keeps net/http from adding what the
-// organization did not say.
+// organization did not say. A caller that has proved itself gets its proof in turn.
 func (o *observer) WriteHeader(status int) {
 	header := o.Header()
 	if status < 200 {
@@ -57,6 +57,9 @@ func (o *observer) WriteHeader(status int) {
 		return
 	}
 	spell(header)
+	if o.c.proof != "" {
+		header["WWW-Authenticate"] = []string{o.c.proof}
+	}
 	if o.status == 0 {
 		o.status = status
 	}
