@@ -215,10 +215,7 @@ func (d *Password) guesser(host, name string) *guesser {
 		host += "\x00" + name
 	}
 	g := d.guessers[host]
-	if g != nil && now.Sub(g.last) > guessesForget && len(g.places) == 0 {
-		g = nil
-	}
-	if g == nil {
+	if g == nil || now.Sub(g.last) > guessesForget {
 		if d.guessers == nil || len(d.guessers) >= guessesRemember {
 			d.guessers = d.recent(now)
 		}

@@ -132,7 +132,7 @@ func (x *trip) discard() {
 // of an answer came, can go by another: none of it has arrived, or it asks for
 // no change. Then it stands ready once more.
 func (x *trip) again(e *Error) bool {
-	if e.Timeout || !e.Transient() || x.ctx.Err() != nil || e.Sent > 0 && !harmless(x.r) {
+	if !e.Transient() || e.Sent > 0 && !harmless(x.r) {
 		return false
 	}
 	if x.r.Body == nil || x.r.Body == http.NoBody {

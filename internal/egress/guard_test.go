@@ -232,6 +232,7 @@ func TestMalformedAnswersAreRefused(t *testing.T) {
 		"a chunk too large":            ok + "Transfer-Encoding: chunked\r\n\r\n11111111111111111\r\nabc\r\n0\r\n\r\n",
 		"a chunk line too long":        ok + "Transfer-Encoding: chunked\r\n\r\n3;" + strings.Repeat("x", 9000) + "\r\nabc\r\n0\r\n\r\n",
 		"a chunk line that ends in LF": ok + "Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
+		"no end behind the last chunk": ok + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n",
 		"a trailer without end":        ok + "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: y\r\n",
 		"a trailer too long":           ok + "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n" + strings.Repeat("X-Long: "+strings.Repeat("x", 990)+"\r\n", 100) + "\r\n",
 		"half a body":                  ok + "Content-Length: 30\r\n\r\nabc",

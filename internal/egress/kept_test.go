@@ -2,17 +2,14 @@ package egress_test
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -131,27 +128,37 @@ func TestAWriteBeforeAResetIsSentOnce(t *testing.T) {
 	}
 }
 
-// A GET that may be taken for a write is sent once, by either client.
+// carriesOut is an organization that answers what is no write, and closes
+// without an answer behind a write, which it counts.
+func carriesOut(n *atomic.Int64, isWrite func(r *http.Request) bool) func(int, net.Conn, *bufio.Reader) {
+	return func(_ int, conn net.Conn, in *bufio.Reader) {
+		for {
+			r, _, err := readRequest(in)
+			switch {
+			case err != nil:
+				return
+			case isWrite(r):
+				n.Add(1)
+				return
+			}
+			io.WriteString(conn, ok+"Content-Length: 0\r\n\r\n")
+		}
+	}
+}
+
+// A GET that may be taken for a write is sent once, by either client, and as
+// what it is: without a body.
 func TestWhatMayBeAWriteIsSentOnce(t *testing.T) {
 	t.Parallel()
 	for _, byTransport := range []bool{false, true} {
 		for _, once := range []bool{false, true} {
 			var came atomic.Int64
-			p := newPeer(t, func(_ int, conn net.Conn, in *bufio.Reader) {
-				for {
-					r, body, err := readRequest(in)
-					switch {
-					case err != nil:
-						return
-					case r.Header.Get("X-HTTP-Method") == "":
-						io.WriteString(conn, ok+"Content-Length: 0\r\n\r\n")
-						continue
-					case body == "" && r.Header.Get("Content-Length") == "" && len(r.TransferEncoding) == 0:
-						came.Add(1)
-					}
-					return // it is carried out, and gets no answer
+			p := newPeer(t, carriesOut(&came, func(r *http.Request) bool {
+				if r.Header.Get("Content-Length") != "" || len(r.TransferEncoding) > 0 {
+					t.Errorf("it came with a body: %v %v", r.Header, r.TransferEncoding)
 				}
-			}, func(c *egress.Config) { c.ByTransport = byTransport })
+				return r.Header.Get("X-HTTP-Method") != ""
+			}), func(c *egress.Config) { c.ByTransport = byTransport })
 			if _, _, err := p.ask(t, "GET", ""); err != nil {
 				t.Fatal(err)
 			}
@@ -179,21 +186,7 @@ func TestAKeyMakesNoWriteHarmless(t *testing.T) {
 		for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
 			for _, method := range []string{"POST", "PATCH", "DELETE"} {
 				var came atomic.Int64
-				p := newPeer(t, func(_ int, conn net.Conn, in *bufio.Reader) {
-					for {
-						r, _, err := readRequest(in)
-						switch {
-						case err != nil:
-							return
-						case r.Method == "GET":
-							io.WriteString(conn, ok+"Content-Length: 0\r\n\r\n")
-							continue
-						case r.Header.Get(name) == "1":
-							came.Add(1)
-						}
-						return // it is carried out, and gets no answer
-					}
-				}, func(c *egress.Config) { c.ByTransport = byTransport })
+				p := newPeer(t, carriesOut(&came, func(r *http.Request) bool { return r.Header.Get(name) == "1" }), func(c *egress.Config) { c.ByTransport = byTransport })
 				if _, _, err := p.ask(t, "GET", ""); err != nil {
 					t.Fatal(err)
 				}
@@ -209,265 +202,6 @@ func TestAKeyMakesNoWriteHarmless(t *testing.T) {
 			}
 		}
 	}
-}
-
-// An answer that comes while a body is still sent is taken, whatever becomes
-// of the rest of the body.
-func TestEarlyAnswers(t *testing.T) {
-	t.Parallel()
-	const refusal = "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig"
-	for name, after := range map[string]func(conn net.Conn, in *bufio.Reader){
-		"and the rest is read":     func(conn net.Conn, in *bufio.Reader) { io.Copy(io.Discard, in) },
-		"and the rest is not read": func(conn net.Conn, in *bufio.Reader) { time.Sleep(300 * time.Millisecond) },
-	} {
-		for _, length := range []int64{8 << 20, -1} {
-			t.Run(fmt.Sprint(name, length), func(t *testing.T) {
-				t.Parallel()
-				p := newPeer(t, func(_ int, conn net.Conn, in *bufio.Reader) {
-					if _, err := http.ReadRequest(in); err == nil {
-						io.WriteString(conn, refusal)
-						after(conn, in)
-					}
-				})
-				r := request(t, "POST", "")
-				r.Body, r.ContentLength, r.GetBody = io.NopCloser(bytes.NewReader(make([]byte, 8<<20))), length, nil
-				resp, err := p.client.RoundTrip(r)
-				if err != nil {
-					t.Fatal(err)
-				}
-				text, err := io.ReadAll(resp.Body)
-				resp.Body.Close()
-				if resp.StatusCode != 413 || string(text) != "big" {
-					t.Errorf("%d %q %v", resp.StatusCode, text, err)
-				}
-			})
-		}
-	}
-}
-
-// failing is a body that breaks off.
-type failing struct {
-	n    int
-	err  error
-	read int
-}
-
-func (f *failing) Read(p []byte) (int, error) {
-	if f.read == f.n {
-		return 0, f.err
-	}
-	n := min(len(p), f.n-f.read)
-	f.read += n
-	return n, nil
-}
-
-// Half a request is never taken for the whole: what broke its body off is the
-// error, and the other side sees it broken off too.
-func TestHalfARequestIsNone(t *testing.T) {
-	t.Parallel()
-	broke := errors.New("the caller broke off")
-	for name, x := range map[string]struct {
-		sends, says int64
-		err, want   error
-	}{
-		"short":          {10, 100, broke, broke},
-		"long":           {300_000, 500_000, broke, broke},
-		"chunks":         {300_000, -1, broke, broke},
-		"fewer, short":   {10, 100, io.EOF, nil},
-		"more, short":    {101, 100, io.EOF, nil},
-		"fewer, long":    {300_000, 500_000, io.EOF, nil},
-		"more, long":     {300_001, 300_000, io.EOF, nil},
-		"nothing at all": {0, 100, broke, broke},
-	} {
-		for _, atHand := range []bool{false, true} {
-			t.Run(fmt.Sprint(name, atHand), func(t *testing.T) {
-				t.Parallel()
-				whole := make(chan bool, 10)
-				p := newPeer(t, func(_ int, conn net.Conn, in *bufio.Reader) {
-					_, _, err := readRequest(in)
-					whole <- err == nil
-					if err == nil {
-						io.WriteString(conn, ok+"Content-Length: 0\r\n\r\n")
-					}
-				})
-				r := request(t, "POST", "")
-				r.GetBody = nil
-				body := func() io.ReadCloser { return io.NopCloser(&failing{n: int(x.sends), err: x.err}) }
-				r.Body, r.ContentLength = body(), x.says
-				if atHand {
-					r.GetBody = func() (io.ReadCloser, error) { return body(), nil }
-				}
-				_, err := p.client.RoundTrip(r)
-				if err == nil || x.want != nil && !errors.Is(err, x.want) && !transport {
-					t.Errorf("%v", err)
-				}
-				p.listener.Close()
-				p.closed.Wait()
-				close(whole)
-				for w := range whole {
-					if w && !strings.HasPrefix(name, "more") {
-						t.Error("it was taken for whole")
-					}
-				}
-			})
-		}
-	}
-}
-
-// A trailer goes with a body in chunks.
-func TestATrailerIsSent(t *testing.T) {
-	t.Parallel()
-	got := make(chan string, 1)
-	p := newPeer(t, func(_ int, conn net.Conn, in *bufio.Reader) {
-		r, body, _ := readRequest(in)
-		got <- body + " " + r.Trailer.Get("X-Sum")
-		io.WriteString(conn, ok+"Content-Length: 0\r\n\r\n")
-	})
-	r := request(t, "POST", "{}")
-	r.ContentLength, r.Trailer = -1, http.Header{"X-Sum": {"7"}}
-	if resp, err := p.client.RoundTrip(r); err != nil || resp.StatusCode != 200 {
-		t.Fatal(err)
-	}
-	if text := <-got; text != "{} 7" {
-		t.Errorf("%q", text)
-	}
-}
-
-// way is a proxy that connects to the organization, whatever it is asked for.
-func way(t *testing.T, to string, asked chan<- *http.Request) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		asked <- r
-		there, err := net.Dial("tcp", to)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer there.Close()
-		here, buffered, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer here.Close()
-		io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
-		go func() {
-			io.Copy(there, buffered)
-			there.Close()
-		}()
-		io.Copy(here, there)
-	}
-}
-
-// A proxy on the way is asked for the organization by name, once a connection,
-// and what goes through it is the organization's alone.
-func TestEgressProxies(t *testing.T) {
-	t.Parallel()
-	for _, scheme := range []string{"http", "https", "socks5"} {
-		t.Run(scheme, func(t *testing.T) {
-			t.Parallel()
-			asked := make(chan *http.Request, 10)
-			var address string
-			p := newPeer(t, answering(ok+"Content-Length: 3\r\n\r\nabc"), func(c *egress.Config) {
-				c.Dial, c.MayBePrivate = nil, func(string) bool { return true }
-				c.Proxy = func(u *url.URL) (*url.URL, error) {
-					if u.Scheme != "https" || u.Hostname() != host {
-						t.Errorf("asked for %v", u)
-					}
-					return url.Parse(scheme + "://who:secret@" + address)
-				}
-			})
-			switch scheme {
-			case "socks5":
-				address = socks(t, p.listener.Addr().String(), asked)
-			default:
-				server := httptest.NewUnstartedServer(way(t, p.listener.Addr().String(), asked))
-				if scheme == "https" {
-					certificate, text := certify(t, "proxy.example", time.Hour)
-					server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
-					server.StartTLS()
-					_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
-					address = "proxy.example:" + port
-					p.alsoTrust(t, text, server.Listener.Addr().String(), func() (*url.URL, error) { return url.Parse("https://who:secret@" + address) })
-				} else {
-					server.Start()
-					address = server.Listener.Addr().String()
-				}
-				t.Cleanup(server.Close)
-			}
-			t.Cleanup(func() { p.client.CloseIdleConnections() })
-			for range 3 {
-				if _, text, err := p.ask(t, "POST", "{}"); err != nil || text != "abc" {
-					t.Fatalf("%q %v", text, err)
-				}
-			}
-			r := <-asked
-			if r.Method != "CONNECT" || r.Host != host+":443" || r.Header.Get("Authorization")+r.Header.Get("Cookie") != "" {
-				t.Errorf("%s %s %v", r.Method, r.Host, r.Header)
-			}
-			if got := r.Header.Get("Proxy-Authorization"); got != "Basic "+base64.StdEncoding.EncodeToString([]byte("who:secret")) {
-				t.Errorf("%q", got)
-			}
-			if n := p.accepted.Load(); n != 1 || len(asked) != 0 {
-				t.Errorf("%d connections", n)
-			}
-		})
-	}
-}
-
-// alsoTrust makes the client anew, with a proxy of TLS at address.
-func (p *peer) alsoTrust(t *testing.T, certificate []byte, address string, proxy func() (*url.URL, error)) {
-	pool := p.roots.Clone()
-	pool.AppendCertsFromPEM(certificate)
-	config := p.config
-	config.Proxy = func(*url.URL) (*url.URL, error) { return proxy() }
-	config.Roots = func() *x509.CertPool { return pool }
-	config.Dial = dialTo(address)
-	p.client = egress.New(config)
-}
-
-// socks is a SOCKS5 proxy that leads to one address.
-func socks(t *testing.T, to string, asked chan<- *http.Request) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				in := bufio.NewReader(conn)
-				take := func(n int) []byte { b := make([]byte, n); io.ReadFull(in, b); return b }
-				text := func() string { return string(take(int(take(1)[0]))) }
-				take(1)
-				text() // methods
-				conn.Write([]byte{5, 2})
-				take(1)
-				who, password := text(), text()
-				conn.Write([]byte{1, 0})
-				take(4)
-				name, port := text(), take(2)
-				r := &http.Request{Method: "CONNECT", Host: fmt.Sprintf("%s:%d", name, int(port[0])<<8|int(port[1])), Header: make(http.Header)}
-				r.SetBasicAuth(who, password)
-				r.Header.Set("Proxy-Authorization", r.Header.Get("Authorization"))
-				r.Header.Del("Authorization")
-				asked <- r
-				there, err := net.Dial("tcp", to)
-				if err != nil {
-					return
-				}
-				defer there.Close()
-				conn.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
-				go func() { io.Copy(there, in); there.Close() }()
-				io.Copy(conn, there)
-			}()
-		}
-	}()
-	return listener.Addr().String()
 }
 
 // A thousand calls to one organization at once, from a standing start, are

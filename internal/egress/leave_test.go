@@ -219,9 +219,7 @@ func TestWaitsSayWhatFor(t *testing.T) {
 			c.Dial, c.MayBePrivate = nil, func(string) bool { return true }
 		}, false, egress.Connect, "from the proxy of HTTPS_PROXY"},
 		"handshake": {func(c *egress.Config) {
-			c.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, network, silent.Addr().String())
-			}
+			c.Dial = dialTo(silent.Addr().String())
 		}, false, egress.Connect, "in the middle of the TLS handshake"},
 		"a request not taken up": {func(*egress.Config) {}, true, egress.Send, "took up no more of the request in time"},
 		"no answer":              {func(*egress.Config) {}, false, egress.Await, "no answer came in time"},

@@ -117,7 +117,7 @@ const restMost = inSize
 // ends takes up what is here of the body, and reports whether it ends there.
 func (b *reply) ends() bool {
 	l := b.trip.link
-	if b.src == nil && b.left > restMost || l.meter.left.Load() {
+	if l.meter.left.Load() {
 		return false
 	}
 	l.armed = true

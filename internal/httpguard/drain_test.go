@@ -279,3 +279,36 @@ func TestTheRestOfARequestIsNotAwaitedForEver(t *testing.T) {
 		})
 	}
 }
+
+// Who is answered and waited for makes room for others.
+func TestWhoIsAnsweredMakesRoom(t *testing.T) {
+	for name, raw := range map[string]string{
+		"by the handler":   post + "Content-Length: 100\r\n\r\n",
+		"by the guard":     post + "Content-Length: 100\r\nContent-Length: 100\r\n\r\n",
+		"in broken chunks": te + "x",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, addr := behind(t, nil, Limits{Connections: 1}, refusing)
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			io.WriteString(c, raw)
+			if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+				t.Fatal(err)
+			}
+			for began := time.Now(); ; time.Sleep(time.Millisecond) {
+				if got := talk(t, addr, 1, get+"\r\n"); got[0] == "403 not today" {
+					break
+				} else if time.Since(began) > 20*time.Second {
+					t.Fatalf("%q", got)
+				}
+			}
+			if n := g.evicted.Load(); n != 1 {
+				t.Errorf("%d made room", n)
+			}
+		})
+	}
+}

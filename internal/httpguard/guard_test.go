@@ -157,18 +157,7 @@ func TestConnectionsThatWaitMakeRoom(t *testing.T) {
 
 // awaitWaiting returns when n connections wait for a request.
 func (g *Guard) awaitWaiting(n int) {
-	for {
-		waiting := 0
-		g.connections.mu.Lock()
-		for _, s := range g.connections.shares {
-			for pl := s.waiting.next; pl != &s.waiting; pl = pl.next {
-				waiting++
-			}
-		}
-		g.connections.mu.Unlock()
-		if waiting == n {
-			return
-		}
+	for len(g.connections.waiting()) != n {
 		time.Sleep(time.Millisecond)
 	}
 }

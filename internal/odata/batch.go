@@ -213,7 +213,7 @@ func (b *batch) checkPartHeader(h *partHeader) error {
 	if err := h.check(); err != nil {
 		return b.wrong("the head of a part: %w", err)
 	}
-	if len(h.lines) > 0 && h.count("Content-Type") != 1 {
+	if h.count("Content-Type") > 1 {
 		return b.wrong("a part must have one Content-Type")
 	}
 	if err := h.checkCoding(); err != nil {

@@ -173,6 +173,8 @@ func TestWhatCannotBeJudged(t *testing.T) {
 		"a value from elsewhere":             in("<a:RequestName>", `<a:RequestName z:Ref="i1" xmlns:z="http://schemas.microsoft.com/2003/10/Serialization/">`),
 		"a prefix nobody declared":           in("a:RequestName>WhoAmI</a:RequestName", "q:RequestName>WhoAmI</q:RequestName"),
 		"a prefix undeclared":                in("<a:RequestName>", `<a:RequestName xmlns:a="">`),
+		"a prefix for XML's own":             in("<a:RequestName>", `<a:RequestName xmlns:z="http://www.w3.org/XML/1998/namespace">`),
+		"XML's own prefix for another":       in("<a:RequestName>", `<a:RequestName xmlns:xml="y">`),
 		"a tag not closed":                   in("</a:RequestName>", ""),
 		"a tag closed by another":            in("</a:RequestName>", "</b:RequestName>"),
 		"an attribute twice":                 in("<request>", `<request x="1" x="2">`),

@@ -40,11 +40,11 @@ type Spool struct {
 	taken int64 // of the place's memory, while there is no file; of its room on disk, from then on
 }
 
-// Expect makes room for a body of n bytes, as far as any may hold memory.
+// Expect, before the first Write, makes room for a body of n bytes, as far as any may hold memory.
 func (s *Spool) Expect(n int64) {
-	if n = min(n, uncounted); n > int64(cap(s.mem)) && s.file == nil && s.lent == nil {
+	if n = min(n, uncounted); n > 0 {
 		s.lent = borrow(n)
-		s.mem = append((*s.lent)[:0], s.mem...)
+		s.mem = (*s.lent)[:0]
 	}
 }
 

@@ -234,6 +234,22 @@ func TestMemoryIsShared(t *testing.T) {
 	}
 }
 
+// A body that outgrows the memory gives what it had of it to others.
+func TestABodyThatGoesToAFileLeavesMemory(t *testing.T) {
+	place := &Place{Dir: t.TempDir()}
+	s := place.Spool()
+	defer s.Close()
+	s.Expect(uncounted)
+	for _, n := range []int{uncounted, 1, memoryOfOne} {
+		if _, err := s.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if in, on := place.inMemory.used.Load(), place.State().Used; in != 0 || on != uncounted+1+memoryOfOne {
+		t.Errorf("%d bytes in memory, %d on disk", in, on)
+	}
+}
+
 func TestCleanRemovesWhatACrashLeft(t *testing.T) {
 	dir := t.TempDir()
 	left, other := filepath.Join(dir, filePrefix+"123"), filepath.Join(dir, "other")
