@@ -265,7 +265,7 @@ func takesGzip(header http.Header) bool {
 		for coding := range strings.SplitSeq(line, ",") {
 			name, weight, weighted := strings.Cut(coding, ";")
 			name, weight = strings.TrimSpace(name), strings.TrimSpace(weight)
-			wanted := !weighted || strings.Trim(strings.TrimPrefix(weight, "q="), "0.") != ""
+			wanted := !weighted || strings.Trim(weight, "qQ=0.") != ""
 			switch {
 			case strings.EqualFold(name, "gzip"):
 				return wanted

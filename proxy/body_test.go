@@ -80,8 +80,7 @@ func (f *diskFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.File.ReadAt(p, off)
 }
 
-// digests answers with the digest of the body that it got whole, after it has
-// refused so many attempts as asked, having read the body or not.
+// digests answers with the digest of the body that it got whole.
 func digests(w http.ResponseWriter, r *http.Request) {
 	h := sha256.New()
 	n, err := io.Copy(h, r.Body)
@@ -196,13 +195,11 @@ func jsonOf(size int) []byte {
 	return text
 }
 
-// A place that is missing, read-only or full costs the second try, and not a
+// A place that is missing, no folder, full or used up costs the second try, and not a
 // byte. A batch, which must be kept to be judged, is refused.
 func TestAPlaceThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	readOnly := filepath.Join(dir, "read-only")
-	os.Mkdir(readOnly, 0o500)
 	file := filepath.Join(dir, "file")
 	os.WriteFile(file, nil, 0o400)
 	for name, place := range map[string]*spool.Place{
@@ -256,6 +253,14 @@ func TestABatchThatIsTooLarge(t *testing.T) {
 		a.refused(t, problem.BadRequest, 413)
 		if !strings.Contains(a.body, "2 MiB") {
 			t.Errorf("%s: the limit is not named: %s", name, a.body)
+		}
+	}
+	// Who tells the length is told before it has sent anything.
+	c = newTestProxy(t, tenant("contoso", "READ_ONLY=true"), spooled(&spool.Place{Dir: t.TempDir(), Each: 2 << 20}))
+	for path, kind := range map[string]string{"/contoso/api/data/v9.2/$batch": batchType, soapPath: "text/xml"} {
+		got := c.raw(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", path, kind, 2<<20+1))
+		if !strings.HasPrefix(got, "HTTP/1.1 413 ") && path != soapPath || !strings.Contains(got, "2 MiB") || strings.Contains(got, "100 Continue") {
+			t.Errorf("%s: %s", path, got)
 		}
 	}
 }

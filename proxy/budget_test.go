@@ -93,8 +93,7 @@ func TestASOAPThrottleIsWaitedOut(t *testing.T) {
 	t.Parallel()
 	c := newTestProxy(t)
 	c.inject(emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Second, Times: 1})
-	const soap = `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><Execute xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Services"><request xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts"><a:RequestName>WhoAmI</a:RequestName></request></Execute></s:Body></s:Envelope>`
-	a := c.call("POST", "/contoso/XRMServices/2011/Organization.svc/web", soap, "Content-Type: text/xml; charset=utf-8", "SOAPAction: http://schemas.microsoft.com/xrm/2011/Contracts/Services/IOrganizationService/Execute")
+	a := c.soap(soapEnvelope("", soapExecute("", "WhoAmI")))
 	if n, bodies := c.received("POST"); a.StatusCode != 200 || n != 2 || bodies[0] != bodies[1] {
 		t.Errorf("%d after %d attempts: %.300s", a.StatusCode, n, a.body)
 	}

@@ -80,7 +80,7 @@ func (d *decoded) Read(p []byte) (int, error) {
 	if d.n += int64(n); d.n > d.bound {
 		return 0, &spool.TooLarge{Limit: d.bound}
 	}
-	if err == nil || errors.Is(err, io.EOF) && d.packed.err == io.EOF {
+	if err == nil || err == io.EOF {
 		return n, err
 	}
 	if broken := d.packed.err; broken != nil && broken != io.EOF {

@@ -51,7 +51,7 @@ func TestCompressedBodies(t *testing.T) {
 				t.Errorf("still said to be %s", left)
 			}
 			c.call("POST", "/contoso/api/data/v9.2/$batch", codedAs(coding, batchOf(link)), "Content-Type: multipart/mixed;boundary=b", header, "Host: proxy:8080")
-			if got := c.last(); string(got.Body) != strings.ReplaceAll(batchOf(home), "\r\n--b\r\n", "\r\n--b\r\n") {
+			if got := c.last(); string(got.Body) != batchOf(home) {
 				t.Errorf("reached %q", got.Body)
 			}
 			a := c.call("POST", "/contoso/api/data/v9.2/$batch", codedAs(coding, strings.Replace(batchOf(link), "/api/data/v9.2/accounts(1)", "/main.aspx", 1)), "Content-Type: multipart/mixed;boundary=b", header)

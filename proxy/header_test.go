@@ -2,7 +2,6 @@ package proxy_test
 
 import (
 	"io"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -25,10 +24,7 @@ const create = "/contoso/api/data/v9.2/accounts"
 // raw sends text and returns all that comes back, byte for byte.
 func (c *testProxy) raw(text string) string {
 	c.t.Helper()
-	conn, err := net.Dial("tcp", c.server.Listener.Addr().String())
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	conn := c.dial()
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(20 * time.Second))
 	io.WriteString(conn, text)

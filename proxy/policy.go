@@ -19,7 +19,7 @@ type operation struct {
 	batch  bool // only the path and the headers are judged: what it does, its parts do. So with an envelope's messages
 }
 
-// allowed judges a operation by the policy of the call's tenant and of its caller.
+// allowed judges an operation by the policy of the call's tenant and of its caller.
 // It is the only judge; the answer is nil or the refusal.
 func (c *call) allowed(d operation) *problem.Error {
 	t := c.tenant
@@ -52,7 +52,7 @@ func (c *call) allowed(d operation) *problem.Error {
 	if overriding != "" && len(c.known.Methods) > 0 {
 		return problem.New(problem.Forbidden, "The caller %s may use some methods only%s; an operator can change that with METHODS in its file.", c.caller, why)
 	}
-	if !d.batch && !c.known.AllowsMethod(d.method) {
+	if !c.known.AllowsMethod(d.method) {
 		return problem.New(problem.Forbidden, "The caller %s may not use the method %s; an operator can change that with METHODS in its file.", c.caller, d.method)
 	}
 	return nil

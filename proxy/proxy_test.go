@@ -214,10 +214,7 @@ type answer struct {
 // call sends a request whose target goes on the wire as it is written here.
 func (c *testProxy) call(method, target, body string, headers ...string) *answer {
 	c.t.Helper()
-	conn, err := net.Dial("tcp", c.server.Listener.Addr().String())
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	conn := c.dial()
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	head := fmt.Sprintf("%s %s HTTP/1.1\r\nConnection: close\r\n", method, target)
@@ -374,6 +371,7 @@ func TestRefusals(t *testing.T) {
 		"foreign Host":            {"GET", whoAmI, "", []string{"Host: evil.example"}, problem.BadRequest, 400},
 		"page of another site":    {"GET", whoAmI, "", []string{"Origin: https://evil.example"}, problem.Forbidden, 403},
 		"cross-site fetch":        {"GET", whoAmI, "", []string{"Sec-Fetch-Site: cross-site"}, problem.Forbidden, 403},
+		"same-site fetch":         {"GET", whoAmI, "", []string{"Sec-Fetch-Site: same-site"}, problem.Forbidden, 403},
 		"write to a read-only":    {"POST", "/readonly/api/data/v9.2/accounts", "{}", []string{"Content-Type: application/json"}, problem.ReadOnly, 403},
 		"override on a read-only": {"GET", "/readonly/api/data/v9.2/accounts", "", []string{"X-HTTP-Method-Override: DELETE"}, problem.ReadOnly, 403},
 		"batch in JSON":           {"POST", "/contoso/api/data/v9.2/$batch", "{}", []string{"Content-Type: application/json"}, problem.BadRequest, 400},

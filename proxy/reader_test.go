@@ -49,6 +49,34 @@ func TestWhatAnotherAttemptTookIsNotSkipped(t *testing.T) {
 	}
 }
 
+// The same for an attempt that began to read while the one before was reading.
+func TestWhatAnotherAttemptTakesMeanwhileIsNotSkipped(t *testing.T) {
+	in, out := io.Pipe()
+	defer in.Close()
+	b := &body{length: -1, src: in, spooled: new(spool.Place).Spool()}
+	defer b.close()
+	first := b.open()
+	reads := make(chan struct{})
+	go func() {
+		close(reads)
+		first.Read(make([]byte, 64))
+	}()
+	<-reads
+	time.Sleep(20 * time.Millisecond)
+	second, got := b.open(), make(chan string)
+	go func() {
+		text, _ := io.ReadAll(second)
+		got <- string(text)
+	}()
+	time.Sleep(20 * time.Millisecond)
+	io.WriteString(out, "taken by the first")
+	io.WriteString(out, " and the rest")
+	out.Close()
+	if text := <-got; text != "taken by the first and the rest" {
+		t.Errorf("%q", text)
+	}
+}
+
 // late is a body that breaks off, of which the reader is told a little later.
 type late struct{ ended context.CancelFunc }
 

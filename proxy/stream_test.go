@@ -93,7 +93,10 @@ func TestCodings(t *testing.T) {
 		"asked for":               {"gzip", "application/json", large, "gzip, deflate", want, "gzip"},
 		"not asked for":           {"gzip", "application/json", large, "", want, ""},
 		"refused":                 {"gzip", "application/json", large, "gzip;q=0, identity", want, ""},
+		"refused in capitals":     {"gzip", "application/json", large, "GZIP; Q=0.0", want, ""},
 		"any":                     {"gzip", "application/json", large, "*", want, "gzip"},
+		"no other":                {"gzip", "application/json", large, "*;q=0, gzip;q=0.5", want, "gzip"},
+		"any other":               {"gzip", "application/json", large, "*, gzip;q=0", want, ""},
 		"too short to pay":        {"", "application/json", `{"a":1}`, "gzip", `{"a":1}`, ""},
 		"plain, asked for":        {"", "application/json", large, "gzip", want, ""}, // the organization did not pack it
 		"no JSON, asked for":      {"gzip", "text/plain", large, "gzip", large, "gzip"},
@@ -177,10 +180,7 @@ func TestAnswersThatBreakOff(t *testing.T) {
 			for _, accept := range []string{"identity", "gzip"} {
 				t.Run(name+" "+version+" "+accept, func(t *testing.T) {
 					c := newTestProxy(t, organization(t, serve))
-					conn, err := net.Dial("tcp", c.server.Listener.Addr().String())
-					if err != nil {
-						t.Fatal(err)
-					}
+					conn := c.dial()
 					defer conn.Close()
 					conn.SetDeadline(time.Now().Add(20 * time.Second))
 					fmt.Fprintf(conn, "GET /contoso/api/data/v9.2/x %s\r\nHost: localhost\r\nAccept-Encoding: %s\r\n\r\n", version, accept)
@@ -320,10 +320,7 @@ func TestACallerThatLeavesOrStallsStopsTheOrganization(t *testing.T) {
 					w.Header().Set("Content-Type", "application/octet-stream")
 					io.Copy(w, zeros{})
 				}))
-			conn, err := net.Dial("tcp", c.server.Listener.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn := c.dial()
 			defer conn.Close()
 			io.WriteString(conn, "GET /contoso/api/data/v9.2/x/$value HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			io.ReadFull(conn, make([]byte, 100))

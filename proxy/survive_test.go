@@ -24,10 +24,10 @@ func (faulty) Token(context.Context, *tenants.Tenant) (string, error) { panic("a
 func TestAFaultOfOurOwnIsToldAndAnswered(t *testing.T) {
 	t.Parallel()
 	c := newTestProxy(t, func(_ map[string]string, parts *proxy.Parts) { parts.Tokens = faulty{parts.Tokens} })
-	for _, kind := range []string{"/contoso/api/data/v9.2/WhoAmI", "/contoso/XRMServices/2011/Organization.svc/web"} {
+	for _, kind := range []string{"/contoso/api/data/v9.2/WhoAmI", soapPath} {
 		method, body := http.MethodGet, ""
 		if strings.Contains(kind, "svc") {
-			method, body = http.MethodPost, `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><Execute xmlns="http://schemas.microsoft.com/xrm/2011/Contracts/Services"><request xmlns:a="http://schemas.microsoft.com/xrm/2011/Contracts"><a:Parameters/><a:RequestName>WhoAmI</a:RequestName></request></Execute></s:Body></s:Envelope>`
+			method, body = http.MethodPost, soapEnvelope("", soapExecute("", "WhoAmI"))
 		}
 		r, err := http.NewRequest(method, c.server.URL+kind, strings.NewReader(body))
 		if err != nil {
