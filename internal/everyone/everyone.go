@@ -65,8 +65,8 @@ type question struct {
 
 // Answer says what this proxy knows. Whoever asks may be of another version: a
 // fault costs it this answer.
-func (e *Everyone) Answer(_ context.Context, kind string, content []byte) (said any) {
-	defer panics.Recover(e.Log, "question of another proxy", func() { said = nil })
+func (e *Everyone) Answer(_ context.Context, kind string, content []byte) any {
+	defer panics.Recover(e.Log, "question of another proxy", nil)
 	var q question
 	if json.Unmarshal(content, &q) != nil {
 		return nil

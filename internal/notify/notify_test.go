@@ -356,3 +356,28 @@ func TestNobodyIsToldWithoutAnAddress(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 }
+
+// A receiver is left alone for as long as it asks, within bounds; and that it
+// takes notices again is told, once.
+func TestAReceiverIsLeftAloneForAsLongAsItAsks(t *testing.T) {
+	t.Parallel()
+	r, said := receive(t), new(log)
+	n := Open(statedir.Open(""), r.address(), r.wire(t), zerolog.New(said)) // which nobody runs
+	for asks, want := range map[string]time.Duration{"0": restFirst, "120": 2 * time.Minute, "86400": restTold, "": 0} {
+		r.answers(func(w http.ResponseWriter, _ *http.Request) {
+			if asks != "" {
+				w.Header().Set("Retry-After", asks)
+			}
+			w.WriteHeader(http.StatusServiceUnavailable)
+		})
+		if wait, why := n.post(t.Context(), r.address(), message{}); wait != want || !strings.Contains(why, "503") {
+			t.Errorf("%q: %v, %s", asks, wait, why)
+		}
+	}
+	n.rest(0, "it answers with status 503")
+	n.isTold(nil, 0, 0)
+	n.isTold(nil, 0, 0)
+	if text := said.String(); strings.Count(text, "reach NOTIFY_URL again") != 1 || strings.Count(text, "do not reach") != 1 {
+		t.Error(text)
+	}
+}

@@ -77,6 +77,17 @@ func TestFlappingIsToldOnce(t *testing.T) {
 			}
 			pass(time.Hour)
 		}, "2s tenant_broken 0, 32s tenant_recovered 0, 10m2s tenant_flapping 10, 20m2s tenant_flapping 10, 30m2s tenant_flapping 9"},
+		"flapping, and an outage long after": {func(turn func(bool), pass func(time.Duration)) {
+			for range 10 {
+				turn(true)
+				pass(30 * time.Second)
+				turn(false)
+				pass(30 * time.Second)
+			}
+			pass(time.Hour)
+			turn(true)
+			pass(time.Minute)
+		}, "2s tenant_broken 0, 32s tenant_recovered 0, 11m0s tenant_flapping 9, 1h10m2s tenant_broken 0"},
 		"blinking all the time": {func(turn func(bool), pass func(time.Duration)) {
 			for range 300 {
 				turn(true)
