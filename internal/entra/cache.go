@@ -127,8 +127,9 @@ func (c *Cache) answers(login string) {
 	if !over {
 		return
 	}
-	for _, s := range c.picked(func(t Target) bool { return t.Login == login }) {
-		s.endOutage()
+	all := c.picked(func(t Target) bool { return t.Login == login })
+	for _, s := range all {
+		s.endOutage(max(time.Second, time.Duration(len(all))*renewalPace))
 	}
 }
 

@@ -68,6 +68,9 @@ func (s *Source) run(f *inflight) {
 func (s *Source) mint(claims string, former *held) (Token, *Error) {
 	ctx, cancel := context.WithTimeout(s.cache.ending, mintWithin)
 	defer cancel()
+	if h := s.token.Load(); h != nil && h.good(time.Now()) {
+		ctx = asRenewal(ctx)
+	}
 	token, err := s.cache.mint(ctx, s.target, claims, former)
 	if err != nil {
 		return Token{}, asError(err)

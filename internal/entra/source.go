@@ -256,16 +256,17 @@ func (s *Source) Retry() {
 
 // endOutage lets the next call ask again if what failed last was the way to
 // the login host, or the host. What the host has asked to wait for is waited
-// for.
-func (s *Source) endOutage() {
+// for. A token that is still good is renewed within the time given, or half of
+// what it is still good for.
+func (s *Source) endOutage(within time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed == nil || s.failed.Class != Transient || s.announced {
 		return
 	}
 	s.faults, s.until = 0, time.Time{}
-	if now := time.Now(); s.due.Load() != never && s.token.Load() != nil && s.inflight == nil {
-		s.plan(now, rand.N(time.Second))
+	if h, now := s.token.Load(), time.Now(); s.due.Load() != never && h != nil && s.inflight == nil {
+		s.plan(now, rand.N(max(time.Second, min(within, h.end.Sub(now)/2))))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -309,6 +310,56 @@ func TestOneSuccessEndsTheOutageOfAll(t *testing.T) {
 		if e := refusal(t, throttled, entra.Transient); e.RetryAfter < 30*time.Second {
 			t.Errorf("what Entra ID asked for was forgotten: %v", e)
 		}
+	})
+}
+
+// Many tokens that are still good are renewed after an outage at a pace that
+// leaves room: who has none yet does not wait behind them.
+func TestAfterAnOutageCallersComeBeforeRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 600
+		down, mints := false, 0
+		var mu sync.Mutex
+		m, target := minting(t, server(func(*http.Request) (int, http.Header, string) {
+			mu.Lock()
+			defer mu.Unlock()
+			if down {
+				return 503, nil, ""
+			}
+			mints++
+			return 200, nil, strings.Replace(good, "3599", "600", 1)
+		}))
+		cache := &entra.Cache{Mint: m.Token}
+		defer cache.Close()
+		source := func(i int) *entra.Source {
+			one := target
+			one.Resource = fmt.Sprintf("https://org%d.crm.dynamics.com", i)
+			return cache.Source(one)
+		}
+		began := time.Now()
+		for i := range many {
+			token(t, source(i))
+		}
+		mu.Lock()
+		down = true
+		mu.Unlock()
+		time.Sleep(time.Until(began.Add(470 * time.Second))) // all wanted to be renewed by then
+		mu.Lock()
+		down, mints = false, 0
+		mu.Unlock()
+		for i := range 20 {
+			asked := time.Now()
+			token(t, source(many+i))
+			if took := time.Since(asked); took > 2*time.Second {
+				t.Errorf("call %d waited for %v", i, took)
+			}
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Until(began.Add(590 * time.Second)))
+		if mu.Lock(); mints < many {
+			t.Errorf("%d of %d tokens were renewed before their end", mints, many)
+		}
+		mu.Unlock()
 	})
 }
 

@@ -148,11 +148,11 @@ func (m *TokenClient) succeeded(r *registered, p credential, choice bool) {
 // microseconds and has no cache that could answer in Entra ID's place.
 func (m *TokenClient) ask(ctx context.Context, e errand, p credential) (Token, *Error) {
 	t := e.target
-	d := m.limiter(t.Login)
-	if failed := d.enter(ctx); failed != nil {
+	leave, failed := m.limiter(t.Login).enter(ctx)
+	if failed != nil {
 		return Token{}, failed
 	}
-	defer d.leave()
+	defer leave()
 	if failed := m.rejectedMeanwhile(e); failed != nil {
 		return Token{}, failed
 	}
