@@ -159,11 +159,10 @@ func (r Registration) managed(ctx context.Context, _ confidential.AssertionReque
 	return got.AccessToken, nil
 }
 
-// files are those whose content is the credential. A federated token is none:
-// it is always new.
+// files are those whose content is the credential.
 func (r Registration) files() []string {
 	var all []string
-	for _, f := range []string{r.SecretFile, r.SecretNextFile, r.CertificateFile, r.CertificatePasswordFile} {
+	for _, f := range []string{r.SecretFile, r.SecretNextFile, r.CertificateFile, r.CertificatePasswordFile, r.FederatedTokenFile} {
 		if f != "" {
 			all = append(all, f)
 		}

@@ -229,6 +229,27 @@ func TestFederatedTokenIsReadAtEveryMint(t *testing.T) {
 	})
 }
 
+// Who has mended the file does not wait out the refusal of what was in it.
+func TestANewFederatedTokenEndsTheBreakAtOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, 1, entra.Registration{ClientID: clientID, FederatedTokenFile: file})
+		s, issue := federate(t, h)
+		write(t, file, issue())
+		h.watch(t)
+		time.Sleep(3 * time.Hour) // until it is too old
+		for range 3 {
+			if e := refusal(t, s, entra.Credential); e.RetryAfter > 10*time.Second {
+				break
+			}
+			time.Sleep(time.Minute)
+		}
+		write(t, file, issue())
+		time.Sleep(2 * time.Second)
+		token(t, s)
+	})
+}
+
 func TestManagedIdentityStandsInForASecret(t *testing.T) {
 	// MSAL remembers a managed identity's token for the whole process.
 	managed := "managed-" + rand.Text()

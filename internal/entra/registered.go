@@ -16,6 +16,7 @@ const (
 type registered struct {
 	Registration
 	lastRead      []credential // as read last without an error
+	dated         []credential // of which the settings' date is, as the watch saw them last
 	lastAccepted  credential   // last, with no name if none has
 	changed       bool         // a file has, since then
 	rejected      *Error       // of class Credential, while it is not worth trying again
@@ -38,7 +39,7 @@ func (m *TokenClient) Register(r Registration) (string, error) {
 	defer m.mu.Unlock()
 	known := m.registrations[id]
 	if known == nil {
-		known = &registered{Registration: r, digest: digest, said: make(map[Expiry]time.Duration)}
+		known = &registered{Registration: r, digest: digest, dated: now, said: make(map[Expiry]time.Duration)}
 		m.registrations[id] = known
 	}
 	if err == nil {

@@ -73,10 +73,12 @@ func (m *TokenClient) lookAround(changed func(identity string)) (files bool) {
 			continue
 		}
 		m.mu.Lock()
-		if !r.ending.IsZero() && !sameSecret(r.lastRead, credentials) {
-			// The settings' date was that of the former secret.
+		if !r.ending.IsZero() && !sameSecret(r.dated, credentials) {
+			// The settings' date was that of the former secret. (A mint may have
+			// read the new one before.)
 			r.ending, r.outdated = time.Time{}, r.ending
 		}
+		r.dated = credentials
 		r.lastRead, r.changed, r.rejected, r.faults = credentials, true, nil, 0
 		m.mu.Unlock()
 		m.log.Info().Str("client_id", r.ClientID).Msg("a credential has changed")

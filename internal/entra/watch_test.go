@@ -203,6 +203,7 @@ func TestAReplacedSecretsDateDoesNotWarn(t *testing.T) {
 		if err := os.WriteFile(file, []byte("another-one"), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		token(t, h.source(0)) // which reads the file before the watch does
 		time.Sleep(3 * time.Hour)
 		if n := strings.Count(h.log.String(), "ends soon") + strings.Count(h.log.String(), "has ended"); n != 1 {
 			t.Errorf("the former secret's date went on warning:\n%s", h.log)
