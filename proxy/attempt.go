@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
@@ -23,7 +22,6 @@ type attempt struct {
 	resp   *http.Response // nil with err
 	err    error
 	token  string
-	claims string        // the claims challenge that came with a 401, or ""
 	sent   bool          // whether anything of the request may have arrived
 	told   time.Duration // Retry-After of an answer that is unavailable
 }
@@ -121,7 +119,7 @@ func sent(err error) bool {
 func (a *attempt) judge(feedback limits.Feedback) {
 	switch {
 	case refusesToken(a.resp):
-		a.result, a.claims = tokenRefused, claimsOf(a.resp)
+		a.result = tokenRefused
 	case feedback.Refused != limits.None:
 		a.result = throttled
 	case isWebPage(a.resp):
@@ -148,21 +146,6 @@ func refusesToken(resp *http.Response) bool {
 	}
 	to, err := url.Parse(resp.Header.Get("Location"))
 	return err == nil && to.Host != "" && (strings.HasPrefix(to.Host, "login.") || strings.Contains(to.Path, "/oauth2/"))
-}
-
-// claimsOf returns the claims challenge in a 401, decoded, or "".
-func claimsOf(resp *http.Response) string {
-	for _, challenge := range resp.Header["Www-Authenticate"] {
-		if !strings.Contains(challenge, "insufficient_claims") {
-			continue
-		}
-		_, rest, _ := strings.Cut(challenge, `claims="`)
-		encoded, _, _ := strings.Cut(rest, `"`)
-		if claims, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(encoded, "=")); err == nil {
-			return string(claims)
-		}
-	}
-	return ""
 }
 
 // discard reads what little may be left, so that the connection can serve

@@ -30,10 +30,10 @@ type TokenSource interface {
 	// organization. Its errors are *problem.Error.
 	Token(ctx context.Context, t *tenants.Tenant) (string, error)
 
-	// Invalidate says that t's organization answered 401 to token. claims is the
-	// claims challenge that came with it, or "". It reports whether there is, or
-	// will be, another token: without one, sending again is in vain.
-	Invalidate(t *tenants.Tenant, token, claims string) bool
+	// Invalidate says that t's organization refused token, with these challenges
+	// (WWW-Authenticate). It reports whether there is, or will be, another token:
+	// without one, sending again is in vain.
+	Invalidate(t *tenants.Tenant, token string, challenges []string) bool
 
 	// ClientID returns the app registration that t's tokens are for: with the
 	// organization, it says whose budget a call spends.

@@ -176,7 +176,7 @@ func (s *tokens) Token(ctx context.Context, t *tenants.Tenant) (string, error) {
 	return s.held[t.Name], nil
 }
 
-func (s *tokens) Invalidate(t *tenants.Tenant, token, _ string) bool {
+func (s *tokens) Invalidate(t *tenants.Tenant, token string, _ []string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.held[t.Name] == token {

@@ -31,7 +31,7 @@ import (
 type staticToken string
 
 func (s staticToken) Token(context.Context, *tenants.Tenant) (string, error) { return string(s), nil }
-func (s staticToken) Invalidate(*tenants.Tenant, string, string) bool        { return false }
+func (s staticToken) Invalidate(*tenants.Tenant, string, []string) bool      { return false }
 func (s staticToken) ClientID(*tenants.Tenant) string                        { return clientID }
 
 // rig is the whole trip of a call, of which the proxy's part is all that takes

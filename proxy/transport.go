@@ -31,7 +31,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	for {
 		a := t.attempt(r, c)
 		asked.replayable = c.body.replayable() && r.Context().Err() == nil
-		asked.renewed = a.refusesToken() && !past.renewed && t.tokens.Invalidate(c.tenant, a.token, a.claims)
+		asked.renewed = a.refusesToken() && !past.renewed && t.tokens.Invalidate(c.tenant, a.token, a.resp.Header["Www-Authenticate"])
 		next := retry(asked, past, a)
 		if !next.again {
 			if a.err == nil {

@@ -102,12 +102,12 @@ func (s *Source) Token(ctx context.Context, t *tenants.Tenant) (string, error) {
 	return header, nil
 }
 
-// Invalidate says that t's organization answered 401 to token. claims is the
-// claims challenge that came with it, or "". It reports whether there is, or
-// will be, another token: without one, sending again is in vain.
-func (s *Source) Invalidate(t *tenants.Tenant, token, claims string) bool {
+// Invalidate says that t's organization refused token, with these challenges
+// (WWW-Authenticate). It reports whether there is, or will be, another token:
+// without one, sending again is in vain.
+func (s *Source) Invalidate(t *tenants.Tenant, token string, challenges []string) bool {
 	source := s.heldOf(t)
-	return source != nil && source.Refused(token, claims)
+	return source != nil && source.Refused(token, entra.Claims(challenges))
 }
 
 // ClientID returns the app registration that t's tokens are for.
