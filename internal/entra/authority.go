@@ -21,12 +21,13 @@ import (
 type Authority struct{ Login, TenantID string }
 
 // AuthorityResolver asks organizations which tenant they belong to: an anonymous request
-// is answered with a challenge that names it. What was found is kept.
+// is answered with a challenge that names it. What was found is kept, until there
+// is reason to doubt it.
 type AuthorityResolver struct {
 	Transport http.RoundTripper
 	// LoginAllowed reports whether a login host may be spoken to.
 	LoginAllowed func(hostport string) bool
-	Log          zerolog.Logger // of faults of the program
+	Log          zerolog.Logger
 
 	mu    sync.Mutex // guards what follows
 	found map[string]*entry
@@ -35,12 +36,17 @@ type AuthorityResolver struct {
 type entry struct {
 	done      chan struct{} // of the question under way, nil without one
 	authority Authority
+	asked     time.Time // for it, last
+	doubted   bool      // so that the next Find asks again
 	failed    *Error
 	until     time.Time
 	faults    int
 }
 
-const findWithin = 20 * time.Second
+const (
+	findWithin = 20 * time.Second
+	doubtEvery = time.Minute // at most, of one organization
+)
 
 // Find returns the authority of the organization org ("https://host"). One
 // question serves all who ask at the same time, and a failure is remembered
@@ -56,7 +62,7 @@ func (f *AuthorityResolver) Find(ctx context.Context, org string) (Authority, er
 		g = &entry{}
 		f.found[org] = g
 	}
-	if g.authority.TenantID != "" {
+	if g.authority.TenantID != "" && !g.doubted {
 		defer f.mu.Unlock()
 		return g.authority, nil
 	}
@@ -98,6 +104,20 @@ func (f *AuthorityResolver) Remembered(org string) *Error {
 	return nil
 }
 
+// Doubt says that what org told of its tenant seems to be wrong, and reports
+// whether the next Find asks again. Until another answer comes the old one
+// holds.
+func (f *AuthorityResolver) Doubt(org string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g := f.found[org]
+	if g == nil || g.authority.TenantID == "" || time.Since(g.asked) < doubtEvery {
+		return false
+	}
+	g.doubted = true
+	return true
+}
+
 // Forget lets the next Find of org ask again.
 func (f *AuthorityResolver) Forget(org string) {
 	f.mu.Lock()
@@ -118,15 +138,30 @@ func (f *AuthorityResolver) ask(org string, g *entry) {
 	authority, failed := f.guarded(ctx, org)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if failed != nil {
-		g.faults++
-		wait := max(failed.RetryAfter, backOff(Transient, g.faults, longestMemory))
-		g.failed, g.until = failed.after(wait), time.Now().Add(wait)
-	} else {
+	switch {
+	case failed == nil:
+		if g.doubted && authority != g.authority {
+			f.Log.Warn().Str("organization", org).Str("was", g.authority.TenantID).Str("tenant_id", authority.TenantID).Msg("the organization belongs to another tenant now")
+		}
 		g.authority, g.failed = authority, nil
+	case !g.doubted:
+		g.remember(failed)
 	}
+	g.doubted, g.asked = false, time.Now()
 	close(g.done)
 	g.done = nil
+}
+
+// remember notes that there is no answer: for no long time where nothing was
+// reached, since that bothers nobody and may be over at any moment.
+func (g *entry) remember(failed *Error) {
+	g.faults++
+	longest := longestMemory
+	if failed.Class == Transient && failed.Status == 0 {
+		longest = longestOutage
+	}
+	wait := max(failed.RetryAfter, backOff(Transient, g.faults, longest))
+	g.failed, g.until = failed.after(wait), time.Now().Add(wait)
 }
 
 // guarded is challenge, whose faults cost one answer and not the process.

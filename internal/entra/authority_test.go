@@ -201,6 +201,71 @@ func TestOrganizationThatIsDown(t *testing.T) {
 	})
 }
 
+// Who asks again and again while an organization is down is answered within
+// seconds when it is back.
+func TestAnOrganizationThatIsBackIsAskedWithinSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, 1, entra.Registration{})
+		o := h.Organization("org0")
+		if err := o.Inject(emulator.Fault{Kind: emulator.Down}); err != nil {
+			t.Fatal(err)
+		}
+		f := &entra.AuthorityResolver{Transport: h.hosts, LoginAllowed: microsoft}
+		find := func() error {
+			_, err := f.Find(t.Context(), h.target(0).Resource)
+			return err
+		}
+		for began := time.Now(); time.Since(began) < 10*time.Minute; time.Sleep(500 * time.Millisecond) {
+			if find() == nil {
+				t.Fatal("it is down")
+			}
+		}
+		o.Heal()
+		back := time.Now()
+		for find() != nil {
+			time.Sleep(50 * time.Millisecond)
+		}
+		if late := time.Since(back); late > 5*time.Second {
+			t.Errorf("after %v", late)
+		}
+	})
+}
+
+// What an organization told holds until it tells something else; it is asked
+// again when that is doubted, and not with each doubt.
+func TestADoubtedAuthorityIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now, asked := tenant, 0
+		f := &entra.AuthorityResolver{LoginAllowed: microsoft, Transport: server(func(*http.Request) (int, http.Header, string) {
+			if asked++; now == "" {
+				return 503, nil, ""
+			}
+			return 401, http.Header{"Www-Authenticate": {"Bearer authorization_uri=https://" + login + "/" + now + "/oauth2/authorize"}}, ""
+		})}
+		const other = "99999999-9999-4999-8999-999999999999"
+		for _, step := range []struct {
+			says, want string
+			after      time.Duration
+			doubted    bool
+		}{
+			{tenant, tenant, 0, false}, {other, tenant, 30 * time.Second, false}, {other, other, 31 * time.Second, true},
+			{"", other, time.Second, false}, {"", other, time.Minute, true}, {tenant, other, time.Second, false}, {tenant, tenant, time.Minute, true},
+		} {
+			now = step.says
+			time.Sleep(step.after)
+			if got := f.Doubt(org); got != step.doubted {
+				t.Errorf("%+v: doubted %v", step, got)
+			}
+			if a, err := f.Find(t.Context(), org); err != nil || a.TenantID != step.want {
+				t.Errorf("%+v: %v, %v", step, a, err)
+			}
+		}
+		if asked != 4 {
+			t.Errorf("asked %d times", asked)
+		}
+	})
+}
+
 // What a challenge names can be put into an address and stays what it is.
 func FuzzChallenge(f *testing.F) {
 	f.Add("Bearer authorization_uri=https://" + login + "/" + tenant + "/oauth2/authorize, resource_id=" + org + "/")

@@ -4,6 +4,7 @@ package tokens
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -97,6 +98,9 @@ func (s *Source) Token(ctx context.Context, t *tenants.Tenant) (string, error) {
 	}
 	header, err := source.Token(ctx)
 	if err != nil {
+		if e, ok := errors.AsType[*entra.Error](err); ok && e.Class == entra.Configuration {
+			s.doubt(t)
+		}
 		return "", s.refusal(ctx, t, err)
 	}
 	return header, nil
@@ -107,7 +111,22 @@ func (s *Source) Token(ctx context.Context, t *tenants.Tenant) (string, error) {
 // without one, sending again is in vain.
 func (s *Source) Invalidate(t *tenants.Tenant, token string, challenges []string) bool {
 	source := s.heldOf(t)
-	return source != nil && source.Refused(token, entra.Claims(challenges))
+	if source == nil {
+		return false
+	}
+	s.doubt(t)
+	return source.Refused(token, entra.Claims(challenges))
+}
+
+// doubt has t's organization asked again where its tokens come from, if that is
+// what told it: it may have moved to another tenant.
+func (s *Source) doubt(t *tenants.Tenant) {
+	if t.LoginHost != "" && t.TenantID != "" || !s.resolver.Doubt(t.Org) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.held, t)
 }
 
 // ClientID returns the app registration that t's tokens are for.
