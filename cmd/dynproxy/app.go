@@ -151,6 +151,7 @@ func (a *app) checker() *check.Checker {
 			return found.Login, found.TenantID, err
 		},
 		Token:        a.tokens.Token,
+		Invalidate:   a.tokens.Invalidate,
 		Credential:   a.tokens.Credential,
 		ClientID:     a.tokens.ClientID,
 		Sharers:      func(t *tenants.Tenant) []string { return proxy.Sharers(t, a.book.All(), a.tokens.ClientID) },

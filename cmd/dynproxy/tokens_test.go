@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"dynproxy/internal/emulator"
+	"dynproxy/internal/status"
 )
 
 // What Entra ID says, and what callers are told.
@@ -215,5 +216,33 @@ func TestAnOrganizationThatIsDownAtFirst(t *testing.T) {
 			t.Fatal("it was never asked again")
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// A token that was kept while nobody called may have been revoked since. A look
+// at the tenant renews it, as a call does, and raises no alarm.
+func TestALookRenewsARevokedToken(t *testing.T) {
+	t.Parallel()
+	for name, revoke := range map[string]func(*emulator.Organization){
+		"revoked": (*emulator.Organization).RevokeTokens,
+		"with a claims wish": func(o *emulator.Organization) {
+			o.Inject(emulator.Fault{Kind: emulator.Claims, Claims: `{"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}`})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := startEmulator(t, demoSeed())
+			r := start(t, p.settings("contoso"))
+			r.get(whoAmIPath)
+			revoke(p.Organization("contoso"))
+			r.until("a check", func() bool { facts, _ := r.facts(t, "contoso"); return facts.Report != nil })
+			facts, _ := r.facts(t, "contoso")
+			if l := facts.Report.FirstProblem(); !facts.Report.OK || facts.State != status.Ready {
+				t.Errorf("%s: %+v", facts.State, l)
+			}
+			if n := p.Entra().TokenRequests(emulator.TokenRequest{}); n != 2 {
+				t.Errorf("%d token requests", n)
+			}
+		})
 	}
 }

@@ -103,6 +103,9 @@ type Checker struct {
 	Authority func(context.Context, *tenants.Tenant) (login, tenantID string, err error)
 	Named     func(context.Context, *tenants.Tenant) (login, tenantID string, err error)
 	Token     func(context.Context, *tenants.Tenant) (header string, err error)
+	// Invalidate says that the organization refused header, with these challenges,
+	// and reports whether Token has, or waits for, another.
+	Invalidate func(t *tenants.Tenant, header string, challenges []string) bool
 	// Credential is that with which tokens are asked for, in a few words, and when
 	// it ends: zero where that is not known.
 	Credential func(*tenants.Tenant) (kind string, ends time.Time)

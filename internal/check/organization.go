@@ -56,6 +56,13 @@ func (r *run) ask(ctx context.Context, header, path string) (said, error) {
 func (r *run) answer(ctx context.Context, header string) {
 	r.began = time.Now()
 	a, err := r.ask(ctx, header, "WhoAmI")
+	if err == nil && a.refusesToken() && r.checker.Invalidate(r.t, header, a.header["Www-Authenticate"]) {
+		// As a call does: the token may have been kept for long, and revoked since.
+		if renewed, failed := r.checker.Token(ctx, r.t); failed == nil {
+			header = renewed
+			a, err = r.ask(ctx, header, "WhoAmI")
+		}
+	}
 	if err != nil {
 		code := problem.UpstreamUnreachable
 		if late(err) {
@@ -116,10 +123,10 @@ func (r *run) refused(a said) (link, finding, next string) {
 	case a.status == http.StatusOK && a.userID != "":
 		r.report.Error = ""
 		return "", "", ""
-	case isPage(a):
+	case a.isPage():
 		r.report.Error = string(problem.NotAnAnswer)
 		return Answer, "a web page came in place of the organization's answer", "Look for something between this machine and the organization: a proxy that inspects, or a portal that wants to be clicked; and check ORG_URL."
-	case a.status == http.StatusUnauthorized, a.status >= 300 && a.status < 400:
+	case a.refusesToken():
 		r.report.Error = string(problem.TokenRefused)
 		return Answer, fmt.Sprintf("status %d: the organization refuses a fresh token", a.status), "Check that ORG_URL and TENANT_ID belong together."
 	}
@@ -135,8 +142,13 @@ func wait(header http.Header) string {
 	return ""
 }
 
+// refusesToken reports whether another token may help.
+func (a said) refusesToken() bool {
+	return a.status == http.StatusUnauthorized || a.status >= 300 && a.status < 400 || a.isPage()
+}
+
 // isPage reports whether a page stands where the answer should.
-func isPage(a said) bool {
+func (a said) isPage() bool {
 	kind, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
 	return a.status >= 200 && a.status < 300 && strings.EqualFold(strings.TrimSpace(kind), "text/html")
 }
