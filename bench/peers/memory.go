@@ -23,7 +23,7 @@ const (
 
 // settles is how long a process is given to come to rest before its memory is
 // read.
-const settles = 3 * time.Second
+const settles = 5 * time.Second
 
 // memory measures what peers hold, each in a fresh process: a step from some
 // connections to many, so that what a program takes for itself is left out.
@@ -176,8 +176,8 @@ func (f *field) tell(what string) (string, error) {
 	return text.String(), err
 }
 
-// large is the most that a fresh process held while eight callers read pages
-// of 5 MB.
+// large is the most that a process held that has started and come to rest,
+// while eight callers read pages of 5 MB.
 func (f *field) large(s starter) (float64, error) {
 	p, err := f.begin(s)
 	if err != nil {
@@ -193,6 +193,10 @@ func (f *field) large(s starter) (float64, error) {
 		return 0, err
 	}
 	defer readers.leave()
+	f.settle()
+	if err := p.forgetPeak(); err != nil {
+		return 0, err
+	}
 	if err := readers.each(func(_ int, c *client) error {
 		for range pages {
 			if _, err := c.call(ask(p, "GET", "large-chunked", "", nil), io.Discard); err != nil {

@@ -44,7 +44,8 @@ func (p *peer) spent() (time.Duration, error) {
 }
 
 // resident is a figure of memory of the process and its children, in bytes:
-// "VmRSS" for what they hold now, "VmHWM" for the most they ever held.
+// "VmRSS" for what they hold now, "VmHWM" for the most they have held since
+// forgetPeak.
 func (p *peer) resident(figure string) (float64, error) {
 	sum := 0.0
 	for _, pid := range tree(p.root) {
@@ -64,4 +65,14 @@ func (p *peer) resident(figure string) (float64, error) {
 		sum += n * 1024
 	}
 	return sum, nil
+}
+
+// forgetPeak lets "VmHWM" begin anew: see proc_pid_clear_refs(5).
+func (p *peer) forgetPeak() error {
+	for _, pid := range tree(p.root) {
+		if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }

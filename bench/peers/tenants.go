@@ -94,6 +94,7 @@ func (f *field) book(name string, tenants, callers int) (*contest, error) {
 	}); err != nil {
 		return nil, err
 	}
+	f.settle()
 	if c.held, err = p.resident("VmRSS"); err != nil {
 		return nil, err
 	}

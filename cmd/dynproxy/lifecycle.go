@@ -12,8 +12,6 @@ import (
 
 	"dynproxy/internal/daemon"
 	"dynproxy/internal/logqueue"
-	"dynproxy/internal/machine"
-	"dynproxy/internal/panics"
 	"dynproxy/internal/service"
 )
 
@@ -100,8 +98,6 @@ func (h *server) open(ctx context.Context, look *selfLook, in *entrances) error 
 	go func() { callersEnded <- h.guards.callers.Serve(calls) }() // ends with Shutdown or Close below
 	go func() { operatorsEnded <- h.guards.operators.Serve(admin) }()
 	h.log.Info().Str("listen", h.config().Listen).Str("ops_listen", h.config().OpsListen).Int("tenants", h.book.Len()).Msg("serving")
-	settled := time.AfterFunc(settleAfter, h.settle)
-	defer settled.Stop()
 	if err := daemon.Ready(h.summary()); err != nil {
 		h.log.Warn().Err(err).Msg("systemd cannot be told that the proxy serves")
 	}
@@ -127,14 +123,6 @@ func (h *server) open(ctx context.Context, look *selfLook, in *entrances) error 
 // summary is what systemd shows of a proxy that serves.
 func (h *server) summary() string {
 	return fmt.Sprintf("serving %d tenants at %s, operators at %s", h.book.Len(), h.config().Listen, h.config().OpsListen)
-}
-
-// settleAfter is when the start is over, and what it has needed is given back.
-const settleAfter = 2 * time.Second
-
-func (h *server) settle() {
-	defer panics.Recover(h.log, "settle", nil)
-	machine.Settle()
 }
 
 const (

@@ -206,6 +206,7 @@ func (h *server) run(ctx context.Context, in *entrances) error {
 		keep("watch keytab", func() { h.keytab.Watch(watching, fileChanged(log, "KEYTAB_FILE")) })
 	}
 	keep("sweep", func() { h.sweep(watching) })
+	keep("settle at rest", func() { machine.SettleAtRest(watching) })
 	h.followStates(watching, keep)
 	for name, fault := range h.book.Faults() {
 		logFault(log, "tenant", name, fault)
