@@ -6,12 +6,16 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"dynproxy/internal/panics"
 )
 
 const bufferSize = 4 << 10
+
+// buffers are lent to connections that hold something back.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // conn follows the framing of the requests it reads. Heads are held back until
 // they are judged; bodies pass straight into the reader's own buffer. Reading
@@ -21,7 +25,7 @@ type conn struct {
 	session *session
 	limits  *Limits
 
-	buffer []byte // what held lies in
+	buffer []byte // what held lies in; nil while nothing is held
 	held   []byte // read and not yet delivered
 	ready  int    // so many bytes of held may be delivered
 	head   headScan
@@ -68,7 +72,7 @@ func (c *conn) Read(p []byte) (n int, err error) {
 				return n, err
 			}
 		default:
-			if err := c.readHead(); err != nil {
+			if err := c.readHead(p); err != nil {
 				return 0, err
 			}
 		}
@@ -79,11 +83,31 @@ func (c *conn) deliver(p []byte) int {
 	n := copy(p, c.held[:c.ready])
 	c.ready -= n
 	c.held = c.held[n:]
-	if len(c.held) == 0 && cap(c.buffer) > bufferSize {
-		c.buffer, c.held = nil, nil // one large head is no reason to keep its room
-		c.session.guard.heads.leave(&c.session.head)
+	if len(c.held) == 0 {
+		c.release()
 	}
 	return n
+}
+
+// hold keeps a copy of b, where nothing is held.
+func (c *conn) hold(b []byte) {
+	if len(b) > bufferSize {
+		c.buffer = bytes.Clone(b)
+	} else {
+		c.buffer = buffers.Get().(*[bufferSize]byte)[:]
+	}
+	c.held = c.buffer[:copy(c.buffer, b)]
+}
+
+// release gives back the room of what was held: a connection at rest has none.
+func (c *conn) release() {
+	switch {
+	case cap(c.buffer) == bufferSize:
+		buffers.Put((*[bufferSize]byte)(c.buffer[:bufferSize]))
+	case cap(c.buffer) > bufferSize:
+		c.session.guard.heads.leave(&c.session.head)
+	}
+	c.buffer, c.held = nil, nil
 }
 
 func (c *conn) readLength(p []byte) (int, error) {
@@ -102,8 +126,7 @@ func (c *conn) readChunked(p []byte) (int, error) {
 		return 0, broken
 	}
 	if passed < n && broken == nil {
-		c.held = append(c.buffer[:0], p[passed:n]...)
-		c.buffer = c.held[:0]
+		c.hold(p[passed:n])
 	}
 	return passed, err
 }
@@ -119,11 +142,11 @@ func (c *conn) scanChunks(b []byte) int {
 }
 
 // readHead judges what is held, or reads more of it. It returns after each
-// step, with ready set once a head is whole.
-func (c *conn) readHead() error {
+// step, with ready set once a head is whole. p is room that it may use.
+func (c *conn) readHead(p []byte) error {
 	end, wrong := c.head.scan(c.held, c.limits)
 	if wrong == nil && end == 0 {
-		return c.fill()
+		return c.fill(p)
 	}
 	skipped := c.head.skipped
 	var frame framing
@@ -155,29 +178,56 @@ func (c *conn) readHead() error {
 	return nil
 }
 
-// fill appends what the connection has to held, which it moves to the front of
-// its buffer, or into a larger one, where room is short.
-func (c *conn) fill() error {
-	if cap(c.held)-len(c.held) < bufferSize/2 {
-		if need := len(c.held) + bufferSize/2; cap(c.buffer) < need {
-			if !c.grow(max(bufferSize, min(2*need, c.limits.Head+bufferSize))) {
-				return net.ErrClosed
-			}
+// fill appends what the connection has to held. Where nothing is held it waits
+// with p for room, which is the reader's own; but a reader that asks for a byte
+// or two, as net/http does while it serves, would have the rest read once more.
+func (c *conn) fill(p []byte) error {
+	if len(c.held) == 0 && len(p) >= bufferSize/2 {
+		n, err := c.Conn.Read(p)
+		if n > 0 {
+			c.begun.Store(true)
+			c.hold(p[:n])
+			return nil // an error that lasts comes again
 		}
-		c.held = c.buffer[:copy(c.buffer[:cap(c.buffer)], c.held)]
+		return err
+	}
+	if !c.makeRoom() {
+		return net.ErrClosed
 	}
 	n, err := c.Conn.Read(c.held[len(c.held):cap(c.held)])
 	c.held = c.held[:len(c.held)+n]
 	if n > 0 {
 		c.begun.Store(true)
-		return nil // an error that lasts comes again
+		return nil
+	}
+	if len(c.held) == 0 {
+		c.release()
 	}
 	return err
 }
 
+// makeRoom moves what is held to the front of its buffer, or into a larger one,
+// where room is short. It reports false when there is none.
+func (c *conn) makeRoom() bool {
+	if cap(c.held)-len(c.held) >= bufferSize/2 {
+		return true
+	}
+	if c.buffer == nil {
+		c.hold(nil)
+		return true
+	}
+	if need := len(c.held) + bufferSize/2; cap(c.buffer) < need {
+		if !c.grow(min(2*need, c.limits.Head+bufferSize)) {
+			return false
+		}
+	}
+	c.held = c.buffer[:copy(c.buffer[:cap(c.buffer)], c.held)]
+	return true
+}
+
 // grow makes a larger buffer, of what there is for all unfinished heads.
 func (c *conn) grow(size int) bool {
-	if more := size - cap(c.buffer); size > bufferSize && !c.session.guard.heads.take(&c.session.head, c.session, more) {
+	if more := size - cap(c.buffer); !c.session.guard.heads.take(&c.session.head, c.session, more) {
 		return false
 	}
 	c.buffer = make([]byte, size)

@@ -33,7 +33,7 @@ func guarded(r io.Reader) *conn {
 
 // asked reads requests as net/http does until one is refused or the input
 // ends.
-func asked(c *conn) (list []string, end string) {
+func asked(c io.Reader) (list []string, end string) {
 	in := bufio.NewReader(c)
 	for {
 		r, err := http.ReadRequest(in)
@@ -101,6 +101,27 @@ func TestSplitAtEveryByte(t *testing.T) {
 		}
 		if got, end := asked(guarded(iotest.OneByteReader(strings.NewReader(raw)))); fmt.Sprint(got, end) != want {
 			t.Fatalf("%q byte by byte:\ngot  %v %s\nwant %s", raw, got, end, want)
+		}
+		if got, end := asked(iotest.OneByteReader(guarded(strings.NewReader(raw)))); fmt.Sprint(got, end) != want {
+			t.Fatalf("%q asked for byte by byte:\ngot  %v %s\nwant %s", raw, got, end, want)
+		}
+	}
+}
+
+// Thousands of connections rest at a time: one has no room of its own, once its
+// request was read, whatever that was and however it came.
+func TestAConnectionAtRestHoldsNoRoom(t *testing.T) {
+	for _, b := range benign {
+		for _, cut := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.HalfReader, iotest.OneByteReader} {
+			for _, ask := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.OneByteReader} {
+				c := guarded(cut(strings.NewReader(b.raw)))
+				if _, end := asked(ask(c)); end != "EOF" {
+					continue // refused: the connection ends
+				}
+				if c.buffer != nil || c.held != nil {
+					t.Errorf("%q: %d bytes of room at its end", b.raw, cap(c.buffer))
+				}
+			}
 		}
 	}
 }
