@@ -20,17 +20,19 @@ const called = 64
 
 // tenants measures 10,000 tenants with 1,000 callers that have keys, beside one
 // tenant with one caller: the memory once each tenant has its token, and the
-// processor time of a call.
+// processor time of a call. Between them stand no more tenants and callers than
+// are called: what those cost is the price of so many connections.
 func (f *field) tenants(t *table) error {
 	tenants, callers := 10_000, 1000
 	if f.short {
 		tenants, callers = 100, 10
 	}
+	few := min(called, tenants)
 	var contests []*contest
 	for _, size := range []struct {
 		name             string
 		tenants, callers int
-	}{{"one", 1, 1}, {"one again", 1, 1}, {"many", tenants, callers}} {
+	}{{"one", 1, 1}, {"one again", 1, 1}, {"many", tenants, callers}, {"few", few, few}} {
 		c, err := f.book(size.name, size.tenants, size.callers)
 		if err != nil {
 			return err
@@ -45,6 +47,8 @@ func (f *field) tenants(t *table) error {
 	what := fmt.Sprintf("%d tenants, %d callers with keys", tenants, callers)
 	t.ratio(what, "one again / one", ratios(contests[1].costs, contests[0].costs), 0)
 	t.ratio(what, "many / one", ratios(many.costs, contests[0].costs), mostScale)
+	t.ratio(what, fmt.Sprintf("%d of each / one", few), ratios(contests[3].costs, contests[0].costs), 0)
+	t.ratio(what, fmt.Sprintf("many / %d of each", few), ratios(many.costs, contests[3].costs), 0)
 	return nil
 }
 
