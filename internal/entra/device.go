@@ -16,7 +16,7 @@ import (
 func SignIn(ctx context.Context, transport http.RoundTripper, a Authority, clientID, resource string, show func(message string)) (header string, err error) {
 	client, err := public.New(clientID,
 		public.WithAuthority("https://"+a.Login+"/"+a.TenantID),
-		public.WithHTTPClient(&http.Client{Transport: transport, Timeout: answerWithin}),
+		public.WithHTTPClient(loginClient(transport)),
 		public.WithInstanceDiscovery(false))
 	if err != nil {
 		return "", &Error{Class: Configuration, Reason: "login host and tenant id make no address"}

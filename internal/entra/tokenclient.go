@@ -36,15 +36,19 @@ type TokenClient struct {
 // NewTokenClient returns a TokenClient that reaches login hosts through transport.
 func NewTokenClient(transport http.RoundTripper, log zerolog.Logger) *TokenClient {
 	return &TokenClient{
-		client: &http.Client{
-			Transport: transport,
-			Timeout:   answerWithin,
-			// A redirect would carry the secret to wherever it points.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		client:        loginClient(transport),
 		log:           log,
 		limiters:      make(map[string]*hostLimiter),
 		registrations: make(map[string]*registered),
+	}
+}
+
+// loginClient speaks to login hosts. It follows no redirect, which would carry the
+// secret, or the code of a sign-in, to wherever it points.
+func loginClient(transport http.RoundTripper) *http.Client {
+	return &http.Client{
+		Transport: transport, Timeout: answerWithin,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
