@@ -73,7 +73,7 @@ func TestASentinelFailsOverUnderLoad(t *testing.T) {
 	missed := d.failures()
 	primary.Kill()
 	d.until("exchanges in vain", func() bool { return d.each(func(d *drill, i int) bool { return d.failures()[i] > missed[i] }) })
-	d.until("another primary", func() bool { return strings.HasPrefix(replica.CLI("ROLE"), "master") })
+	d.until("another primary", replica.IsPrimary)
 	d.oneAgain(d.share())
 }
 

@@ -142,6 +142,13 @@ func (s *Server) CLI(args ...string) string {
 	return out
 }
 
+// IsPrimary reports whether it says so. One that becomes it closes its
+// connections, and then says nothing.
+func (s *Server) IsPrimary() bool {
+	out, err := s.command("ROLE")
+	return err == nil && strings.HasPrefix(out, "master")
+}
+
 func (s *Server) command(args ...string) (string, error) {
 	base := []string{"-h", s.host, "-p", s.port, "--no-auth-warning"}
 	out, err := exec.Command("redis-cli", append(base, args...)...).CombinedOutput()
