@@ -3,6 +3,8 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
@@ -26,6 +28,7 @@ func serveBare(listen, to, caFile string) error {
 	roots.AppendCertsFromPEM(ca)
 	organization, public := "https://"+to, "http://"+listen+"/contoso"
 	forward := &httputil.ReverseProxy{
+		ErrorLog:  log.New(io.Discard, "", 0),
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, MaxIdleConnsPerHost: 64, DisableCompression: true},
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL.Scheme, pr.Out.URL.Host, pr.Out.Host = "https", to, to
