@@ -32,7 +32,7 @@ var plan = map[string][]string{
 	"proxy":   {"tenants", "internal/callers", "internal/calls", "internal/egress", "internal/limits", "internal/odata", "internal/panics", "internal/problem", "internal/refusal", "internal/retryafter", "internal/soap", "internal/spool", "internal/tracing", "internal/httpguard"},
 	"tenants": {"internal/envfile", "internal/secret"},
 
-	"internal/audit":              {"internal/panics"},
+	"internal/audit":              {"internal/envfile", "internal/panics"},
 	"internal/changes":            {"internal/audit", "internal/callers", "internal/cluster", "internal/envfile", "tenants"},
 	"internal/callers":            {"internal/envfile", "internal/retryafter", "internal/secret"},
 	"internal/calls":              nil,

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"dynproxy/internal/envfile"
 )
 
 const (
@@ -57,21 +59,33 @@ func endsLine(f io.ReaderAt, last []byte, size int64) bool {
 }
 
 // rotate begins another file where this one is large. Its name tells when, so
-// that of two processes that do so none removes what the other has moved.
+// that of two processes that do so none removes what the other has moved; and
+// one looks once more when it is alone, so that it moves no file that the other
+// has just begun.
 func (l *Log) rotate(path string) {
-	info, err := os.Stat(path)
-	if err != nil || info.Size() < fileSize {
+	if !large(path) {
 		return
 	}
-	aside := filepath.Join(l.Dir, olderPrefix+time.Now().UTC().Format("20060102T150405.000000000")+olderSuffix)
-	if err := os.Rename(path, aside); err != nil {
-		return // then it goes on growing for now
-	}
-	if older := l.older(); len(older) > olderFiles {
-		for _, name := range older[olderFiles:] {
-			os.Remove(filepath.Join(l.Dir, name))
+	envfile.Exclusive(l.Dir, func() error {
+		if !large(path) {
+			return nil
 		}
-	}
+		aside := filepath.Join(l.Dir, olderPrefix+time.Now().UTC().Format("20060102T150405.000000000")+olderSuffix)
+		if err := os.Rename(path, aside); err != nil {
+			return err // then it goes on growing for now
+		}
+		if older := l.older(); len(older) > olderFiles {
+			for _, name := range older[olderFiles:] {
+				os.Remove(filepath.Join(l.Dir, name))
+			}
+		}
+		return nil
+	})
+}
+
+func large(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Size() >= fileSize
 }
 
 // older are the names of the files that are full, the newest first.
