@@ -313,7 +313,7 @@ func TestExplainFromTheCommandLine(t *testing.T) {
 		{[]string{whoAmIPath}, 1, []string{"unauthorized", "nobody that is known by name"}},
 		{[]string{"--caller", "nosuch", whoAmIPath}, 1, []string{"caller list"}},
 		{[]string{"-H", "nonsense", whoAmIPath}, 2, []string{"Name: value"}},
-		{nil, 2, []string{"1 arg"}},
+		{nil, 2, []string{"write it as dynproxy explain"}},
 	} {
 		var out bytes.Buffer
 		err := run(t.Context(), append([]string{"explain"}, c.args...), []string{prefix + "OPS_LISTEN=" + strings.TrimPrefix(r.ops, "http://")}, &out, &out)

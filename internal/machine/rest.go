@@ -20,7 +20,7 @@ const (
 func SettleAtRest(ctx context.Context) {
 	looks := time.NewTicker(restLook)
 	defer looks.Stop()
-	settle := Settle
+	giveBack := settle
 	var last, settled uint64
 	for {
 		select {
@@ -32,8 +32,8 @@ func SettleAtRest(ctx context.Context) {
 		resting := now-last < atRest
 		last = now
 		if settled == 0 || resting && now-settled > max(atWork, live/4) {
-			settle()
-			settle = debug.FreeOSMemory
+			giveBack()
+			giveBack = debug.FreeOSMemory
 			settled, _ = allocated()
 		}
 	}

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Settle gives back what only the start has needed: memory that is free, and
+// settle gives back what only the start has needed: memory that is free, and
 // those pages of the program that stand beside the few that have run. What is
 // needed again is read from the file, as it was at first.
-func Settle() {
+func settle() {
 	debug.FreeOSMemory()
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {

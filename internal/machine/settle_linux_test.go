@@ -25,7 +25,7 @@ func resident(t *testing.T) int {
 // What the start has read in goes, and what runs goes on.
 func TestSettleGivesBackWhatTheStartHasReadIn(t *testing.T) {
 	before := resident(t)
-	Settle()
+	settle()
 	after := resident(t)
 	t.Logf("%d KiB of files before, %d after", before, after)
 	if after > before {

@@ -4,5 +4,5 @@ package machine
 
 import "runtime/debug"
 
-// Settle gives back what only the start has needed.
-func Settle() { debug.FreeOSMemory() }
+// settle gives back what only the start has needed.
+func settle() { debug.FreeOSMemory() }

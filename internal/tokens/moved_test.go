@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,20 +31,21 @@ func TestAnOrganizationThatMovesIsFollowed(t *testing.T) {
 	for name, forgotten := range map[string]bool{"the organization refuses the token": false, "Entra ID knows it no more in the old tenant": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				now := before
+				var now atomic.Value
+				now.Store(before)
 				s, err := New(Options{
 					Registration: tenants.Registration{ClientID: appID, Secret: secret.New(appSecret)}, Log: zerolog.Nop(),
 					LoginAllowed: func(string) bool { return true },
 					ConsentLink:  func(*tenants.Tenant, entra.Authority) string { return "" },
 					Login: roundTrip(func(r *http.Request) (int, http.Header, string) {
 						tenant := strings.Split(r.URL.Path, "/")[1]
-						if forgotten && tenant != now {
+						if forgotten && tenant != now.Load() {
 							return 400, nil, `{"error":"invalid_resource","error_codes":[500011]}`
 						}
 						return 200, nil, `{"token_type":"Bearer","expires_in":600,"access_token":"of-` + tenant + `"}`
 					}),
 					Challenge: roundTrip(func(*http.Request) (int, http.Header, string) {
-						return 401, http.Header{"Www-Authenticate": {"Bearer authorization_uri=https://login.microsoftonline.com/" + now + "/oauth2/authorize"}}, ""
+						return 401, http.Header{"Www-Authenticate": {"Bearer authorization_uri=https://login.microsoftonline.com/" + now.Load().(string) + "/oauth2/authorize"}}, ""
 					}),
 				})
 				if err != nil {
@@ -56,15 +58,15 @@ func TestAnOrganizationThatMovesIsFollowed(t *testing.T) {
 				if err != nil || header != "Bearer of-"+before {
 					t.Fatalf("%s, %v", header, err)
 				}
-				now = after
+				now.Store(after)
 				time.Sleep(11 * time.Minute)
 				for range 2 { // the second try is the next call, where there was no token to be refused
-					if header, err = s.Token(t.Context(), one); err == nil && header != "Bearer of-"+now {
+					if header, err = s.Token(t.Context(), one); err == nil && header != "Bearer of-"+after {
 						s.Invalidate(one, header, nil)
 						header, err = s.Token(t.Context(), one)
 					}
 				}
-				if err != nil || header != "Bearer of-"+now {
+				if err != nil || header != "Bearer of-"+after {
 					t.Errorf("%s, %v", header, err)
 				}
 			})
