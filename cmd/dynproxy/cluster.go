@@ -140,7 +140,7 @@ func (h *server) hearOthers() (missed <-chan struct{}) {
 			h.board.Doubt(name)
 		}
 	})
-	h.vault.Answers(h.everyone.Answer)
+	h.vault.Answers(h.fleet.Answer)
 	if h.mirror != nil {
 		h.cluster.Hear(newsBook, func([]byte) { h.mirror.Wake() })
 	}

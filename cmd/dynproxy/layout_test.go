@@ -47,7 +47,7 @@ var plan = map[string][]string{
 	"internal/entra":              {"internal/egress", "internal/panics", "internal/retryafter", "internal/sealed", "internal/secret", "internal/textfile"},
 	"internal/envfile":            {"internal/textfile"},
 	"internal/eventlog":           {"internal/notify", "internal/panics", "internal/problem", "internal/service", "internal/status"},
-	"internal/everyone":           {"internal/audit", "internal/calls", "internal/cluster", "internal/panics", "internal/status", "internal/usage"},
+	"internal/fleet":              {"internal/audit", "internal/calls", "internal/cluster", "internal/panics", "internal/status", "internal/usage"},
 	"internal/help":               {"internal/problem", "internal/refusal"},
 	"internal/history":            {"internal/statedir"},
 	"internal/kerberos":           {"internal/reload", "internal/textfile"},

@@ -67,11 +67,11 @@ func newOps(h *server) *ops {
 		mux.Handle(pattern, file)
 	}
 	mux.Handle("GET /help/{code}", portal.Help()) // which callers follow too
-	api := &changes.API{Editor: h.newEditor(), Guarded: func() bool { return h.config().guarded() }, Who: operator, Recent: h.everyone.Audit}
+	api := &changes.API{Editor: h.newEditor(), Guarded: func() bool { return h.config().guarded() }, Who: operator, Recent: h.fleet.Audit}
 	for pattern, handler := range api.Routes() {
 		mux.Handle(pattern, behind(handler))
 	}
-	mux.Handle("/", behind(portal.New(portalSource{h.everyone, h}, h.everyone.AllCalls(), h.operations())))
+	mux.Handle("/", behind(portal.New(portalSource{h.fleet, h}, h.fleet.AllCalls(), h.operations())))
 	return o
 }
 

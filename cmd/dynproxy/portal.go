@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"dynproxy/internal/cluster"
-	"dynproxy/internal/everyone"
+	"dynproxy/internal/fleet"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/trend"
 	"dynproxy/portal"
@@ -16,7 +16,7 @@ import (
 
 // portalSource is what the portal's pages are made of.
 type portalSource struct {
-	*everyone.Everyone
+	*fleet.Fleet
 	server *server
 }
 

@@ -22,7 +22,7 @@ import (
 	"dynproxy/internal/door"
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/eventlog"
-	"dynproxy/internal/everyone"
+	"dynproxy/internal/fleet"
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/logqueue"
@@ -105,7 +105,7 @@ type server struct {
 	names   []string // of this machine
 
 	remembered *calls.Ring
-	everyone   *everyone.Everyone
+	fleet      *fleet.Fleet
 
 	again    *reloader                              // nil where settings are read once
 	opsHosts atomic.Pointer[func(host string) bool] // names of the operators' side
@@ -147,7 +147,7 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 		Help: func(code problem.Code) string { return code.Help(h.config().opsURL()) },
 	})
 	h.audit = &audit.Log{Dir: cfg.StateDir, Log: log}
-	h.everyone = &everyone.Everyone{
+	h.fleet = &fleet.Fleet{
 		Board: h.board, Remembered: h.remembered, Counted: h.past.Usage, Recorded: h.audit, Entitlement: h.entitlement,
 		Dir: cfg.StateDir, Others: h.cluster, Vault: h.vault, Log: log,
 	}

@@ -1,6 +1,6 @@
-// Package everyone is what all proxies know together. Each keeps its own; when
+// Package fleet is what all proxies know together. Each keeps its own; when
 // somebody looks, the others are asked for theirs.
-package everyone
+package fleet
 
 import (
 	"context"
@@ -24,9 +24,9 @@ import (
 	"dynproxy/internal/usage"
 )
 
-// Everyone is all proxies, as one of them sees them: what it has itself, and a
+// Fleet is all proxies, as one of them sees them: what it has itself, and a
 // way to the others.
-type Everyone struct {
+type Fleet struct {
 	*status.Board
 	Remembered  *calls.Ring
 	Counted     *usage.Usage
@@ -65,31 +65,31 @@ type question struct {
 
 // Answer says what this proxy knows. Whoever asks may be of another version: a
 // fault costs it this answer.
-func (e *Everyone) Answer(_ context.Context, kind string, content []byte) any {
-	defer panics.Recover(e.Log, "question of another proxy", nil)
+func (f *Fleet) Answer(_ context.Context, kind string, content []byte) any {
+	defer panics.Recover(f.Log, "question of another proxy", nil)
 	var q question
 	if json.Unmarshal(content, &q) != nil {
 		return nil
 	}
-	kept := q.Place == "" || q.Place != e.place()
+	kept := q.Place == "" || q.Place != f.place()
 	switch {
 	case kind == askCalls:
-		return e.Remembered.Last(q.Filter, q.Limit)
+		return f.Remembered.Last(q.Filter, q.Limit)
 	case kind == askCall:
-		if d, known := e.Remembered.Explain(q.ID); known {
+		if d, known := f.Remembered.Explain(q.ID); known {
 			return &d
 		}
 	case kind == askUsage && kept:
-		return e.Counted.Rows(q.Usage)
+		return f.Counted.Rows(q.Usage)
 	case kind == askForecasts && kept:
-		return e.ownForecasts()
+		return f.ownForecasts()
 	case kind == askAudit && kept:
-		entries, _ := e.Recorded.Recent(q.Limit)
+		entries, _ := f.Recorded.Recent(q.Limit)
 		return entries
 	case kind == askTraffic:
 		var all []status.Traffic
 		for _, name := range q.Tenants {
-			if t, known := e.Board.Tenant(name); known {
+			if t, known := f.Board.Tenant(name); known {
 				all = append(all, t.Of())
 			}
 		}
@@ -100,28 +100,28 @@ func (e *Everyone) Answer(_ context.Context, kind string, content []byte) any {
 
 // place tells apart where proxies keep usage and audit: those of one directory
 // have one record.
-func (e *Everyone) place() string {
-	if e.Dir == "" {
+func (f *Fleet) place() string {
+	if f.Dir == "" {
 		return ""
 	}
 	machine, _ := os.Hostname()
-	whole, err := filepath.Abs(e.Dir)
+	whole, err := filepath.Abs(f.Dir)
 	if err != nil {
-		whole = e.Dir
+		whole = f.Dir
 	}
 	sum := sha256.Sum256([]byte(machine + "\x00" + whole))
 	return hex.EncodeToString(sum[:8])
 }
 
 // ask asks the other proxies and returns what they answer.
-func ask[T any](e *Everyone, kind string, q question) []T {
-	if !e.Others.On() {
+func ask[T any](f *Fleet, kind string, q question) []T {
+	if !f.Others.On() {
 		return nil
 	}
-	q.Place = e.place()
-	answers, missing := cluster.Ask[T](context.Background(), e.Vault, kind, q)
+	q.Place = f.place()
+	answers, missing := cluster.Ask[T](context.Background(), f.Vault, kind, q)
 	if len(missing) > 0 {
-		e.Log.Warn().Strs("members", missing).Str("asked", kind).Msg("other proxies did not answer in time: what is shown is without them")
+		f.Log.Warn().Strs("members", missing).Str("asked", kind).Msg("other proxies did not answer in time: what is shown is without them")
 	}
 	var all []T
 	for _, name := range slices.Sorted(maps.Keys(answers)) {
@@ -134,15 +134,15 @@ func ask[T any](e *Everyone, kind string, q question) []T {
 // this one's own.
 type Calls struct {
 	*calls.Ring
-	everyone *Everyone
+	fleet *Fleet
 }
 
 // AllCalls are the calls that any proxy remembers.
-func (e *Everyone) AllCalls() Calls { return Calls{e.Remembered, e} }
+func (f *Fleet) AllCalls() Calls { return Calls{f.Remembered, f} }
 
 // Last is calls.Ring's.
 func (c Calls) Last(f calls.Filter, limit int) []*calls.Call {
-	others := ask[[]*calls.Call](c.everyone, askCalls, question{Filter: f, Limit: limit})
+	others := ask[[]*calls.Call](c.fleet, askCalls, question{Filter: f, Limit: limit})
 	return calls.Merge(limit, append(others, c.Ring.Last(f, limit))...)
 }
 
@@ -151,7 +151,7 @@ func (c Calls) Explain(id string) (calls.Detail, bool) {
 	if d, known := c.Ring.Explain(id); known {
 		return d, true
 	}
-	for _, d := range ask[*calls.Detail](c.everyone, askCall, question{ID: id}) {
+	for _, d := range ask[*calls.Detail](c.fleet, askCall, question{ID: id}) {
 		if d != nil && d.Call != nil {
 			return *d, true
 		}
@@ -160,9 +160,9 @@ func (c Calls) Explain(id string) (calls.Detail, bool) {
 }
 
 // Usage is who called what, at all proxies.
-func (e *Everyone) Usage(q usage.Question) []usage.Row {
-	own := e.Counted.Rows(q)
-	others := ask[[]usage.Row](e, askUsage, question{Usage: q})
+func (f *Fleet) Usage(q usage.Question) []usage.Row {
+	own := f.Counted.Rows(q)
+	others := ask[[]usage.Row](f, askUsage, question{Usage: q})
 	if len(others) == 0 {
 		return own
 	}
@@ -170,9 +170,9 @@ func (e *Everyone) Usage(q usage.Question) []usage.Row {
 }
 
 // Forecasts are what that comes to by the end of the day.
-func (e *Everyone) Forecasts() []usage.Forecast {
-	own := e.ownForecasts()
-	others := ask[[]usage.Forecast](e, askForecasts, question{})
+func (f *Fleet) Forecasts() []usage.Forecast {
+	own := f.ownForecasts()
+	others := ask[[]usage.Forecast](f, askForecasts, question{})
 	if len(others) == 0 {
 		return own
 	}
@@ -180,14 +180,14 @@ func (e *Everyone) Forecasts() []usage.Forecast {
 }
 
 // ownForecasts are by what this proxy has counted.
-func (e *Everyone) ownForecasts() []usage.Forecast {
-	return e.Counted.Forecasts(time.Now(), e.Entitlement)
+func (f *Fleet) ownForecasts() []usage.Forecast {
+	return f.Counted.Forecasts(time.Now(), f.Entitlement)
 }
 
 // Audit is the record of changes, the newest first, and what is wrong with it.
-func (e *Everyone) Audit(limit int) ([]audit.Entry, error) {
-	own, err := e.Recorded.Recent(limit)
-	others := ask[[]audit.Entry](e, askAudit, question{Limit: limit})
+func (f *Fleet) Audit(limit int) ([]audit.Entry, error) {
+	own, err := f.Recorded.Recent(limit)
+	others := ask[[]audit.Entry](f, askAudit, question{Limit: limit})
 	if len(others) == 0 {
 		return own, err
 	}
@@ -198,34 +198,34 @@ func (e *Everyone) Audit(limit int) ([]audit.Entry, error) {
 const saidLately = 3 * time.Second
 
 // Refresh is status.Board's, and asks the others too.
-func (e *Everyone) Refresh(names []string) {
-	e.Board.Refresh(names)
+func (f *Fleet) Refresh(names []string) {
+	f.Board.Refresh(names)
 	said := make(map[string][]status.Traffic)
-	for _, one := range ask[[]status.Traffic](e, askTraffic, question{Tenants: names}) {
+	for _, one := range ask[[]status.Traffic](f, askTraffic, question{Tenants: names}) {
 		for _, t := range one {
 			said[t.Name] = append(said[t.Name], t)
 		}
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if len(said) == 0 {
-		e.traffic = nil
+		f.traffic = nil
 		return
 	}
-	if time.Since(e.asked) > saidLately || e.traffic == nil {
-		e.traffic = make(map[string][]status.Traffic)
+	if time.Since(f.asked) > saidLately || f.traffic == nil {
+		f.traffic = make(map[string][]status.Traffic)
 	}
-	maps.Copy(e.traffic, said)
-	e.asked = time.Now()
+	maps.Copy(f.traffic, said)
+	f.asked = time.Now()
 }
 
 // Tenant is status.Board's; its calls are those of all proxies.
-func (e *Everyone) Tenant(name string) (status.Tenant, bool) {
-	t, known := e.Board.Tenant(name)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if time.Since(e.asked) < saidLately {
-		for _, other := range e.traffic[t.Name] {
+func (f *Fleet) Tenant(name string) (status.Tenant, bool) {
+	t, known := f.Board.Tenant(name)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.asked) < saidLately {
+		for _, other := range f.traffic[t.Name] {
 			t.Add(other)
 		}
 	}

@@ -1,4 +1,4 @@
-package everyone
+package fleet
 
 import (
 	"strings"
@@ -10,7 +10,7 @@ import (
 // A fault in what another proxy is answered costs that answer.
 func TestAFaultOfAnAnswerToAnotherProxy(t *testing.T) {
 	var log strings.Builder
-	unbuilt := &Everyone{Log: zerolog.New(&log)} // in which everything is nil
+	unbuilt := &Fleet{Log: zerolog.New(&log)} // in which everything is nil
 	for _, kind := range []string{askCalls, askCall, askUsage, askForecasts, askAudit, askTraffic} {
 		log.Reset()
 		if said := unbuilt.Answer(t.Context(), kind, []byte(`{"tenants": ["contoso"]}`)); said != nil || !strings.Contains(log.String(), `"level":"error"`) {
