@@ -274,33 +274,40 @@ func TestMalformedAnswersAreRefused(t *testing.T) {
 func TestUnaskedBytesAreNoAnswer(t *testing.T) {
 	t.Parallel()
 	const honest, forged = ok + "Content-Length: 6\r\n\r\nhonest", ok + "Content-Length: 6\r\n\r\nforged"
-	for name, send := range map[string]func(conn net.Conn){
-		"in one record":        func(conn net.Conn) { io.WriteString(conn, honest+forged) },
-		"in the next record":   func(conn net.Conn) { writeTogether(conn, len(honest)+len(forged)+100, honest, forged) },
-		"a part of a record":   func(conn net.Conn) { writeTogether(conn, len(honest)+60, honest, forged) },
-		"a part of its header": func(conn net.Conn) { writeTogether(conn, len(honest)+25, honest, forged) },
-		"a moment later": func(conn net.Conn) {
+	for name, send := range map[string]func(conn net.Conn, answered func()){
+		"in one record": func(conn net.Conn, _ func()) { io.WriteString(conn, honest+forged) },
+		"in the next record": func(conn net.Conn, answered func()) {
+			writeTogether(conn, len(honest)+len(forged)+100, answered, honest, forged)
+		},
+		"a part of a record":   func(conn net.Conn, answered func()) { writeTogether(conn, len(honest)+60, answered, honest, forged) },
+		"a part of its header": func(conn net.Conn, answered func()) { writeTogether(conn, len(honest)+25, answered, honest, forged) },
+		"a moment later": func(conn net.Conn, answered func()) {
 			io.WriteString(conn, honest)
-			time.Sleep(20 * time.Millisecond)
+			answered()
 			io.WriteString(conn, forged)
 		},
-		"an alert, then nothing": func(conn net.Conn) { io.WriteString(conn, honest); conn.(*tls.Conn).CloseWrite() },
+		"an alert, then nothing": func(conn net.Conn, _ func()) { io.WriteString(conn, honest); conn.(*tls.Conn).CloseWrite() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			read, sent := make(chan bool, 1), make(chan bool, 1)
 			p := newPeer(t, func(_ int, conn net.Conn, in *bufio.Reader) {
 				for {
 					if _, _, err := readRequest(in); err != nil {
 						return
 					}
-					send(conn)
+					send(conn, func() { <-read; read <- true })
+					sent <- true
 				}
 			})
 			for range 4 {
 				if _, text, err := p.ask(t, "POST", `{"name":"once"}`); err != nil || text != "honest" {
-					t.Errorf("%q %v", text, err)
+					t.Fatalf("%q %v", text, err)
 				}
-				time.Sleep(60 * time.Millisecond)
+				read <- true
+				<-sent
+				<-read
+				time.Sleep(20 * time.Millisecond) // for net/http's client, which reads beside
 			}
 			if got := p.accepted.Load(); got != 4 {
 				t.Errorf("%d connections", got)
@@ -324,8 +331,8 @@ func (h *held) Write(p []byte) (int, error) {
 }
 
 // writeTogether writes the first n bytes of the records of texts at once, and
-// the rest a little later.
-func writeTogether(conn net.Conn, n int, texts ...string) {
+// the rest once the first was answered.
+func writeTogether(conn net.Conn, n int, answered func(), texts ...string) {
 	raw := conn.(*tls.Conn).NetConn().(*held)
 	var all []byte
 	raw.kept = &all
@@ -335,6 +342,6 @@ func writeTogether(conn net.Conn, n int, texts ...string) {
 	raw.kept = nil
 	n = min(n, len(all))
 	raw.Conn.Write(all[:n])
-	time.Sleep(20 * time.Millisecond)
+	answered()
 	raw.Conn.Write(all[n:])
 }
