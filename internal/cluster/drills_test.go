@@ -367,15 +367,22 @@ func TestAKeyOfSomebodyElseIsTold(t *testing.T) {
 	}
 }
 
-// One node of a cluster is gone. What lies at the others goes on.
-func TestAClusterWithoutOneNode(t *testing.T) {
-	t.Parallel()
+// inCluster is a proxy before a cluster whose nodes have a setting of their own.
+func inCluster(t *testing.T, setting, value string) (*cluster.Client, []*redistest.Server) {
+	t.Helper()
 	nodes := redistest.Cluster(t)
 	for _, n := range nodes {
-		n.CLI("CONFIG", "SET", "cluster-require-full-coverage", "no")
+		n.CLI("CONFIG", "SET", setting, value)
 	}
 	p := open(t, nodes[0].URL()+"?addr="+nodes[1].Addr())
 	until(t, "the cluster", in(p, cluster.Shared))
+	return p, nodes
+}
+
+// One node of a cluster is gone. What lies at the others goes on.
+func TestAClusterWithoutOneNode(t *testing.T) {
+	t.Parallel()
+	p, nodes := inCluster(t, "cluster-require-full-coverage", "no")
 	gone := slices.IndexFunc(nodes, func(n *redistest.Server) bool { return !strings.Contains(n.CLI("KEYS", "*"), "{fleet}") })
 	nodes[gone].Kill()
 	turns, last := 0, p.State()

@@ -76,12 +76,7 @@ func TestACallersRateIsOneAtAllProxies(t *testing.T) {
 // for a rate that lies there.
 func TestARateAtASilentNodeKeepsNobody(t *testing.T) {
 	t.Parallel()
-	nodes := redistest.Cluster(t)
-	for _, n := range nodes {
-		n.CLI("CONFIG", "SET", "cluster-node-timeout", "60000")
-	}
-	p := open(t, nodes[0].URL()+"?addr="+nodes[1].Addr())
-	until(t, "the cluster", in(p, cluster.Shared))
+	p, nodes := inCluster(t, "cluster-node-timeout", "60000")
 	dir := t.TempDir()
 	for i := range 20 {
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("erp%d.env", i)), fmt.Appendf(nil, "CIDRS=10.%d.0.0/16\nRATE=1000\nBURST=100\n", i), 0o600); err != nil {

@@ -179,15 +179,21 @@ func TestFindEndsWithItsCaller(t *testing.T) {
 	})
 }
 
+// organizationDown is the first organization of h, which is down, and who asks it.
+func organizationDown(t *testing.T) (h *harness, o *emulator.Organization, f *entra.AuthorityResolver) {
+	t.Helper()
+	h = open(t, 1, entra.Registration{})
+	o = h.Organization("org0")
+	if err := o.Inject(emulator.Fault{Kind: emulator.Down}); err != nil {
+		t.Fatal(err)
+	}
+	return h, o, &entra.AuthorityResolver{Transport: h.hosts, LoginAllowed: microsoft}
+}
+
 // Emulated organizations that are down look like those on the network.
 func TestOrganizationThatIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := open(t, 1, entra.Registration{})
-		o := h.Organization("org0")
-		if err := o.Inject(emulator.Fault{Kind: emulator.Down}); err != nil {
-			t.Fatal(err)
-		}
-		f := &entra.AuthorityResolver{Transport: h.hosts, LoginAllowed: microsoft}
+		h, o, f := organizationDown(t)
 		_, err := f.Find(t.Context(), h.target(0).Resource)
 		e, ok := errors.AsType[*entra.Error](err)
 		if !ok || e.Class != entra.Transient {
@@ -205,12 +211,7 @@ func TestOrganizationThatIsDown(t *testing.T) {
 // seconds when it is back.
 func TestAnOrganizationThatIsBackIsAskedWithinSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := open(t, 1, entra.Registration{})
-		o := h.Organization("org0")
-		if err := o.Inject(emulator.Fault{Kind: emulator.Down}); err != nil {
-			t.Fatal(err)
-		}
-		f := &entra.AuthorityResolver{Transport: h.hosts, LoginAllowed: microsoft}
+		h, o, f := organizationDown(t)
 		find := func() error {
 			_, err := f.Find(t.Context(), h.target(0).Resource)
 			return err
