@@ -11,8 +11,8 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"html/template"
-	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -22,6 +22,7 @@ import (
 
 	"dynproxy/internal/check"
 	"dynproxy/internal/problem"
+	"dynproxy/internal/source"
 )
 
 // Backend is what the pages need of the rest.
@@ -103,13 +104,13 @@ type Pages struct {
 	proofs sync.Map // *proof, by tenant
 
 	mu        sync.Mutex // guards strangers
-	strangers map[string]*rate.Limiter
+	strangers map[netip.Prefix]*rate.Limiter
 }
 
 // New returns the pages.
 func New(o Options) *Pages {
 	p := &Pages{
-		ServeMux: http.NewServeMux(), Options: o, strangers: make(map[string]*rate.Limiter),
+		ServeMux: http.NewServeMux(), Options: o, strangers: make(map[netip.Prefix]*rate.Limiter),
 		pages: template.Must(template.New("").Funcs(template.FuncMap{"short": short}).ParseFS(files, "pages/*.html")), speech: newSpeech(),
 	}
 	p.HandleFunc("GET /consent", p.begin)
@@ -129,28 +130,27 @@ func New(o Options) *Pages {
 }
 
 // nothing answers what shows no signature of ours. That is all that is
-// counted, address by address: a flood of it keeps nobody out who has been
+// counted, source by source: a flood of it keeps nobody out who has been
 // sent a link or has begun here. What has a signature costs little, or is
 // asked once for all (see proof).
 func (p *Pages) nothing(w http.ResponseWriter, r *http.Request, status int, text words) {
-	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	if !p.stranger(host).Allow() {
+	if !p.stranger(source.OfRemote(r.RemoteAddr)).Allow() {
 		w.Header().Set("Retry-After", "10")
 		status, text = http.StatusTooManyRequests, words{Title: "many.title", Text: "many.text"}
 	}
 	p.say(w, r, status, text)
 }
 
-func (p *Pages) stranger(host string) *rate.Limiter {
+func (p *Pages) stranger(from netip.Prefix) *rate.Limiter {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := p.strangers[host]
+	l := p.strangers[from]
 	if l == nil {
 		if len(p.strangers) >= 10_000 {
 			clear(p.strangers)
 		}
 		l = rate.NewLimiter(2, 30)
-		p.strangers[host] = l
+		p.strangers[from] = l
 	}
 	return l
 }

@@ -20,7 +20,12 @@ const mailLife = 7 * 24 * time.Hour
 
 // asked runs a request against the pages.
 func asked(p *Pages, method, target string, form url.Values) *httptest.ResponseRecorder {
+	return askedFrom("192.0.2.1:1234", p, method, target, form)
+}
+
+func askedFrom(remote string, p *Pages, method, target string, form url.Values) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, strings.NewReader(form.Encode()))
+	r.RemoteAddr = remote
 	if form != nil {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
@@ -142,6 +147,25 @@ func TestTheWatcherSaysWhatIsNext(t *testing.T) {
 			t.Errorf("%q gets %d", of, w.Code)
 		}
 	}
+}
+
+// A host of IPv6 has more addresses than anybody can count: they are one stranger.
+func TestTheAddressesOfOneIPv6NetworkAreOneStranger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pages(NewKey(nil), "", false)
+		refused := 0
+		for i := range 100 {
+			if askedFrom(fmt.Sprintf("[2001:db8::%x]:1", i+1), p, "GET", "/consent/status?of=x", nil).Code == http.StatusTooManyRequests {
+				refused++
+			}
+		}
+		if refused != 70 {
+			t.Errorf("%d of 100 are held off", refused)
+		}
+		if code := askedFrom("[2001:db8:0:1::1]:1", p, "GET", "/consent/status?of=x", nil).Code; code != http.StatusBadRequest {
+			t.Errorf("another network gets %d", code)
+		}
+	})
 }
 
 // A flood of answers to nothing keeps out neither a guest with a link nor one

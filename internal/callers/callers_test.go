@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"dynproxy/internal/envfile"
+	"dynproxy/internal/source"
 )
 
 var (
@@ -448,7 +449,7 @@ func TestWrongProofsAreSlowedAndRightOnesNot(t *testing.T) {
 func failuresOf(b *Book, addr netip.Addr) int {
 	b.failures.mu.Lock()
 	defer b.failures.mu.Unlock()
-	at := b.failures.byAddr[source(addr)]
+	at := b.failures.bySource[source.Of(addr)]
 	if at == nil {
 		return 0
 	}
@@ -460,15 +461,15 @@ func TestFailuresStayWithinBounds(t *testing.T) {
 	for i := range 3 * failingRemember {
 		f.add(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), time.Now())
 	}
-	if len(f.byAddr) != failingRemember || f.recent.Len() != failingRemember {
-		t.Errorf("%d remembered, %d in order", len(f.byAddr), f.recent.Len())
+	if len(f.bySource) != failingRemember || f.recent.Len() != failingRemember {
+		t.Errorf("%d remembered, %d in order", len(f.bySource), f.recent.Len())
 	}
 	var six failures
 	for i := range 10 {
 		six.add(netip.MustParseAddr(fmt.Sprintf("fd00::%x", i+1)), time.Now())
 	}
-	if len(six.byAddr) != 1 {
-		t.Errorf("one network counts as %d", len(six.byAddr))
+	if len(six.bySource) != 1 {
+		t.Errorf("one network counts as %d", len(six.bySource))
 	}
 }
 

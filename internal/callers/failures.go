@@ -5,22 +5,24 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"dynproxy/internal/source"
 )
 
 const (
-	freeFailures    = 5 // of one address before it is slowed
+	freeFailures    = 5 // of one source before it is slowed
 	firstDelay      = 50 * time.Millisecond
 	longestDelay    = time.Second
-	failureMemory   = 10 * time.Minute // an address that was quiet so long begins anew
-	failingRemember = 4096             // addresses; the one quiet longest is forgotten first
+	failureMemory   = 10 * time.Minute // a source that was quiet so long begins anew
+	failingRemember = 4096             // sources; the one quiet longest is forgotten first
 )
 
-// failures counts wrong proofs by address, in bounded memory. The zero value
+// failures counts wrong proofs by source, in bounded memory. The zero value
 // has seen none.
 type failures struct {
-	mu     sync.Mutex // guards all below
-	byAddr map[netip.Prefix]*list.Element
-	recent list.List // of *failing, the latest first
+	mu       sync.Mutex // guards all below
+	bySource map[netip.Prefix]*list.Element
+	recent   list.List // of *failing, the latest first
 }
 
 type failing struct {
@@ -29,32 +31,22 @@ type failing struct {
 	last  time.Time
 }
 
-// source is what is counted as one address: an IPv6 host has a whole /64.
-func source(addr netip.Addr) netip.Prefix {
-	bits := addr.Unmap().BitLen()
-	if bits == 128 {
-		bits = 64
-	}
-	prefix, _ := addr.Unmap().WithZone("").Prefix(bits)
-	return prefix
-}
-
 // add counts a failure of addr and returns how long to hold back the answer.
 func (f *failures) add(addr netip.Addr, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.byAddr == nil {
-		f.byAddr = make(map[netip.Prefix]*list.Element)
+	if f.bySource == nil {
+		f.bySource = make(map[netip.Prefix]*list.Element)
 	}
-	from := source(addr)
-	at := f.byAddr[from]
+	from := source.Of(addr)
+	at := f.bySource[from]
 	if at == nil {
 		at = f.recent.PushFront(&failing{from: from})
-		f.byAddr[from] = at
+		f.bySource[from] = at
 	}
 	f.recent.MoveToFront(at)
 	if f.recent.Len() > failingRemember {
-		delete(f.byAddr, f.recent.Remove(f.recent.Back()).(*failing).from)
+		delete(f.bySource, f.recent.Remove(f.recent.Back()).(*failing).from)
 	}
 	one := at.Value.(*failing)
 	if now.Sub(one.last) > failureMemory {

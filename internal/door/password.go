@@ -10,6 +10,7 @@ import (
 	"crypto/subtle"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,25 +20,26 @@ import (
 
 	"dynproxy/internal/problem"
 	"dynproxy/internal/secret"
+	"dynproxy/internal/source"
 )
 
 const (
 	firstDelay      = 100 * time.Millisecond // of the answer to a wrong password; doubled with each
 	longestDelay    = 3 * time.Second
-	guessesAtOnce   = 16              // of one address, the one that is being answered included
+	guessesAtOnce   = 16              // of one source, the one that is being answered included
 	guessesForget   = 5 * time.Minute // after the last wrong one
-	guessesRemember = 10_000          // addresses
-	wrongRemember   = 32              // passwords of one address that were wrong
+	guessesRemember = 10_000          // sources
+	wrongRemember   = 32              // passwords of one source that were wrong
 	provenFor       = 24 * time.Hour  // a name, after the right password came with it
 	provenRemember  = 1000
 )
 
-// Password asks for the operators' password where one is set. What an
-// address sends is looked at one after the other, and a wrong one is answered
-// late: so an address has one guess in three seconds, however many connections
-// it makes. Whoever sends none is no guesser.
+// Password asks for the operators' password where one is set. What a source
+// sends (source.Of) is looked at one after the other, and a wrong one is answered
+// late: so it has one guess in three seconds, however many connections it makes.
+// Whoever sends none is no guesser.
 //
-// Who has the right one need not wait behind guesses of its own address, where
+// Who has the right one need not wait behind guesses of its own source, where
 // that gives a guesser nothing: a name that came with it from there has a queue
 // of its own, a connection on which it came has none, and a password that was
 // found wrong, which an old script sends again and again, is no guess any more.
@@ -48,13 +50,20 @@ type Password struct {
 	wrong atomic.Int64
 
 	mu       sync.Mutex // guards what follows
-	guessers map[string]*guesser
-	proven   map[string]time.Time // when the right password came last, by address and name
+	guessers map[prover]*guesser
+	proven   map[prover]time.Time // when the right password came last
 	open     map[string]bool      // connections on which it came last
 	salt     [sha256.Size]byte    // of what is remembered of wrong ones
 }
 
-// guesser is an address from which passwords come.
+// prover is who comes with a password.
+type prover struct {
+	from  netip.Prefix
+	name  string
+	known bool // the right one came under this name from there; else it has none
+}
+
+// guesser is a source from which passwords come.
 type guesser struct {
 	places chan struct{} // of those who wait for their turn, or have it
 	turn   chan struct{} // holds one while a password is looked at
@@ -107,14 +116,14 @@ const (
 
 // right reports whether got is the password; if not, it has answered.
 func (d *Password) right(w http.ResponseWriter, r *http.Request, name, got string, want secret.Text) bool {
-	host, _, _ := net.SplitHostPort(r.RemoteAddr)
+	from := source.OfRemote(r.RemoteAddr)
 	if d.onOpenConnection(r.RemoteAddr) {
 		if same(got, want) {
 			return true
 		}
 		d.Closed(r.RemoteAddr) // for what is its next one
 	}
-	g := d.guesser(host, name)
+	g := d.guesser(prover{from: from, name: name})
 	if d.knownWrong(g, got, want) {
 		d.wrong.Add(1)
 		askForPassword(w, wrongPassword)
@@ -133,11 +142,12 @@ func (d *Password) right(w http.ResponseWriter, r *http.Request, name, got strin
 	g.turn <- struct{}{}
 	defer func() { <-g.turn }()
 	if same(got, want) {
-		d.prove(r.RemoteAddr, host, name)
+		d.prove(r.RemoteAddr, prover{from: from, name: name})
 		return true
 	}
 	g.wrong++
 	d.wrong.Add(1)
+	host, _, _ := net.SplitHostPort(r.RemoteAddr)
 	d.Log.Warn().Str("remote", host).Int("wrong", g.wrong).Msg("a wrong password of operators")
 	time.Sleep(min(longestDelay, firstDelay<<min(g.wrong-1, 10))) // who leaves before gains nothing
 	d.rememberWrong(g, got, want)
@@ -162,16 +172,16 @@ func (d *Password) onOpenConnection(remote string) bool {
 }
 
 // prove notes that the right password came from there.
-func (d *Password) prove(remote, host, name string) {
+func (d *Password) prove(remote string, who prover) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.open == nil {
-		d.open, d.proven = make(map[string]bool), make(map[string]time.Time)
+		d.open, d.proven = make(map[string]bool), make(map[prover]time.Time)
 	}
 	if len(d.proven) >= provenRemember {
 		clear(d.proven)
 	}
-	d.open[remote], d.proven[host+"\x00"+name] = true, time.Now()
+	d.open[remote], d.proven[who] = true, time.Now()
 }
 
 // knownWrong reports whether got was found wrong before, beside the same want.
@@ -206,21 +216,23 @@ func (d *Password) trace(got string, want secret.Text) [sha256.Size]byte {
 // Wrong is how many wrong passwords have come.
 func (d *Password) Wrong() int64 { return d.wrong.Load() }
 
-// guesser is the queue in which a password from host under name waits.
-func (d *Password) guesser(host, name string) *guesser {
+// guesser is the queue in which a password of that prover waits.
+func (d *Password) guesser(who prover) *guesser {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	if at, known := d.proven[host+"\x00"+name]; known && now.Sub(at) < provenFor {
-		host += "\x00" + name
+	if at, known := d.proven[who]; known && now.Sub(at) < provenFor {
+		who.known = true
+	} else {
+		who.name = ""
 	}
-	g := d.guessers[host]
+	g := d.guessers[who]
 	if g == nil || now.Sub(g.last) > guessesForget {
 		if d.guessers == nil || len(d.guessers) >= guessesRemember {
 			d.guessers = d.recent(now)
 		}
 		g = &guesser{places: make(chan struct{}, guessesAtOnce), turn: make(chan struct{}, 1)}
-		d.guessers[host] = g
+		d.guessers[who] = g
 	}
 	g.last = now
 	return g
@@ -228,11 +240,11 @@ func (d *Password) guesser(host, name string) *guesser {
 
 // recent are those who are still being answered, or were a moment ago. It is
 // called with mu held.
-func (d *Password) recent(now time.Time) map[string]*guesser {
-	kept := make(map[string]*guesser)
-	for host, g := range d.guessers {
+func (d *Password) recent(now time.Time) map[prover]*guesser {
+	kept := make(map[prover]*guesser)
+	for who, g := range d.guessers {
 		if len(g.places) > 0 || now.Sub(g.last) < longestDelay {
-			kept[host] = g
+			kept[who] = g
 		}
 	}
 	return kept

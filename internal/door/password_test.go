@@ -70,6 +70,46 @@ func TestGuessingPasswordsIsSlow(t *testing.T) {
 	})
 }
 
+// A host of IPv6 has more addresses than anybody can count: they are one source.
+func TestTheAddressesOfOneIPv6NetworkGuessTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		door := &Password{Log: zerolog.Nop(), Want: func() (secret.Text, error) { return secret.New("right"), nil }}
+		h := door.Before(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		ask := func(from, password string) int {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.RemoteAddr = from
+			r.SetBasicAuth("", password)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			return w.Code
+		}
+		if ask("[2001:db8::2]:1", "right") != http.StatusOK {
+			t.Fatal("the right password is refused")
+		}
+		var mu sync.Mutex // guards codes
+		codes := make(map[int]int)
+		var guesses sync.WaitGroup
+		began := time.Now()
+		for i := range 200 {
+			guesses.Go(func() {
+				code := ask(fmt.Sprintf("[2001:db8::1:%x]:1234", i), fmt.Sprint("guess ", i))
+				mu.Lock()
+				codes[code]++
+				mu.Unlock()
+			})
+		}
+		synctest.Wait()
+		if ask("[2001:db8:0:1::1]:1", "right") != http.StatusOK || ask("192.0.2.1:1", "right") != http.StatusOK || !time.Now().Equal(began) {
+			t.Errorf("other networks wait %v behind guesses", time.Since(began))
+		}
+		guesses.Wait()
+		// The name without letters is known from this network, and guesses under it.
+		if codes[http.StatusUnauthorized] != guessesAtOnce || codes[http.StatusTooManyRequests] != 200-guessesAtOnce {
+			t.Errorf("200 guesses of one network: %v", codes)
+		}
+	})
+}
+
 // Who has the right password does not wait behind guesses of its own address:
 // not under a name that it came with before, not on a connection on which it
 // came, and not behind an old script that sends one wrong password for ever.
