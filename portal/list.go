@@ -133,22 +133,32 @@ func (v view) to(page int) string {
 	return v.with("page", strconv.Itoa(page))
 }
 
+// Choices are what a search keeps of what this list was asked for, by the names
+// of parameters: all but the words that were searched for, and the page.
+func (v view) Choices() map[string]string {
+	kept := make(map[string]string)
+	if v.State != "" {
+		kept["state"] = string(v.State)
+	}
+	if v.Sort != byWorst {
+		kept["sort"] = v.Sort
+	}
+	if v.Size != perPage {
+		kept["size"] = sizeName(v.Size)
+	}
+	return kept
+}
+
 // with is the address of this list with something else asked for.
 func (v view) with(name, value string) string {
+	asked := v.Choices()
+	asked["q"] = v.Query
+	asked[name] = value
 	q := url.Values{}
-	for name, value := range map[string]string{"q": v.Query, "state": string(v.State)} {
+	for name, value := range asked {
 		if value != "" {
 			q.Set(name, value)
 		}
-	}
-	if v.Sort != byWorst {
-		q.Set("sort", v.Sort)
-	}
-	if v.Size != perPage {
-		q.Set("size", sizeName(v.Size))
-	}
-	if q.Set(name, value); value == "" {
-		q.Del(name)
 	}
 	if len(q) == 0 {
 		return "/"

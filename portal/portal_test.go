@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -165,6 +167,22 @@ func TestTenThousandTenantsByPages(t *testing.T) {
 	}
 	if w := get(p, "/tenants/nobody"); w.Code != 404 {
 		t.Errorf("an unknown tenant gets %d", w.Code)
+	}
+}
+
+// A search is one among what was chosen: states, order and how many on a page.
+func TestASearchKeepsWhatWasChosen(t *testing.T) {
+	p := New(newFleet(300), calls.NewRing(), operations())
+	hidden := regexp.MustCompile(`<input type="hidden" name="([a-z]+)" value="([^"]*)">`)
+	for _, chosen := range []string{"", "sort=calls", "size=200", "state=ready", "size=all&sort=name&state=broken"} {
+		body := get(p, "/?q=tenant&page=2&"+chosen).Body.String()
+		kept := url.Values{}
+		for _, of := range hidden.FindAllStringSubmatch(body, -1) {
+			kept.Set(of[1], of[2])
+		}
+		if kept.Encode() != chosen {
+			t.Errorf("after %q a search asks for %q too", chosen, kept.Encode())
+		}
 	}
 }
 
