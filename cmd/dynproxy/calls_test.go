@@ -210,6 +210,7 @@ func TestTailFollowsAProxyThatComesBack(t *testing.T) {
 	}
 	r := start(t, settings)
 	all, failed, asJSON := tailOf(t, settings), tailOf(t, settings, "--failed", "--tenant", "contoso"), tailOf(t, settings, "--json", "--caller", "127.0.0.1")
+	tailOf(t, settings, "--tenant", "fabrikan").until("there is no tenant fabrikan", func() {})
 	call := func() { r.get(whoAmIPath); r.get("/contoso/main.aspx"); r.get("/nobody/x") }
 	all.until("GET "+whoAmIPath, call)
 	all.until("-  127.0.0.1  GET /nobody/x  tenant_unknown", call)
@@ -229,7 +230,7 @@ func TestTailFollowsAProxyThatComesBack(t *testing.T) {
 			t.Errorf("%s", line)
 		}
 	}
-	if text := failed.String(); strings.Contains(text, "WhoAmI") || strings.Contains(text, "nobody") {
+	if text := failed.String(); strings.Contains(text, "no tenant") || strings.Contains(text, "WhoAmI") || strings.Contains(text, "nobody") {
 		t.Errorf("what was not asked for:\n%s", text)
 	}
 	for _, l := range []*tailing{all, failed, asJSON} {

@@ -59,7 +59,11 @@ func (w *cli) tail() *cobra.Command {
 			if failed {
 				q.Set("failed", "1")
 			}
-			return (&tailer{Client: a, path: "/api/calls/stream?" + q.Encode(), asJSON: asJSON, out: w.stdout, errs: w.stderr}).run(c.Context())
+			t := &tailer{Client: a, path: "/api/calls/stream?" + q.Encode(), asJSON: asJSON, out: w.stdout, errs: w.stderr}
+			if tenant != "" {
+				t.tellIfUnknown(c.Context(), strings.ToLower(strings.TrimSpace(tenant)))
+			}
+			return t.run(c.Context())
 		},
 	}
 	c.Flags().StringVar(&tenant, "tenant", "", "only calls to this `TENANT`")
@@ -67,6 +71,19 @@ func (w *cli) tail() *cobra.Command {
 	c.Flags().BoolVar(&failed, "failed", false, "only calls that failed")
 	c.Flags().BoolVar(&asJSON, "json", false, "print each call as its access line")
 	return c
+}
+
+// tellIfUnknown says that a tenant is not there, whose calls would be waited for
+// in vain; it may come.
+func (t *tailer) tellIfUnknown(ctx context.Context, tenant string) {
+	resp, err := t.Open(ctx, http.MethodGet, "/api/tenants/"+url.PathEscape(tenant), nil)
+	if err != nil {
+		return // run says why
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound {
+		fmt.Fprintf(t.errs, "there is no tenant %s ('dynproxy check' names them); its calls are shown once there is one\n", tenant)
+	}
 }
 
 // run follows the stream, and asks for it again when it ends, until ctx does.
