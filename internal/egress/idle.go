@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -8,8 +9,9 @@ import (
 // idleLimits learns after what idle time a host closes its connections, so
 // that requests do not cross with that. The zero value knows nothing.
 type idleLimits struct {
-	mu    sync.Mutex
-	hosts map[string]idleLimit
+	mu     sync.Mutex // guards what follows
+	hosts  map[string]idleLimit
+	pruned time.Time // when those that are forgotten were last taken out
 }
 
 type idleLimit struct {
@@ -33,6 +35,10 @@ func (l *idleLimits) closedAfter(host string, rest time.Duration) {
 			l.hosts[host] = idleLimit{known.after, now.Add(idleMemory)}
 		}
 		return
+	}
+	if !ok && len(l.hosts) >= idleHosts && now.Sub(l.pruned) >= idleMemory {
+		l.pruned = now
+		maps.DeleteFunc(l.hosts, func(_ string, of idleLimit) bool { return now.After(of.until) })
 	}
 	if !ok && len(l.hosts) >= idleHosts {
 		return

@@ -40,5 +40,9 @@ func TestWhenAHostClosesIsLearntAndForgotten(t *testing.T) {
 		if n := len(l.hosts); n != idleHosts {
 			t.Errorf("%d hosts are remembered", n)
 		}
+		time.Sleep(idleMemory + time.Second)
+		if l.closedAfter("another", 10*time.Second); !l.near("another", 10*time.Second) {
+			t.Error("those that are forgotten leave no room")
+		}
 	})
 }
