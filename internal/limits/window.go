@@ -89,15 +89,21 @@ func (w *slidingWindow) put(number int64, amount uint64) {
 	w.sum += amount
 }
 
+// mostSpans is more than anybody waits.
+const mostSpans = 1e6
+
 // freed is the instant at which amount will have left. Beyond what the window
-// holds it counts on as if as much as limit came and left in every span.
+// holds that is what comes in its place, no more than limit in a span: it leaves
+// a span after it came.
 func (w *slidingWindow) freed(amount, limit float64) time.Duration {
 	span := w.span()
 	if w.sum == 0 && amount <= limit {
 		return w.nextTick()
 	}
-	if amount > float64(w.sum) {
-		return w.nextTick() + time.Duration(amount/math.Max(limit, 1)*float64(span))
+	if more := amount - float64(w.sum); more > 0 {
+		limit = math.Max(limit, 1)
+		spans := math.Min(math.Ceil(more/limit), mostSpans)
+		return w.freed(math.Min(amount-spans*limit, float64(w.sum)), limit) + time.Duration(spans)*span
 	}
 	left := 0.0
 	for number := w.last - int64(w.n); number <= w.last; number++ {

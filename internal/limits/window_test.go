@@ -164,3 +164,38 @@ func TestWindowHoldsWhatAListWould(t *testing.T) {
 
 // empty reports whether nothing is held, and no memory for it.
 func (s *slots) empty() bool { return s.few == nil && s.ring == nil }
+
+// When the n-th of those that wait finds room is foretold to a slice for each
+// span until then, also where the window holds more than the limit, which was
+// lowered.
+func TestWhenThereWillBeRoom(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		w := newSlidingWindow(10*time.Second, 20)
+		now := time.Minute
+		for range r.IntN(30) {
+			now += time.Duration(r.IntN(900)) * time.Millisecond
+			w.add(now, uint64(r.IntN(4)))
+		}
+		w.add(now, 1) // where it is empty what is in flight may never count
+		limit, calls := float64(1+r.IntN(20)), 1+r.IntN(60)
+		var foretold []time.Duration
+		for n := range calls {
+			at := now
+			if short := float64(n+1) + float64(w.sum) - limit; short > 0 {
+				at = w.freed(short, limit)
+			}
+			foretold = append(foretold, at)
+		}
+		for n := 0; n < calls; now = w.nextTick() {
+			for w.advance(now); n < calls && float64(w.sum) < limit; n++ {
+				spans := 1 + (now-foretold[n])/w.span()
+				spans += (foretold[n] - time.Minute) / w.span() // each ends up to a slice late
+				if early := now - foretold[n]; early < -w.slice || early > (1+spans)*w.slice {
+					t.Fatalf("call %d of %d with a limit of %v: foretold for %v, there is room at %v", n, calls, limit, foretold[n], now)
+				}
+				w.add(now, 1)
+			}
+		}
+	}
+}
