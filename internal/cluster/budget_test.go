@@ -103,6 +103,43 @@ func TestWhatOneProxyLearnsAllKnow(t *testing.T) {
 	})
 }
 
+// What one proxy has sent after a refusal, and got no answer to, keeps nothing
+// closed at another.
+func TestWhatOneProxyLosesAfterARefusalClosesNoOther(t *testing.T) {
+	s := simulate(t, redistest.Start(t))
+	synctest.Test(t, func(t *testing.T) {
+		all := gates(s, 2, limits.Budget{Requests: 600, Window: time.Minute, ExecutionTime: time.Hour, Concurrency: 20})
+		call := func(g *limits.Gate, o limits.Outcome) {
+			t.Helper()
+			p, err := g.Enter(t.Context(), contoso, limits.Caller{Name: "a"}, 10*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Sent, o.Took = true, time.Millisecond
+			p.Done(o)
+		}
+		served := limits.Outcome{Answered: true}
+		for range 3 {
+			call(all[0], served)
+			call(all[1], served)
+			time.Sleep(300 * time.Millisecond)
+		}
+		call(all[0], limits.Outcome{Answered: true, Feedback: limits.Feedback{Refused: limits.Requests, RetryAfter: time.Second}})
+		for range 3 {
+			call(all[0], limits.Outcome{})
+		}
+		time.Sleep(3 * time.Second)
+		began := time.Now()
+		for range 50 {
+			call(all[1], served)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("50 calls at the other took %v", took)
+		}
+		end(all)
+	})
+}
+
 // Whoever is kept out by a refusal, at any proxy, is told to come when it is
 // over, and not when the window is.
 func TestARefusalTellsNobodyToWaitForTheWindow(t *testing.T) {

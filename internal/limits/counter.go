@@ -23,6 +23,13 @@ type budgetCounter struct {
 	biasAt time.Duration
 	denied uint8         // rounds of calls in a row that were served although nothing was said to remain
 	trusts time.Duration // until then a refusal shows that the word of what remains is meant for us
+
+	// lost is what was sent since the last refusal and not answered. Whether the
+	// organization has counted it nobody knows: it takes of the limit, but neither
+	// of what refusals have left open, nor is it proof that more is.
+	// Of other proxies it cannot be told from what was served.
+	lost *slidingWindow // nil: nothing
+	from time.Duration  // admission of the call that was refused last
 }
 
 // disbelief is how many such rounds, each of twice as many calls as the one
@@ -32,6 +39,43 @@ const disbelief = 6
 // trustFor is for how many windows a refusal ends such rounds: where others do
 // use the rest, each series of them costs refusals.
 const trustFor = 2
+
+// lose counts what was sent with a call that got no answer.
+func (m *budgetCounter) lose(now, started time.Duration, amount uint64) {
+	if m.doubt.held+m.others.held == 0 || started < m.from {
+		return // nothing is held back, or the refusal has it in its count
+	}
+	if m.lost == nil {
+		w := newSlidingWindow(m.span(), m.n)
+		m.lost = &w
+	}
+	m.lost.add(now, amount)
+}
+
+// lostNow is what was lost as far as the window still holds it.
+func (m *budgetCounter) lostNow(now time.Duration) float64 {
+	if m.lost == nil {
+		return 0
+	}
+	if m.lost.advance(now); m.lost.sum == 0 {
+		m.lost = nil
+		return 0
+	}
+	return float64(m.lost.sum)
+}
+
+// open is the part of the limit that may be used now.
+func (m *budgetCounter) open(now time.Duration, unit float64) float64 {
+	return math.Min(m.highest(), m.ceiling.open(now, unit)+m.lostNow(now))
+}
+
+// stretch changes the window's span.
+func (m *budgetCounter) stretch(now, span time.Duration) {
+	m.slidingWindow.stretch(now, span)
+	if m.lost != nil {
+		m.lost.stretch(now, span)
+	}
+}
 
 // biasNow is the bias as far as it is not out of date.
 func (m *budgetCounter) biasNow(now time.Duration) float64 {
@@ -71,6 +115,9 @@ func (m *budgetCounter) configure(limit float64, fixed bool) {
 // refused takes the organization's word that nothing remained.
 func (m *budgetCounter) refused(r refusal) {
 	m.denied, m.trusts = 0, r.now+trustFor*m.span()
+	if r.started >= max(m.doubt.since, m.others.since) { // else it is the same news
+		m.lost, m.from = nil, r.started
+	}
 	m.ceiling.refused(r, m.biasNow(r.now))
 }
 
@@ -79,7 +126,7 @@ func (m *budgetCounter) refused(r refusal) {
 // better word.
 func (m *budgetCounter) served(now, fading time.Duration, elsewhere float64) {
 	if m.others.held+m.doubt.held > 0 && m.biasNow(now) == 0 {
-		m.proves(float64(m.sum-m.oldest(fading)) + elsewhere)
+		m.proves(math.Max(0, float64(m.sum-m.oldest(fading))-m.lostNow(now)) + elsewhere)
 	}
 }
 

@@ -80,6 +80,8 @@ func (l *ledger) settle(p *Pass, o Outcome, now time.Duration) {
 		l.shared.settle(now, l.requests.slice, 1, millis)
 	}
 	if !o.Answered {
+		l.requests.lose(now, p.start, 1)
+		l.execution.lose(now, p.start, millis)
 		return
 	}
 	updateMean(&l.busy, float64(busy)/1e6)
