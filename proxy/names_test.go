@@ -22,7 +22,7 @@ func TestLinksByEveryNameOfTheProxyReachTheOrganization(t *testing.T) {
 	account := regexp.MustCompile(`\((.*)\)`).FindString(created.Header.Get("OData-EntityId"))
 	bases := []string{
 		"https://crm.example.com/dynamics/%s", "http://srv1.corp.lan:9000/%s", "http://localhost:8080/%s", "http://LOCALHOST:9000/%s",
-		"http://127.0.0.1:8080/%s", "https://[::1]:8080/%s", "http://srv1:8080/%s", "http://%s.crm.lan:8080", "/%s", "http://localhost:8080/%s/",
+		"http://127.0.0.1:8080/%s", "https://[::1]:8080/%s", "http://srv1:8080/%s", "http://%s.crm.lan:8080", "http://%s.crm.lan", "/%s", "http://localhost:8080/%s/",
 	}
 	send := func(base string) map[string]*answer {
 		link := base + "/api/data/v9.2/accounts" + account

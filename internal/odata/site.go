@@ -46,16 +46,13 @@ func findName[T text](m *mapping, link T, n int, secure, home bool) linkMatch {
 	}
 	name, known := link[n:host], knownPort(m, link[host:port], secure)
 	// A host that is there for one tenant is reached at the default port too, where something stands before the proxy.
-	if (known || isDefault(link[host:port], secure)) && isOneOf(name, m.call.Hosts) {
+	usual := known || isDefault(link[host:port], secure)
+	switch {
+	case usual && isOneOf(name, m.call.Hosts):
 		return better(f, linkMatch{n: port})
-	}
-	if !known {
-		return f
-	}
-	if sameText(name, m.came.host) || isOneOf(name, site.hosts) {
+	case known && (sameText(name, m.came.host) || isOneOf(name, site.hosts)):
 		return better(f, findTenant(m, link, port))
-	}
-	if f.n < 0 && !home && len(name) <= longestHost && site.isTenantHost(string(name)) {
+	case usual && f.n < 0 && !home && len(name) <= longestHost && site.isTenantHost(string(name)):
 		return linkMatch{n: port, foreign: true}
 	}
 	return f
