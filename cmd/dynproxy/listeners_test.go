@@ -395,3 +395,31 @@ func TestSpoiltRootsAreToldWithoutACall(t *testing.T) {
 	write(t, file, append(good, '\n'))
 	r.await("word of the mended file", func(line string) bool { return strings.Contains(line, "TRUSTED_CA_FILE was read again") })
 }
+
+// A name that is allowed is one of the proxy in links, too, under whichever name
+// the call itself comes.
+func TestAllowedNamesAreTheProxysOwnInLinks(t *testing.T) {
+	t.Parallel()
+	p := startEmulator(t, demoSeed())
+	settings := p.settings("contoso", "fabrikam")
+	settings[prefix+"ALLOWED_HOSTS"] = "CRM.lan, *.example.com"
+	r := start(t, settings)
+	_, port, _ := strings.Cut(strings.TrimPrefix(r.calls, "http://"), ":")
+	post := func(to, body string) (*http.Response, string) {
+		answer, err := http.Post(r.calls+"/contoso/api/data/v9.2/"+to, "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		text, _ := io.ReadAll(answer.Body)
+		return answer, string(text)
+	}
+	made, _ := post("accounts", `{"name":"x"}`)
+	_, account, _ := strings.Cut(made.Header.Get("OData-EntityId"), "/accounts")
+	for tenant, want := range map[string]int{"contoso": http.StatusNoContent, "fabrikam": http.StatusBadRequest} {
+		bind := `{"lastname":"x","parentcustomerid_account@odata.bind":"http://crm.lan:` + port + "/" + tenant + `/api/data/v9.2/accounts` + account + `"}`
+		if answer, body := post("contacts", bind); answer.StatusCode != want {
+			t.Errorf("a link to %s: %s %s", tenant, answer.Status, body)
+		}
+	}
+}

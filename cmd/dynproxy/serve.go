@@ -23,6 +23,7 @@ import (
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/eventlog"
 	"dynproxy/internal/fleet"
+	"dynproxy/internal/httpguard"
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/logqueue"
@@ -162,9 +163,20 @@ func newServer(cfg *config, log zerolog.Logger, lines *logqueue.Queue) (*server,
 func (h *server) access(cfg *config) proxy.AccessPolicy {
 	return proxy.AccessPolicy{
 		PublicURL: cfg.PublicURL, Addresses: cfg.addresses, HostAllowed: door.Hosts(h.names, cfg.AllowedHosts, cfg.PublicURL), Vouched: h.guards.authorities.Vouched,
-		Names: append(slices.Clone(h.names), machine.Addresses()...), Ports: []string{portOf(cfg.Listen)},
+		Names: h.allNames(cfg), Ports: []string{portOf(cfg.Listen)},
 		BodyIdle: cfg.BodyIdle, AnswerIdle: cfg.AnswerIdle, MinRate: int(cfg.MinRate),
 	}
+}
+
+// allNames are those of this machine and those that are allowed, without ports.
+func (h *server) allNames(cfg *config) []string {
+	names := append(slices.Clone(h.names), machine.Addresses()...)
+	for _, host := range cfg.AllowedHosts {
+		if name := httpguard.HostName(strings.ToLower(strings.TrimSpace(host))); !strings.HasPrefix(name, "*") {
+			names = append(names, strings.TrimSuffix(name, "."))
+		}
+	}
+	return names
 }
 
 func (h *server) close() {
