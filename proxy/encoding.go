@@ -89,18 +89,17 @@ func (d *decoded) Read(p []byte) (int, error) {
 	return n, &codingError{d.coding, err}
 }
 
-// errorKeeper remembers with what its Reader ended.
+// errorKeeper remembers with what its Reader ended, and ends with that again.
 type errorKeeper struct {
 	io.Reader
 	err error
 }
 
-func (k *errorKeeper) Read(p []byte) (int, error) {
-	n, err := k.Reader.Read(p)
-	if err != nil {
-		k.err = err
+func (k *errorKeeper) Read(p []byte) (n int, err error) {
+	if k.err == nil {
+		n, k.err = k.Reader.Read(p)
 	}
-	return n, err
+	return n, k.err
 }
 
 // inflated reads a deflate body: zlib, as the standard says, or bare, as many

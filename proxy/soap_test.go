@@ -196,6 +196,34 @@ func TestKnownRefusalsCarryTheirNextStep(t *testing.T) {
 	}
 }
 
+// Of an error that is long, with what its plug-ins say, the cause is known too.
+func TestALongRefusalCarriesItsNextStep(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("at Plugin.Execute() ", 1<<10)
+	const head = `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><s:Fault>`
+	for _, x := range []struct {
+		status             int
+		kind, body, answer string // what stands in the caller's answer
+	}{
+		{403, "application/json", `{"error":{"code":"0x80072560","message":"no member","innererror":{"stacktrace":"` + long + `"}}}`, "application_user_missing"},
+		{403, "application/json", `{"error":{"code":"0x80072560","message":"` + long + `"}}`, "application_user_missing"},
+		{403, "application/json", `{"error":{"innererror":{"stacktrace":"` + long + `"},"code":"0x80072560","message":"no member"}}`, "application_user_missing"},
+		{403, "application/json", `{"error":{"code":"0x80072560","message":"no member","innererror":{"stacktrace":"` + strings.Repeat(long, 100) + `"}}}`, "application_user_missing"},
+		{429, "application/json", `{"error":{"code":"0x80072326","message":"x","innererror":{"stacktrace":"` + long + `"}}}`, `"0x80072326"`},
+		{429, "text/xml", head + `<faultstring>` + long + `</faultstring><detail><OrganizationServiceFault><ErrorCode>-2147015898</ErrorCode><Message>` + long + `</Message></OrganizationServiceFault></detail></s:Fault></s:Body></s:Envelope>`, `"0x80072326"`},
+	} {
+		c := newTestProxy(t, tenant("contoso", "QUEUE_WAIT=0s"), organization(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", x.kind)
+			w.WriteHeader(x.status)
+			io.WriteString(w, x.body)
+		}))
+		a := c.get("/contoso/api/data/v9.2/WhoAmI")
+		if a.StatusCode != x.status || !strings.Contains(a.Header.Get("Dynproxy-Hint")+a.body, x.answer) || x.status == 403 && (a.body != x.body || a.Header.Get("Dynproxy-Next") == "") {
+			t.Errorf("%.100s: %d %v %.300s", x.body, a.StatusCode, a.Header, a.body)
+		}
+	}
+}
+
 func TestTheServicesDescriptionIsServedByDefault(t *testing.T) {
 	t.Parallel()
 	c := newTestProxy(t)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"time"
@@ -17,12 +18,18 @@ func isFault(resp *http.Response) bool {
 	return resp.StatusCode >= http.StatusBadRequest && refusal.IsXML(resp.Header.Get("Content-Type"))
 }
 
+// mostOfRefusal bounds what of a refusal is looked at.
+const mostOfRefusal = 64 << 10
+
 // refusalIn reads why the organization refused a request. It leaves the body
 // to be read again. What the body says of a wait, if that can be read,
 // outranks the header.
 func refusalIn(resp *http.Response) refusal.Refusal {
 	decode(resp, true)
-	said := refusal.Read(resp.Header.Get("Content-Type"), peek(resp))
+	var first bytes.Buffer
+	rest := &errorKeeper{Reader: resp.Body}
+	said := refusal.Read(resp.Header.Get("Content-Type"), io.TeeReader(io.LimitReader(rest, mostOfRefusal), &first))
+	resp.Body = readCloser{io.MultiReader(&first, rest), resp.Body}
 	said.Status = resp.StatusCode
 	if _, told := retryafter.Parse(said.RetryAfter, time.Now()); !told {
 		said.RetryAfter = resp.Header.Get("Retry-After")
@@ -41,16 +48,6 @@ func hint(resp *http.Response, c *call) {
 		resp.Header["Dynproxy-Hint"] = []string{string(c.hint)}
 		resp.Header["Dynproxy-Next"] = []string{c.next}
 	}
-}
-
-// peekSize bounds what of a refusal is looked at.
-const peekSize = 16 << 10
-
-// peek returns the beginning of resp's body, which still will be read whole.
-func peek(resp *http.Response) []byte {
-	text, rest := peekAt(resp.Body, peekSize)
-	resp.Body = readCloser{rest, resp.Body}
-	return text
 }
 
 type readCloser struct {

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -40,16 +41,16 @@ func (r *run) ask(ctx context.Context, header, path string) (said, error) {
 		return said{}, err
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // what is cut off is no JSON
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	var text struct {
 		UserID string `json:"UserId"`
 		Value  []struct {
 			Name string `json:"name"`
 		} `json:"value"`
-		Error struct{ Code, Message string } `json:"error"`
 	}
-	json.Unmarshal(body, &text) // what is none has no code
-	return said{resp.StatusCode, resp.Header, text.Error.Code, text.Error.Message, text.UserID, text.Value}, nil
+	json.Unmarshal(body, &text) // what is cut off is no JSON
+	why := refusal.Read(resp.Header.Get("Content-Type"), bytes.NewReader(body))
+	return said{resp.StatusCode, resp.Header, why.Code, why.Message, text.UserID, text.Value}, nil
 }
 
 // answer asks the organization who the application user is.

@@ -3,9 +3,11 @@
 package refusal
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"io"
 	"strconv"
 	"strings"
 )
@@ -18,31 +20,68 @@ type Refusal struct {
 	RetryAfter string // among a fault's details; "" for none. The header may say it too
 }
 
-// Read reads the beginning of an error's body, whose type, media or "" if it
-// is unknown, is an HTTP Content-Type's. What it cannot read it leaves out.
-func Read(contentType string, body []byte) Refusal {
+// Read reads an error's body, whose type, media or "" if it is unknown, is an
+// HTTP Content-Type's, no further than it must. What it cannot read it leaves
+// out: of a body that is cut off, what is behind the cut.
+func Read(contentType string, body io.Reader) Refusal {
 	if IsXML(contentType) {
 		return readFault(body)
 	}
 	if kind, _, _ := strings.Cut(contentType, "/"); strings.EqualFold(strings.TrimSpace(kind), "multipart") {
 		// A batch that is refused has the error in a part.
-		body = body[max(0, bytes.Index(body, []byte(`{"error"`))):]
-		body = firstValue(body)
+		text, _ := io.ReadAll(body)
+		body = bytes.NewReader(text[max(0, bytes.Index(text, []byte(`{"error"`))):])
 	}
-	var said struct {
-		Error struct{ Code, Message string }
-	}
-	json.Unmarshal(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), &said) // what is no JSON has no code
-	return Refusal{Code: codeOf(said.Error.Code), Message: said.Error.Message}
+	return readJSON(body)
 }
 
-// firstValue is the JSON value with which text begins.
-func firstValue(text []byte) json.RawMessage {
-	var value json.RawMessage
-	if json.NewDecoder(bytes.NewReader(text)).Decode(&value) != nil {
-		return nil
+// readJSON reads {"error":{"code":"...","message":"..."}} until it has both.
+func readJSON(body io.Reader) (found Refusal) {
+	text := bufio.NewReader(body)
+	if mark, _ := text.Peek(3); string(mark) == "\xef\xbb\xbf" {
+		text.Discard(3)
 	}
-	return value
+	d := json.NewDecoder(text)
+	if !opens(d) {
+		return found
+	}
+	var value json.RawMessage
+	for !strings.EqualFold(name(d), "error") {
+		if d.Decode(&value) != nil {
+			return found
+		}
+	}
+	if !opens(d) {
+		return found
+	}
+	for coded, told := false, false; d.More() && !(coded && told); {
+		member := name(d)
+		if d.Decode(&value) != nil {
+			break
+		}
+		var said string
+		json.Unmarshal(value, &said) // what is no string says nothing
+		switch strings.ToLower(member) {
+		case "code":
+			found.Code, coded = codeOf(said), true
+		case "message":
+			found.Message, told = said, true
+		}
+	}
+	return found
+}
+
+// opens reports whether an object begins.
+func opens(d *json.Decoder) bool {
+	t, _ := d.Token()
+	return t == json.Delim('{')
+}
+
+// name is that of the next member; without one there is no value behind it.
+func name(d *json.Decoder) string {
+	t, _ := d.Token()
+	text, _ := t.(string)
+	return text
 }
 
 // IsXML reports whether an error of this type would be a SOAP fault.
@@ -57,8 +96,8 @@ func IsXML(contentType string) bool {
 
 // readFault reads the first ErrorCode and Message of a fault, and Retry-After
 // among its ErrorDetails. The fault's own string stands in for a message.
-func readFault(body []byte) Refusal {
-	d := xml.NewDecoder(bytes.NewReader(body))
+func readFault(body io.Reader) Refusal {
+	d := xml.NewDecoder(body)
 	var found Refusal
 	var element, key, reason string
 	var text strings.Builder

@@ -18,6 +18,13 @@ func TestRead(t *testing.T) {
 		{"application/json; odata.metadata=minimal", `{"error":{"code":"0x80072560","message":"no member"}}`, Refusal{Code: "0x80072560", Message: "no member"}},
 		{"", "\ufeff" + `{"error":{"code":"0X80095FFE","message":""}}`, Refusal{Code: "0x80095ffe"}},
 		{"application/json", `{"error":{"code":"","message":"plain"}}`, Refusal{Message: "plain"}},
+		{"application/json", `{"error":{"code":"0x80072326","message":"cut","innererror":{"trace":"xxx`, Refusal{Code: "0x80072326", Message: "cut"}},
+		{"application/json", `{"error":{"code":"0x80072326","message":"cu`, Refusal{Code: "0x80072326"}},
+		{"application/json", `{"id":{"a":[1]},"error":{"innererror":{"message":"inner","a":[{}]},"code":"0x80072326","message":"behind"}}`, Refusal{Code: "0x80072326", Message: "behind"}},
+		{"application/json", `{"error":{"code":5,"message":{"value":"x"}}`, Refusal{}},
+		{"application/json", `{"value":[]}`, Refusal{}},
+		{"application/json", `{"error" {"code":"0x80072326"}}`, Refusal{}},
+		{"application/json", ``, Refusal{}},
 		{"text/html", `<html>503</html>`, Refusal{}},
 		{"application/json", `{"error":"x"}`, Refusal{}},
 		{"text/xml; charset=utf-8", fault, Refusal{Code: "0x80072322", Message: "Number of requests <exceeded> the  limit", RetryAfter: "PT1M5S"}},
@@ -27,7 +34,7 @@ func TestRead(t *testing.T) {
 		{"multipart/mixed; boundary=b", "--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n\r\n{\"error\":{\"code\":\"0x80048306\",\"message\":\"no {\\\"privilege\"}}\r\n--b--\r\n", Refusal{Code: "0x80048306", Message: `no {"privilege`}},
 		{"multipart/mixed; boundary=b", "--b\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n\r\n--b--\r\n", Refusal{}},
 	} {
-		if got := Read(c.kind, []byte(c.body)); got != c.want {
+		if got := Read(c.kind, strings.NewReader(c.body)); got != c.want {
 			t.Errorf("%s %.60s: %+v", c.kind, c.body, got)
 		}
 	}
