@@ -359,6 +359,13 @@ Content-Type: application/json
 
 {"@odata.context":"O/$metadata#Microsoft.Dynamics.CRM.RetrieveCurrentOrganizationResponse","Detail":{"Endpoints":{"Values":["O/"]}}}
 --batchresponse_1
+Content-Type: application/http
+
+HTTP/1.1 200 OK
+Content-Type: application/json; odata.metadata=none
+
+{"Detail":{"OrganizationId":"1","Endpoints":{"Keys":["WebApplication"],"Values":["O/"]},"UrlName":"O/"}}
+--batchresponse_1
 Content-Type: text/plain
 
 Location: O/a

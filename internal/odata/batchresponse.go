@@ -61,11 +61,12 @@ func (a *batchResponse) message() error {
 	return a.send(h, a.newContent(h, rewrite))
 }
 
-// rewrite looks at the beginning of a body, since nothing else in a batch tells an answer of RetrieveCurrentOrganization.
+// rewrite looks at the beginning of a body, since nothing else in a batch tells an answer of RetrieveCurrentOrganization:
+// its context, or without one (odata.metadata=none) its only member.
 func (a *batchResponse) rewrite(src io.Reader) io.Reader {
 	head := bufio.NewReaderSize(src, 512)
 	beginning, _ := head.Peek(512)
-	if bytes.Contains(beginning, []byte("RetrieveCurrentOrganizationResponse")) {
+	if bytes.Contains(beginning, []byte("RetrieveCurrentOrganizationResponse")) || bytes.Contains(beginning, []byte(`"Detail"`)) {
 		return a.r.EndpointsBody(head)
 	}
 	a.links.reset(head)
