@@ -47,8 +47,8 @@ type call struct {
 	batch    bool
 	gzip     bool // whether the caller takes gzip
 
-	endpoints  bool // a SOAP message asks where the organization's services are
-	overridden bool // it asks to be taken for another method than that of its request line
+	endpoints  *endpointsWatch // of a SOAP message; nil for other calls
+	overridden bool            // it asks to be taken for another method than that of its request line
 
 	attempts   int
 	operations int // requests inside a batch, else 0

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 
 	"dynproxy/internal/problem"
 	"dynproxy/internal/soap"
@@ -22,7 +23,8 @@ func isEnvelope(method, path string) bool {
 func (h *Handler) takeEnvelope(c *call, r *http.Request) error {
 	b := c.body
 	if c.impersonation() && !c.readOnly() && (c.known == nil || len(c.known.Methods) == 0) {
-		c.endpoints = b.asksForEndpoints()
+		b.src = c.watchForEndpoints(b.src)
+		c.endpoints.asked.Store(coded(r.Header)) // what is not read may ask for them
 		return b.readAhead()
 	}
 	if r.ContentLength > h.Spool.Largest() {
@@ -31,7 +33,7 @@ func (h *Handler) takeEnvelope(c *call, r *http.Request) error {
 	if err := h.decodeBody(b, r); err != nil {
 		return err
 	}
-	c.endpoints = b.asksForEndpoints()
+	b.src = c.watchForEndpoints(b.src)
 	if _, err := io.Copy(&b.spooled, b.src); err != nil {
 		return err
 	}
@@ -47,12 +49,54 @@ func (h *Handler) takeEnvelope(c *call, r *http.Request) error {
 	return c.allowedEnvelope(envelope)
 }
 
-// asksForEndpoints reports whether the message is, by its beginning, one that
-// is answered with the organization's addresses.
-func (b *body) asksForEndpoints() bool {
-	first, whole := peekAt(b.src, 4<<10)
-	b.src = whole
-	return bytes.Contains(first, []byte("RetrieveCurrentOrganization"))
+// endpointsWatch passes a SOAP message on, and notes whether anything in it is
+// answered with the organization's addresses.
+type endpointsWatch struct {
+	io.Reader
+	come  int // so much of endpointsMessage has come
+	asked atomic.Bool
+}
+
+const endpointsMessage = "RetrieveCurrentOrganization"
+
+func (c *call) watchForEndpoints(src io.Reader) io.Reader {
+	c.endpoints = &endpointsWatch{Reader: src}
+	return c.endpoints
+}
+
+func (w *endpointsWatch) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if !w.asked.Load() {
+		w.look(p[:n])
+	}
+	return n, err
+}
+
+// look goes on with the search. The first letter stands in the name but once,
+// and every second byte of UTF-16 is none of it.
+func (w *endpointsWatch) look(text []byte) {
+	for len(text) > 0 {
+		if w.come == 0 {
+			start := bytes.IndexByte(text, endpointsMessage[0])
+			if start < 0 {
+				return
+			}
+			w.come, text = 1, text[start+1:]
+			continue
+		}
+		switch text[0] {
+		case 0:
+		case endpointsMessage[w.come]:
+			if w.come++; w.come == len(endpointsMessage) {
+				w.asked.Store(true)
+				return
+			}
+		default:
+			w.come = 0
+			continue
+		}
+		text = text[1:]
+	}
 }
 
 // allowedEnvelope judges a SOAP message by the policy of the call's tenant and

@@ -120,7 +120,7 @@ func rewriterOf(c *call, header http.Header, first []byte) func(io.Reader) io.Re
 		if query := strings.ToLower(c.query); strings.Contains(query, "wsdl") || strings.HasPrefix(query, "xsd=") {
 			return c.links.WSDL
 		}
-		if c.endpoints {
+		if c.endpoints != nil && c.endpoints.asked.Load() {
 			return c.links.EndpointsEnvelope
 		}
 	}

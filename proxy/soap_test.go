@@ -97,6 +97,23 @@ func TestEndpointsInSOAPLeadToTheProxy(t *testing.T) {
 		if a := c.soap(soapEnvelope("", soapExecute("", "RetrieveCurrentOrganization"))); a.body != strings.ReplaceAll(answer, "BASE", c.server.URL+"/contoso") {
 			t.Errorf("%q: %d %s", file, a.StatusCode, a.body)
 		}
+		long := strings.Repeat("<!-- -->", 800) + strings.Repeat("R", 5000)
+		for name, envelope := range map[string]string{
+			"behind a long header": soapEnvelope("<x>"+long+"</x>", soapExecute("", "RetrieveCurrentOrganization")),
+			"a late item":          soapEnvelope("", soapExecute("<y>"+long+"</y><z>Retrieve RetrieveRetrieveCurrentOrganization</z>", "WhoAmI")),
+			"the last of much":     soapEnvelope("<x>"+strings.Repeat(long, 20)+"</x>", soapExecute("", "RetrieveCurrentOrganization")),
+		} {
+			if a := c.soap(envelope); a.body != strings.ReplaceAll(answer, "BASE", c.server.URL+"/contoso") {
+				t.Errorf("%q, %s: %d %s", file, name, a.StatusCode, a.body)
+			}
+		}
+		plain := soapEnvelope("", soapExecute("", "RetrieveCurrentOrganization"))
+		if a := c.soap(string(packed(plain)), "Content-Encoding: gzip"); a.body != strings.ReplaceAll(answer, "BASE", c.server.URL+"/contoso") {
+			t.Errorf("%q, packed: %d %s", file, a.StatusCode, a.body)
+		}
+		if a := c.call("POST", soapPath, strings.Join(strings.Split(plain, ""), "\x00")+"\x00", "Content-Type: text/xml; charset=utf-16"); a.body != strings.ReplaceAll(answer, "BASE", c.server.URL+"/contoso") {
+			t.Errorf("%q, in UTF-16: %d %s", file, a.StatusCode, a.body)
+		}
 		if a := c.soap(soapEnvelope("", soapExecute("", "WhoAmI"))); a.body != theirs {
 			t.Errorf("%q: another message is answered %s", file, a.body)
 		}
