@@ -203,6 +203,31 @@ func TestAnswersEndWhereTheyEnd(t *testing.T) {
 	}
 }
 
+// No header stands in an answer that the organization did not send. net/http
+// makes one of Pragma, and cannot be told not to.
+func TestNoHeaderIsInvented(t *testing.T) {
+	if transport {
+		return
+	}
+	t.Parallel()
+	for name, framing := range map[string]string{"a length": "Content-Length: 3\r\n", "chunks and a length": "Content-Length: 9\r\nTransfer-Encoding: chunked\r\n", "the connection's end": ""} {
+		for told, want := range map[string]string{"": "", "cache-control: no-cache\r\n": "no-cache", "Cache-Control: private\r\n": "private"} {
+			body := "abc"
+			if strings.Contains(framing, "chunked") {
+				body = "3\r\nabc\r\n0\r\n\r\n"
+			}
+			p := newPeer(t, func(_ int, conn net.Conn, in *bufio.Reader) {
+				readRequest(in)
+				io.WriteString(conn, ok+"Pragma: no-cache\r\n"+told+framing+"\r\n"+body)
+			})
+			resp, text, err := p.ask(t, "GET", "")
+			if err != nil || text != "abc" || resp.Header.Get("Pragma") != "no-cache" || resp.Header.Get("Cache-Control") != want {
+				t.Errorf("%s, %q: %v %q %v", name, told, resp, text, err)
+			}
+		}
+	}
+}
+
 // What cannot be one answer is none.
 func TestMalformedAnswersAreRefused(t *testing.T) {
 	t.Parallel()

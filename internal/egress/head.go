@@ -55,8 +55,18 @@ func (x *trip) head() error {
 		return nil
 	}
 	x.spoilt = true // what is unusual is not trusted with a second answer
-	x.answer, err = http.ReadResponse(in, x.r)
+	if x.answer, err = http.ReadResponse(in, x.r); err == nil {
+		uninvent(x.answer.Header, text)
+	}
 	return err
+}
+
+// uninvent removes the Cache-Control that net/http makes of a Pragma, unless
+// the head as it came is not known.
+func uninvent(header http.Header, head string) {
+	if pragma := header["Pragma"]; head != "" && len(pragma) > 0 && pragma[0] == "no-cache" && !strings.Contains(strings.ToLower(head), "\ncache-control:") {
+		delete(header, "Cache-Control")
+	}
 }
 
 // wholeHead returns the head that in begins with, up to and with its empty
@@ -124,11 +134,6 @@ func readHead(text, method string, resp *http.Response) bool {
 	}
 	resp.Proto, resp.ProtoMajor, resp.ProtoMinor = "HTTP/1.1", 1, 1
 	resp.Header = header
-	if pragma := header["Pragma"]; len(pragma) > 0 && pragma[0] == "no-cache" {
-		if _, told := header["Cache-Control"]; !told {
-			header["Cache-Control"] = []string{"no-cache"} // as net/http has it
-		}
-	}
 	return readFraming(method, resp)
 }
 
