@@ -126,7 +126,7 @@ func (a *attempt) judge(feedback limits.Feedback) {
 		a.result = webPage
 	case a.resp.StatusCode == http.StatusBadGateway, a.resp.StatusCode == http.StatusServiceUnavailable, a.resp.StatusCode == http.StatusGatewayTimeout:
 		a.result = unavailable
-		a.told, _ = retryafter.Parse(a.resp.Header.Get("Retry-After"), time.Now())
+		a.told, _ = retryafter.Parse(a.resp.Header.Get("Retry-After"), retryafter.Clock(a.resp.Header))
 	default:
 		a.result = answered
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -135,6 +136,31 @@ func TestAWaitThatCannotBeReadLeavesTheOther(t *testing.T) {
 	a := c.soap(soapEnvelope("", soapExecute("", "WhoAmI")))
 	if a.Header.Get("Retry-After") != "33" || refusals != 1 {
 		t.Errorf("%d refusals, Retry-After %q: %.300s", refusals, a.Header.Get("Retry-After"), a.body)
+	}
+}
+
+// A date counts from the organization's own, whose clock may go otherwise.
+func TestADateIsByTheOrganizationsClock(t *testing.T) {
+	t.Parallel()
+	for _, behind := range []time.Duration{-10 * time.Minute, 0, 10 * time.Minute} {
+		attempts, status := 0, 0
+		c := newTestProxy(t, tenant("contoso", "QUEUE_WAIT=5s"), organization(t, func(w http.ResponseWriter, r *http.Request) {
+			attempts++
+			now := time.Now().UTC().Add(-behind)
+			w.Header().Set("Date", now.Format(http.TimeFormat))
+			w.Header().Set("Retry-After", now.Add(30*time.Second).Format(http.TimeFormat))
+			w.WriteHeader(status)
+		}))
+		status = 503
+		if a := c.get("/contoso/api/data/v9.2/WhoAmI"); a.StatusCode != 503 || attempts != 1 {
+			t.Errorf("%v behind: %d after %d attempts", behind, a.StatusCode, attempts)
+		}
+		status = 429
+		a := c.get("/contoso/api/data/v9.2/WhoAmI")
+		a.refused(t, problem.LimitWaitExceeded, 429)
+		if wait, _ := strconv.Atoi(a.Header.Get("Retry-After")); wait < 28 || wait > 40 || attempts != 2 {
+			t.Errorf("%v behind: %d attempts, Retry-After %q", behind, attempts, a.Header.Get("Retry-After"))
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"net/http"
-	"time"
 
 	"dynproxy/internal/limits"
 	"dynproxy/internal/refusal"
@@ -31,7 +30,7 @@ func refusalIn(resp *http.Response) refusal.Refusal {
 	said := refusal.Read(resp.Header.Get("Content-Type"), io.TeeReader(io.LimitReader(rest, mostOfRefusal), &first))
 	resp.Body = readCloser{io.MultiReader(&first, rest), resp.Body}
 	said.Status = resp.StatusCode
-	if _, told := retryafter.Parse(said.RetryAfter, time.Now()); !told {
+	if _, told := retryafter.Parse(said.RetryAfter, retryafter.Clock(resp.Header)); !told {
 		said.RetryAfter = resp.Header.Get("Retry-After")
 	}
 	return said
@@ -60,7 +59,7 @@ func feedbackOf(resp *http.Response, c *call) limits.Feedback {
 	var feedback limits.Feedback
 	if resp.StatusCode == http.StatusTooManyRequests || isFault(resp) {
 		c.said = refusalIn(resp)
-		feedback = limits.ReadRefusal(c.said.Code, c.said.Message, c.said.RetryAfter, time.Now())
+		feedback = limits.ReadRefusal(c.said.Code, c.said.Message, c.said.RetryAfter, retryafter.Clock(resp.Header))
 		if resp.StatusCode == http.StatusTooManyRequests && feedback.Refused == limits.None {
 			feedback.Refused = limits.Requests // a 429 is a 429, whatever its body
 		}

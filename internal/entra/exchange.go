@@ -205,7 +205,7 @@ func jsonAnswer(r *http.Request, text []byte) *http.Response {
 
 // retryAfter reads the header, up to a bound; 0 without one.
 func retryAfter(header http.Header) time.Duration {
-	wait, _ := retryafter.Parse(header.Get("Retry-After"), time.Now())
+	wait, _ := retryafter.Parse(header.Get("Retry-After"), retryafter.Clock(header))
 	return min(wait, longestRetryAfter)
 }
 

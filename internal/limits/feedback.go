@@ -29,7 +29,8 @@ const longestCooldown = time.Hour
 
 // ReadRefusal reads the refusal of a request (status 429, or the SOAP fault
 // that stands for it): its error code in hexadecimal or decimal, its message,
-// and its Retry-After in any form. What it cannot read it leaves out. An error that is no throttling has no kind.
+// and its Retry-After in any form, where now is by the clock of who refused.
+// What it cannot read it leaves out. An error that is no throttling has no kind.
 func ReadRefusal(code, message, retryAfter string, now time.Time) Feedback {
 	wait, _ := retryafter.Parse(retryAfter, now)
 	feedback := Feedback{Refused: kindOf(code, message), RetryAfter: min(wait, longestCooldown)}

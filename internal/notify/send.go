@@ -179,7 +179,7 @@ func (n *Notifier) post(ctx context.Context, to secret.Text, m message) (wait ti
 	}
 	defer resp.Body.Close()
 	io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be kept
-	if told, ok := retryafter.Parse(resp.Header.Get("Retry-After"), time.Now()); ok {
+	if told, ok := retryafter.Parse(resp.Header.Get("Retry-After"), retryafter.Clock(resp.Header)); ok {
 		wait = min(max(told, restFirst), restTold)
 	}
 	switch status := resp.StatusCode; {

@@ -19,7 +19,8 @@ const maxLength = 64
 
 // Parse reads a Retry-After, as header or as detail of a SOAP fault: seconds
 // with or without decimals, hh:mm:ss as .NET writes it (with days and
-// fractions), an xs:duration, or an HTTP date, from which now is subtracted.
+// fractions), an xs:duration, or an HTTP date, from which now, the sender's, is
+// subtracted.
 // The wait is never negative and never above longest. told is false for what
 // is none of these.
 func Parse(value string, now time.Time) (wait time.Duration, told bool) {
@@ -36,6 +37,15 @@ func Parse(value string, now time.Time) (wait time.Duration, told bool) {
 		return min(max(at.Sub(now), 0), longest), true
 	}
 	return 0, false
+}
+
+// Clock is the time by the clock of whoever sent an answer with this header,
+// against which the dates in it count; our own where it does not say.
+func Clock(header http.Header) time.Time {
+	if at, err := http.ParseTime(header.Get("Date")); err == nil {
+		return at
+	}
+	return time.Now()
 }
 
 // bound turns seconds, of whatever size or sign, into a wait.

@@ -83,3 +83,14 @@ func FuzzOneWait(f *testing.F) {
 		}
 	})
 }
+
+func TestDatesCountByTheSendersClock(t *testing.T) {
+	if got := Clock(http.Header{"Date": {"Mon, 23 Nov 2026 08:00:00 GMT"}}); !got.Equal(now) {
+		t.Error(got)
+	}
+	for _, header := range []http.Header{{}, {"Date": {"soon"}}} {
+		if ago := time.Since(Clock(header)); ago < 0 || ago > time.Minute {
+			t.Errorf("%v: %v ago", header, ago)
+		}
+	}
+}
