@@ -17,7 +17,7 @@ import (
 // BudgetKey says whose budget t's calls spend when they are made in the name
 // of the app registration clientID.
 func BudgetKey(t *tenants.Tenant, clientID string) limits.Key {
-	return limits.Key{Organization: t.OrgHost(), ClientID: clientID}
+	return limits.Key{Organization: t.Organization(), ClientID: clientID}
 }
 
 // budgetOf returns what t's settings say of its application user's limits.

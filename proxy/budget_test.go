@@ -326,15 +326,22 @@ func TestRefusalsThatAreOverLockNobodyOut(t *testing.T) {
 	}
 }
 
-// Two tenants on one organization and registration spend one budget, of whose
-// numbers the stricter hold; what was learned is not lost between their calls.
+// Two tenants on one organization, by either of its names, and registration
+// spend one budget, of whose numbers the stricter hold; what was learned is not
+// lost between their calls.
 func TestTwoTenantsOnOneOrganization(t *testing.T) {
 	t.Parallel()
-	for _, requests := range [][2]string{{"50", "20"}, {"20", "50"}} {
+	for _, x := range []struct{ requests, hosts [2]string }{
+		{[2]string{"50", "20"}, [2]string{"contoso.crm", "contoso.crm"}}, {[2]string{"20", "50"}, [2]string{"contoso.crm", "contoso.crm"}},
+		{[2]string{"50", "20"}, [2]string{"contoso.crm", "contoso.api.crm"}}, {[2]string{"50", "20"}, [2]string{"contoso.api.crm", "contoso.crm"}},
+	} {
+		requests := x.requests
 		gate := new(limits.Gate)
 		c := newTestProxy(t,
-			tenant("contoso", "REQUESTS="+requests[0]+"\nWINDOW=1h\nQUEUE_WAIT=0s"),
-			tenant("other", "ORG_URL=https://contoso.crm.dynamics.com\nTENANT_ID="+contosoID+"\nREQUESTS="+requests[1]+"\nWINDOW=1h\nQUEUE_WAIT=0s"),
+			func(files map[string]string, _ *proxy.Parts) {
+				files["contoso"] = "ORG_URL=https://" + x.hosts[0] + ".dynamics.com\nTENANT_ID=" + contosoID + "\nREQUESTS=" + requests[0] + "\nWINDOW=1h\nQUEUE_WAIT=0s"
+			},
+			tenant("other", "ORG_URL=https://"+x.hosts[1]+".dynamics.com\nTENANT_ID="+contosoID+"\nREQUESTS="+requests[1]+"\nWINDOW=1h\nQUEUE_WAIT=0s"),
 			func(_ map[string]string, p *proxy.Parts) { p.Gate = gate })
 		served := 0
 		for range 20 {
@@ -353,7 +360,7 @@ func TestTwoTenantsOnOneOrganization(t *testing.T) {
 		}
 		s := gate.Snapshot(limits.Key{Organization: "contoso.crm.dynamics.com", ClientID: clientID})
 		if served != 20 || s.Requests.Limit != 20 || s.Requests.Used != 20 {
-			t.Errorf("of %s: %d calls were served, %v of %v used; want 20", requests, served, s.Requests.Used, s.Requests.Limit)
+			t.Errorf("of %s, %s: %d calls were served, %v of %v used; want 20", requests, x.hosts, served, s.Requests.Used, s.Requests.Limit)
 		}
 	}
 }

@@ -57,6 +57,15 @@ func (t *Tenant) Explicit(setting string) bool {
 // OrgHost returns the host[:port] of the organization.
 func (t *Tenant) OrgHost() string { return strings.TrimPrefix(t.Org, "https://") }
 
+// Organization returns the host[:port] by which the organization is known,
+// whichever of its two origins Org is: the one without "api".
+func (t *Tenant) Organization() string {
+	if t.Alias != "" && len(t.Alias) < len(t.Org) {
+		return strings.TrimPrefix(t.Alias, "https://")
+	}
+	return t.OrgHost()
+}
+
 // settings is a tenant's file, by the names of its variables.
 type settings struct {
 	OrgURL    string   `env:"ORG_URL"`

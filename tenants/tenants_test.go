@@ -101,6 +101,9 @@ func TestReadPlacesATenant(t *testing.T) {
 		if tenant.Name != "contoso" || tenant.Org != org || tenant.LoginHost != want[0] || tenant.Alias != want[1] {
 			t.Errorf("%s: %+v", org, tenant)
 		}
+		if got, other := tenant.Organization(), strings.Replace(strings.TrimPrefix(org, "https://"), ".api.", ".", 1); got != other {
+			t.Errorf("%s is known as %s", org, got)
+		}
 	}
 }
 

@@ -73,7 +73,7 @@ func (p portalSource) Organization(name string) string {
 func (p portalSource) Sharers(names []string) map[string][]string {
 	byOrg := make(map[string][]*tenants.Tenant)
 	for t := range p.server.book.All() {
-		byOrg[t.Org] = append(byOrg[t.Org], t)
+		byOrg[t.Organization()] = append(byOrg[t.Organization()], t)
 	}
 	shared := make(map[string][]string)
 	key := func(t *tenants.Tenant) limits.Key { return proxy.BudgetKey(t, p.server.tokens.ClientID(t)) }
@@ -82,7 +82,7 @@ func (p portalSource) Sharers(names []string) map[string][]string {
 		if t == nil {
 			continue
 		}
-		for _, other := range byOrg[t.Org] {
+		for _, other := range byOrg[t.Organization()] {
 			if other != t && key(other) == key(t) {
 				shared[name] = append(shared[name], other.Name)
 			}

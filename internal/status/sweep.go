@@ -59,7 +59,7 @@ type plan struct {
 func (s *sweep) round(ctx context.Context) {
 	now, sharers := time.Now(), make(map[string]int)
 	for t := range s.board.Tenants.All() {
-		sharers[t.Org]++
+		sharers[t.Organization()]++
 	}
 	before, broken := s.plans, 0
 	s.plans = make(map[string]plan, len(before))
@@ -68,7 +68,7 @@ func (s *sweep) round(ctx context.Context) {
 		if down {
 			broken++
 		}
-		every := sweepEvery(t, sharers[t.Org], down, s.broken)
+		every := sweepEvery(t, sharers[t.Organization()], down, s.broken)
 		p, known := before[t.Name]
 		if !known || p.after > every { // not all after the start, nor when the network is gone
 			p = plan{now.Add(first(every)), jitter(every)}
