@@ -173,7 +173,7 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 		x.rest()
 		return resp, nil
 	}
-	resp.Body = &answer{ReadCloser: resp.Body, exchange: x}
+	resp.Body = &answer{ReadCloser: x.openEnded(resp), exchange: x}
 	return resp, nil
 }
 

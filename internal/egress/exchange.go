@@ -122,6 +122,16 @@ func (x *exchange) answered() bool {
 	return true
 }
 
+// openEnded returns resp's body, as it is read of the exchange's connection.
+func (x *exchange) openEnded(resp *http.Response) io.ReadCloser {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.conn == nil {
+		return resp.Body
+	}
+	return openEnded(resp, &x.conn.meter)
+}
+
 // rest ends the exchange, whose mutex is held, when all of the answer has come.
 func (x *exchange) rest() {
 	if x.conn != nil {

@@ -203,6 +203,45 @@ func TestAnswersEndWhereTheyEnd(t *testing.T) {
 	}
 }
 
+// An answer that only the connection's end ends is whole however that comes,
+// unless it says itself that it is not.
+func TestJSONThatIsTornOffIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	const kind = "Content-Type: application/json; odata.metadata=minimal\r\n"
+	for name, x := range map[string]struct {
+		header, body string
+		goodbye      bool // of TLS
+		torn         bool
+	}{
+		"in a string":          {kind, `{"value":[{"name":"a`, false, true},
+		"behind a value":       {kind, `{"value":[{"name":"a"`, false, true},
+		"in a list":            {kind, "\r\n[1, 2,\n", false, true},
+		"as told":              {kind, `{"value":[{"name":"a`, true, false},
+		"whole":                {kind, `{"value":[]}` + "\r\n", false, false},
+		"a whole list":         {kind, "[1]", false, false},
+		"no object":            {kind, `"a`, false, false},
+		"nothing":              {kind, "", false, false},
+		"text":                 {"Content-Type: text/plain\r\n", `{"value":[`, false, false},
+		"packed":               {kind + "Content-Encoding: br\r\n", `{"value":[`, false, false},
+		"packed in nothing":    {kind + "Content-Encoding: identity\r\n", `{"value":[`, false, true},
+		"whole, with goodbye":  {kind, `{"value":[]}`, true, false},
+		"of a type in capital": {"Content-Type: Application/JSON\r\n", `{"value":[`, false, true},
+	} {
+		p := newPeer(t, func(_ int, conn net.Conn, in *bufio.Reader) {
+			readRequest(in)
+			io.WriteString(conn, ok+x.header+"\r\n"+x.body)
+			if !x.goodbye {
+				conn.(*tls.Conn).NetConn().(*held).Conn.(*net.TCPConn).CloseWrite()
+			}
+		})
+		_, text, err := p.ask(t, "GET", "")
+		e, is := errors.AsType[*egress.Error](err)
+		if text != x.body || x.torn != (err != nil) || err != nil && (!is || e.Stage != egress.Body || e.Timeout || e.Sent == 0) {
+			t.Errorf("%s: %q %v", name, text, err)
+		}
+	}
+}
+
 // No header stands in an answer that the organization did not send. net/http
 // makes one of Pragma, and cannot be told not to.
 func TestNoHeaderIsInvented(t *testing.T) {

@@ -15,6 +15,7 @@ type meter struct {
 
 	written atomic.Int64 // bytes that the system took
 	acked   atomic.Int64 // bytes that the other side's system had when it said goodbye; -1 for unknown
+	ended   atomic.Bool  // the other side's end came, and TLS had not said goodbye before
 	left    atomic.Bool  // nobody waits any more: nothing is read or written
 }
 
@@ -36,6 +37,7 @@ func (m *meter) Write(p []byte) (int, error) {
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.Conn.Read(p)
 	if err == io.EOF {
+		m.ended.Store(true)
 		m.goodbye()
 	}
 	return n, err

@@ -36,7 +36,7 @@ func (x *trip) answered() error {
 			x.end(false)
 			return nil
 		}
-		x.reply.src = resp.Body
+		x.reply.src = openEnded(resp, l.meter)
 	case x.r.Method == http.MethodHead || resp.ContentLength == 0:
 		resp.Body = http.NoBody
 		x.end(true)
