@@ -107,8 +107,12 @@ func (p *Portal) callerRows() ([]callerRow, error) {
 // refusedHere reports whether the proxy itself refused c: what an organization
 // did not answer is no refusal, and who left was refused nothing.
 func refusedHere(c *calls.Call) bool {
-	code := problem.Code(c.Error)
-	return code == problem.LimitWaitExceeded || c.Attempts == 0 && code != "" && code != problem.CallerLeft
+	switch problem.Code(c.Error) {
+	case problem.Unauthorized, problem.Forbidden, problem.TenantUnknown, problem.PathNotAllowed, problem.ReadOnly, problem.BadRequest,
+		problem.LimitWaitExceeded, problem.OutOfSpace, problem.Draining:
+		return true
+	}
+	return false
 }
 
 // describe says how c is known and what it may, in words.

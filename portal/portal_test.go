@@ -225,8 +225,8 @@ func TestProxiesAndTheirVersions(t *testing.T) {
 
 func TestWhatTheProxyRefused(t *testing.T) {
 	for want, all := range map[bool][]calls.Call{
-		true:  {{Error: "read_only", Status: 403}, {Error: "limit_wait_exceeded", Attempts: 1, Status: 429}, {Error: "unauthorized", Status: 401}},
-		false: {{Error: "upstream_unreachable", Attempts: 2, Status: 502}, {Error: "caller_left", Status: 499}, {Attempts: 1, Status: 404}},
+		true:  {{Error: "read_only", Status: 403}, {Error: "limit_wait_exceeded", Attempts: 1, Status: 429}, {Error: "limit_wait_exceeded", Status: 429}, {Error: "unauthorized", Status: 401}},
+		false: {{Error: "upstream_unreachable", Attempts: 2, Status: 502}, {Error: "consent_required", Status: 502}, {Error: "upstream_unreachable", Status: 502}, {Error: "caller_left", Status: 499}, {Attempts: 1, Status: 404}},
 	} {
 		for _, c := range all {
 			if refusedHere(&c) != want {

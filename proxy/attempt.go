@@ -46,7 +46,6 @@ func (r result) String() string {
 // back, with what the answer taught, when the answer has ended.
 func (t *transport) attempt(r *http.Request, c *call) *attempt {
 	a := &attempt{result: failed}
-	c.attempts++
 	c.said = refusal.Refusal{}
 	c.try()
 	defer c.tried(a)
@@ -90,7 +89,7 @@ func (t *transport) authorize(r *http.Request, c *call, a *attempt) bool {
 // begin, or the wait for it to end.
 func (t *transport) send(r *http.Request, c *call, a *attempt) time.Duration {
 	out := r.WithContext(r.Context())
-	if c.attempts > 1 {
+	if len(c.tries) > 1 {
 		out.Header = out.Header.Clone() // the attempt before may still be writing it
 	}
 	out.Header["Authorization"] = []string{a.token}
@@ -99,12 +98,14 @@ func (t *transport) send(r *http.Request, c *call, a *attempt) time.Duration {
 		out.Body, out.ContentLength = c.body.open(), c.body.length
 		out.GetBody = c.body.reopen
 	}
-	c.trace.Send(c.attempts-1, c.started.Add(c.tries[len(c.tries)-1].Began), out.Header)
+	c.trace.Send(len(c.tries)-1, c.started.Add(c.tries[len(c.tries)-1].Began), out.Header)
 	began := time.Now()
 	a.resp, a.err = t.wire.RoundTrip(out)
 	took := time.Since(began)
 	c.awaited(took)
-	a.sent = a.err == nil || sent(a.err)
+	if a.sent = a.err == nil || sent(a.err); a.sent {
+		c.attempts++
+	}
 	return took
 }
 

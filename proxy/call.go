@@ -50,7 +50,7 @@ type call struct {
 	endpoints  *endpointsWatch // of a SOAP message; nil for other calls
 	overridden bool            // it asks to be taken for another method than that of its request line
 
-	attempts   int
+	attempts   int // that were sent
 	operations int // requests inside a batch, else 0
 
 	held     time.Duration // by the caller's own rate

@@ -1,15 +1,20 @@
 package proxy_test
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"dynproxy/internal/calls"
+	"dynproxy/internal/egress"
 	"dynproxy/internal/emulator"
+	"dynproxy/internal/needs"
 	"dynproxy/proxy"
 )
 
@@ -23,14 +28,18 @@ func TestThePartsOfACallsTimeAddUp(t *testing.T) {
 	for name, s := range map[string]struct {
 		org, entra *emulator.Fault
 		settings   string
+		closed     bool // whether the organization takes no connections
 		body       io.Reader
 		part       func(*calls.Call) time.Duration
 		least      time.Duration
-		attempts   int
+		attempts   int // those that were sent
+		unsent     int // those that were not
 		status     int
 	}{
 		"throttled":      {org: &emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Second, Times: 1}, part: queue, least: 900 * time.Millisecond, attempts: 2, status: 200},
-		"refused late":   {org: &emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Second, Times: 1}, settings: "QUEUE_WAIT=100ms", part: queue, attempts: 2, status: 429},
+		"refused late":   {org: &emulator.Fault{Kind: emulator.Throttle, Code: "0x80072322", RetryAfter: time.Second, Times: 1}, settings: "QUEUE_WAIT=100ms", part: queue, attempts: 1, unsent: 1, status: 429},
+		"no token":       {entra: &emulator.Fault{Kind: emulator.Status, Status: 503}, part: func(c *calls.Call) time.Duration { return c.Token }, unsent: 1, status: 502},
+		"out of reach":   {closed: true, part: func(c *calls.Call) time.Duration { return c.Retry }, least: 600 * time.Millisecond, unsent: 3, status: 502},
 		"a slow token":   {entra: &emulator.Fault{Kind: emulator.Slow, Delay: delay}, part: func(c *calls.Call) time.Duration { return c.Token }, least: delay, attempts: 1, status: 200},
 		"slow":           {org: &emulator.Fault{Kind: emulator.Slow, Delay: delay}, part: upstream, least: delay, attempts: 1, status: 200},
 		"slow and again": {org: &emulator.Fault{Kind: emulator.Status, Status: 503, Times: 2}, part: func(c *calls.Call) time.Duration { return c.Retry }, least: 600 * time.Millisecond, attempts: 3, status: 200},
@@ -42,6 +51,11 @@ func TestThePartsOfACallsTimeAddUp(t *testing.T) {
 			t.Parallel()
 			done := make(chan calls.Call, 1)
 			c := newTestProxy(t, tenant("contoso", s.settings), func(_ map[string]string, p *proxy.Parts) {
+				if s.closed {
+					p.Wire = egress.New(egress.Config{ByTransport: needs.ByTransport(), Dial: func(context.Context, string, string) (net.Conn, error) {
+						return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+					}})
+				}
 				p.OnCallDone = func(call *calls.Call) {
 					kept := *call
 					kept.Tries = append([]calls.Try(nil), call.Tries...)
@@ -72,7 +86,7 @@ func TestThePartsOfACallsTimeAddUp(t *testing.T) {
 			io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
 			was := <-done
-			if was.Status != s.status || resp.StatusCode != s.status || was.Attempts != s.attempts || len(was.Tries) != s.attempts {
+			if was.Status != s.status || resp.StatusCode != s.status || was.Attempts != s.attempts || len(was.Tries) != s.attempts+s.unsent {
 				t.Errorf("%d, %+v", resp.StatusCode, was)
 			}
 			if got := s.part(&was); got < s.least {

@@ -174,3 +174,29 @@ func TestTwoProcessesCountOnOneDirectory(t *testing.T) {
 		old = next
 	}
 }
+
+// What the proxy kept back was no request of the organization's: it is neither
+// an attempt nor an operation of the entitlement.
+func TestWhatWasNotSentIsNoOperation(t *testing.T) {
+	t.Parallel()
+	p := startEmulator(t, demoSeed())
+	settings := p.settings("contoso", "fabrikam")
+	for name, value := range map[string]string{"RATE": "0.01", "BURST": "1", "QUEUE_WAIT": "0s", "DAILY_REQUESTS": "10"} {
+		settings[prefix+"TENANT_"+name] = value
+	}
+	r := start(t, settings)
+	for range 12 {
+		r.get(whoAmIPath)
+	}
+	r.get("/fabrikam/api/data/v9.2/WhoAmI") // no consent
+	const contoso, fabrikam = "contoso 127.0.0.1 webapi v9.2", "fabrikam 127.0.0.1 webapi v9.2"
+	r.until("all calls", func() bool { u := r.used(""); return u[contoso].Requests == 12 && u[fabrikam].Requests == 1 })
+	if rows := r.used(""); rows[contoso].Operations != 1 || rows[contoso].Errors != 11 || rows[fabrikam].Operations != 0 || rows[fabrikam].Errors != 1 {
+		t.Errorf("%+v", rows)
+	}
+	for tenant, sent := range map[string]int{"contoso": 1, "fabrikam": 0} {
+		if figures, want := r.scrape(), fmt.Sprintf("dynproxy_upstream_attempts_total{tenant=%q} %d.0\n", tenant, sent); !strings.Contains(figures, want) {
+			t.Errorf("no %s in\n%s", want, figures)
+		}
+	}
+}

@@ -26,10 +26,10 @@ type Call struct {
 	Path    string `json:"path"` // as it was asked for, without the query
 	OrgPath string `json:"-"`    // at the organization; "" where it did not come to that
 
-	Status   int   `json:"status"` // what the caller got; 499 for one that left
-	In       int64 `json:"in"`     // bytes of its body
-	Out      int64 `json:"out"`    // of the answer's
-	Attempts int   `json:"attempts"`
+	Status   int   `json:"status"`   // what the caller got; 499 for one that left
+	In       int64 `json:"in"`       // bytes of its body
+	Out      int64 `json:"out"`      // of the answer's
+	Attempts int   `json:"attempts"` // requests sent to the organization
 
 	// Total is the sum of the parts that follow.
 	Total    time.Duration `json:"-"`

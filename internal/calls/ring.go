@@ -118,7 +118,7 @@ func NewRing() *Ring {
 
 // Add notes a call that has ended. It copies what it keeps.
 func (r *Ring) Add(c *Call) {
-	keep := c.Failed() || c.Total >= slow || c.Attempts > 1 || r.share.Allow()
+	keep := c.Failed() || c.Total >= slow || len(c.Tries) > 1 || r.share.Allow()
 	if !keep && !r.watchers.want(c) {
 		return
 	}

@@ -117,7 +117,7 @@ func TestAShareOfSuccessesIsRemembered(t *testing.T) {
 		}
 		before := kept()
 		r.Add(&Call{ID: "slow", Status: 200, Attempts: 1, Total: slow})
-		r.Add(&Call{ID: "again", Status: 200, Attempts: 2})
+		r.Add(&Call{ID: "again", Status: 200, Attempts: 1, Tries: make([]Try, 2)})
 		for range 50 {
 			r.Add(&Call{ID: "failed", Status: 404, Attempts: 1})
 		}
