@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -99,7 +100,7 @@ func (w *cli) runDemo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := newLocalEmulator("127.0.0.1:0", demoSeed())
+	p, err := newLocalEmulator(anyPort, demoSeed())
 	if err != nil {
 		return err
 	}
@@ -110,21 +111,24 @@ func (w *cli) runDemo(ctx context.Context) error {
 			settings[name] = value
 		}
 	}
-	callers, err := listenOr(settings, prefix+"LISTEN", "127.0.0.1:8080")
-	if err != nil {
-		return err
+	for _, name := range []string{prefix + "LISTEN", prefix + "OPS_LISTEN"} {
+		settings[name] = cmp.Or(settings[name], anyPort)
 	}
-	defer callers.Close()
-	operators, err := listenOr(settings, prefix+"OPS_LISTEN", "127.0.0.1:8081")
-	if err != nil {
-		return err
-	}
-	defer operators.Close()
-	settings[prefix+"OPS_LISTEN"] = operators.Addr().String()
 	cfg, err := loadConfig(settings)
 	if err != nil {
 		return err
 	}
+	callers, err := listenOr(environ, prefix+"LISTEN", "127.0.0.1:8080")
+	if err != nil {
+		return err
+	}
+	defer callers.Close()
+	operators, err := listenOr(environ, prefix+"OPS_LISTEN", "127.0.0.1:8081")
+	if err != nil {
+		return err
+	}
+	defer operators.Close()
+	cfg.Listen, cfg.OpsListen = callers.Addr().String(), operators.Addr().String()
 	p.Entra().AddRedirectURI(demoClientID, cfg.redirectURI())
 	ignoreBrokenPipes()
 	lines := logqueue.New(w.stderr, logqueue.DefaultSize)
@@ -149,6 +153,9 @@ func heededByDemo(name string) bool {
 	return strings.HasPrefix(name, prefix+"TENANT_") || strings.HasPrefix(name, "OTEL_")
 }
 
+// anyPort is a free one on loopback.
+const anyPort = "127.0.0.1:0"
+
 // listenOr opens the listener that settings name. Where they name none, the
 // usual one may be taken by another program, and then any free port will do.
 func listenOr(settings map[string]string, name, usual string) (*daemon.Socket, error) {
@@ -157,7 +164,7 @@ func listenOr(settings map[string]string, name, usual string) (*daemon.Socket, e
 		if l, err := daemon.Listen(usual, false); err == nil {
 			return l, nil
 		}
-		address = "127.0.0.1:0"
+		address = anyPort
 	}
 	l, err := daemon.Listen(address, false)
 	if err != nil {

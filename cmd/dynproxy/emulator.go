@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -38,8 +37,9 @@ func (w *cli) emulator() *cobra.Command {
 // judgeLoopback returns why the emulator cannot listen on address.
 func judgeLoopback(address string) error {
 	host, port, err := net.SplitHostPort(address)
-	if _, wrong := strconv.ParseUint(port, 10, 16); err != nil || wrong != nil || !strings.EqualFold(host, "localhost") && !net.ParseIP(host).IsLoopback() {
-		return errors.New("must be an address of this machine alone and a port, such as 127.0.0.1:8443 (0 for free ports)")
+	last := uint64(65535 - len(demoSeed().Organizations)) // they take the ports after it
+	if n, wrong := strconv.ParseUint(port, 10, 16); err != nil || wrong != nil || n > last || !strings.EqualFold(host, "localhost") && !net.ParseIP(host).IsLoopback() {
+		return fmt.Errorf("must be an address of this machine alone and a port up to %d, such as 127.0.0.1:8443 (0 for free ports)", last)
 	}
 	return nil
 }

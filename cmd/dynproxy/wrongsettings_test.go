@@ -110,6 +110,26 @@ func TestAnyValueInAllSettingsAtOnce(t *testing.T) {
 	}
 }
 
+// The demo looks at all that it heeds before it takes an address.
+func TestTheDemoTellsAllFaultsAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, names := range [][]string{{"LISTEN"}, {"OPS_LISTEN", "TENANT_RATE"}, {"LISTEN", "OPS_LISTEN", "TENANT_RATE", "PUBLIC_URL", "LOG_LEVEL"}} {
+		wrong := make(map[string]string)
+		for _, name := range names {
+			wrong[prefix+name] = "wrong"
+		}
+		status, out, said := ended(t, []string{"demo"}, wrong)
+		if status != 2 || out != "" || strings.Count(said, "\n") != len(names) {
+			t.Errorf("%v: status %d %s%s", names, status, out, said)
+		}
+		for name := range wrong {
+			if !strings.Contains(said, "dynproxy: "+name+" ") {
+				t.Errorf("nothing of %s in\n%s", name, said)
+			}
+		}
+	}
+}
+
 // Of each kind of setting, what it cannot be is refused under its name.
 func TestWhatASettingCannotBeIsRefused(t *testing.T) {
 	t.Parallel()

@@ -114,8 +114,8 @@ func TestCheckOfOneTenantNamedTwice(t *testing.T) {
 
 func TestTheEmulatorsAddressIsJudgedAsAWordOfTheCommandLine(t *testing.T) {
 	t.Parallel()
-	for _, address := range []string{"x", "0.0.0.0:0", ":0", "127.0.0.1:65536", "127.0.0.1:x", "[::]:1", "10.0.0.1:1"} {
-		if status, _, said := ended(t, []string{"emulator", "--listen", address}, nil); status != 2 || !strings.Contains(said, "--listen must be an address of this machine alone and a port, such as 127.0.0.1:8443") {
+	for _, address := range []string{"x", "0.0.0.0:0", ":0", "127.0.0.1:65536", "127.0.0.1:65533", "127.0.0.1:x", "[::]:1", "10.0.0.1:1"} {
+		if status, _, said := ended(t, []string{"emulator", "--listen", address}, nil); status != 2 || !strings.Contains(said, "--listen must be an address of this machine alone and a port up to 65532, such as 127.0.0.1:8443") {
 			t.Errorf("%s: status %d %s", address, status, said)
 		}
 	}
