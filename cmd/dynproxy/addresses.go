@@ -11,13 +11,14 @@ import (
 	"dynproxy/internal/envfile"
 )
 
+// readPublicURL reads an address that is written before paths, as it stands.
 func readPublicURL(name, address string, fault func(name, cure string, args ...any)) string {
 	if address == "" {
 		return ""
 	}
 	u := addressOf(address, "http", "https")
-	if u == nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		fault(name, "must be an address such as https://crm.example.com or http://proxy:8080/dynamics")
+	if u == nil || u.User != nil || strings.ContainsAny(address, "?#") || !strings.HasSuffix(address, u.EscapedPath()) {
+		fault(name, "must be an address such as https://crm.example.com or http://proxy:8080/dynamics, with nothing behind its path and unusual characters percent-encoded")
 	}
 	return strings.TrimRight(address, "/")
 }

@@ -141,9 +141,10 @@ func TestWhatASettingCannotBeIsRefused(t *testing.T) {
 		reflect.TypeFor[envfile.Bytes](): {"-1", "1e309", "NaN", "99999999999999999999", "1XB", "1,5GB"},
 	}
 	addresses := []string{"x", "https://", "https://:80", "https://x:99999", "https://x:0", "https://x:port", "https://[::1", "https://[fe80::1%25eth0]:80", "https://x/%zz", "ftp://x", `\\x\y`}
+	bases := append([]string{"https://x?", "https://x/#", "https://x#", "https://x/a?b=c", "https://x/a b", "https://x/a\"b", `https://x/a\b`, "https://x/ä", "https://u@x"}, addresses...)
 	named := map[string][]string{
 		"LISTEN": {"x", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:-1", "127.0.0.1:nowhere", "[::1:80"}, "OPS_LISTEN": {"127.0.0.1:99999", "127.0.0.1:8080"},
-		"PUBLIC_URL": addresses, "OPS_PUBLIC_URL": addresses, "NOTIFY_URL": addresses, "REDIS_URL": addresses,
+		"PUBLIC_URL": bases, "OPS_PUBLIC_URL": bases, "NOTIFY_URL": addresses, "REDIS_URL": addresses,
 		"TENANTS": {",", " , ", "a=https://a.crm.dynamics.com:99999", "=https://a.crm.dynamics.com"}, "ALLOWED_HOSTS": {"x:99999", "https://x"}, "ALLOWED_ORG_HOSTS": {"x:99999", "*"}, "ALLOWED_LOGIN_HOSTS": {"x:0"},
 		"LOG_LEVEL": {"0", "-1", "5", "panic", "fatal", "disabled", "warning"}, "LOG_FORMAT": {"JSON", "text"}, "SECRET_EXPIRES": {"31.03.2027", "03/31/2027", "2027-02-30"},
 		"CLIENT_SECRET": {"a\nb", "a\x00b", "\xff"}, "CLIENT_SECRET_NEXT_FILE": {"x"}, "MANAGED_IDENTITY": {"http://x", "a b"}, "ALLOW_CIDRS": {"10.0.0.0/33", "fe80::1%eth0/64", "10.0.0.1-10.0.0.9"},
