@@ -12,9 +12,9 @@ var problems = []Entry{
 	},
 	{
 		Name:     string(problem.Forbidden),
-		Means:    "The caller is known, or its address is, and this is not for it: another tenant, method, address, Host name or origin, or a header that acts as somebody else (CallerObjectId, MSCRMCallerID) or goes round plug-ins (MSCRM.Bypass...). The message says which.",
+		Means:    "The caller is known, or its address is, and this is not for it: another tenant, method, address, Host name or origin, a write by a caller that may only read, or a header that acts as somebody else (CallerObjectId, MSCRMCallerID) or goes round plug-ins (MSCRM.Bypass...). The message says which.",
 		Caller:   "Leave the header out, or ask whoever runs the proxy to allow it.",
-		Operator: "Change the caller's file (TENANTS, METHODS, CIDRS, IMPERSONATION), or for all callers ALLOW_CIDRS, ALLOWED_HOSTS, or the tenant's IMPERSONATION. dynproxy explain says which of them decides.",
+		Operator: "Change the caller's file (TENANTS, METHODS, CIDRS, READ_ONLY, IMPERSONATION), or for all callers ALLOW_CIDRS, ALLOWED_HOSTS, or the tenant's IMPERSONATION. dynproxy explain says which of them decides.",
 	},
 	{
 		Name:     string(problem.TenantUnknown),
@@ -30,9 +30,9 @@ var problems = []Entry{
 	},
 	{
 		Name:     string(problem.ReadOnly),
-		Means:    "This writes, by its method, as a part of a batch or as a SOAP message, and the tenant or the caller may only read. Nothing was sent.",
-		Caller:   "Ask whoever runs the proxy whether you may write.",
-		Operator: "dynproxy tenant set NAME READ_ONLY= allows it for all, READ_ONLY in the caller's file for one.",
+		Means:    "This writes, by its method, as a part of a batch or as a SOAP message, and the tenant is read-only for all. Nothing was sent. A caller that by its own file may only read gets forbidden instead.",
+		Caller:   "Ask whoever runs the proxy whether the tenant may be written to.",
+		Operator: "dynproxy tenant set NAME READ_ONLY= allows it for all; READ_ONLY in a caller's own file then holds that one to reading.",
 	},
 	{
 		Name:     string(problem.BadRequest),
