@@ -58,6 +58,23 @@ func TestReferencesAreWhatTheCodeSays(t *testing.T) {
 	}
 }
 
+// A comment of the example belongs to the variable under it: what is said of a
+// file stands with the setting that names it.
+func TestWhatIsSaidOfAFileStandsWithIt(t *testing.T) {
+	rows := 0
+	for row := range strings.Lines(settingsReference(t)) {
+		names, words, _ := strings.Cut(strings.TrimPrefix(row, "| "), " | ")
+		if regexp.MustCompile(`[Tt]he files? (is|are) read again`).MatchString(words) {
+			if rows++; !strings.Contains(names, "_FILE`") {
+				t.Errorf("%s names no file: %s", names, words)
+			}
+		}
+	}
+	if rows < 4 {
+		t.Errorf("%d rows tell of files", rows)
+	}
+}
+
 // The settings of a caller, which no example file has, are told too.
 func TestCallersSettingsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../docs/settings.md")
