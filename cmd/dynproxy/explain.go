@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dynproxy/internal/callers"
+	"dynproxy/internal/opsclient"
 	"dynproxy/internal/problem"
 	"dynproxy/internal/textfile"
 	"dynproxy/proxy"
@@ -173,7 +174,8 @@ func (w *cli) explain() *cobra.Command {
 		Use: "explain [-X METHOD] [-H HEADER] URL", Short: "Say what a running proxy would do with a call, without making it",
 		Long: "Asks the proxy that runs with the same settings what would become of a call: who it would be taken for, which\n" +
 			"policies decide, what would be sent where, and how the budget and the token stand. Nothing is sent.\n" +
-			"URL is what a caller would use, or the path of it. Exits with 0 when the call would be sent, 1 when it would be refused.",
+			"URL is what a caller would use, or the path of it. Exits with 0 when the call would be sent, 1 when it would be refused,\n" +
+			"2 for words that make no call.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			q.Target = args[0]
@@ -207,7 +209,7 @@ func (q *question) take(headers []string, body string, hasBody bool) error {
 		if file, is := strings.CutPrefix(body, "@"); is {
 			text, err := textfile.ReadRaw(file)
 			if err != nil {
-				return err
+				return &usageError{err}
 			}
 			body = string(text)
 		}
@@ -223,7 +225,11 @@ func (w *cli) runExplain(ctx context.Context, q *question, asJSON bool) error {
 		return err
 	}
 	var x proxy.Explanation
-	if err := a.Ask(ctx, http.MethodPost, "/api/explain", q, &x); err != nil {
+	err = a.Ask(ctx, http.MethodPost, "/api/explain", q, &x)
+	if _, wrong := errors.AsType[*opsclient.QuestionError](err); wrong {
+		return &usageError{err}
+	}
+	if err != nil {
 		return err
 	}
 	if x.Outcome == "" {

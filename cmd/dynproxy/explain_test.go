@@ -311,7 +311,10 @@ func TestExplainFromTheCommandLine(t *testing.T) {
 		{[]string{"--caller", "anyone", "-H", "Content-Type: application/json", "-d", `{"a@odata.bind":"` + r.calls + `/northwind/x"}`, "/contoso/api/data/v9.2/accounts"}, 1, []string{"bad_request", "judged"}},
 		{[]string{"--caller", "anyone", "-X", "POST", "/contoso/api/data/v9.2/accounts"}, 0, []string{"not judged: none was given"}},
 		{[]string{whoAmIPath}, 1, []string{"unauthorized", "nobody that is known by name"}},
-		{[]string{"--caller", "nosuch", whoAmIPath}, 1, []string{"caller list"}},
+		{[]string{"--caller", "nosuch", whoAmIPath}, 2, []string{"caller list"}},
+		{[]string{"--remote", "x", whoAmIPath}, 2, []string{"192.0.2.1"}},
+		{[]string{"-d", "@" + filepath.Join(t.TempDir(), "missing"), whoAmIPath}, 2, []string{"missing cannot be read"}},
+		{[]string{""}, 2, []string{"target is missing"}},
 		{[]string{"-H", "nonsense", whoAmIPath}, 2, []string{"Name: value"}},
 		{nil, 2, []string{"write it as dynproxy explain"}},
 	} {

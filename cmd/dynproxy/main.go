@@ -43,7 +43,6 @@ var errNotWell = errors.New("not well")
 // exitStatus prints err, and returns 0 without one, 2 for settings or words of
 // the command line that cannot be used, and 1 for everything else.
 func exitStatus(err error, stderr io.Writer) int {
-	var usage *usageError
 	faults, wrongSettings := errors.AsType[envfile.Faults](err)
 	switch {
 	case err == nil:
@@ -55,15 +54,15 @@ func exitStatus(err error, stderr io.Writer) int {
 			fmt.Fprintf(stderr, "dynproxy: %s\n", oneLine(f.String()))
 		}
 		return 2
-	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "dynproxy: %v\n", err)
-		return 2
 	}
 	said := strings.Split(err.Error(), "\n")
 	for i, line := range said {
 		said[i] = oneLine(line) // it may quote what another program has answered
 	}
 	fmt.Fprintf(stderr, "dynproxy: %s\n", strings.Join(said, "\n"))
+	if _, usage := errors.AsType[*usageError](err); usage {
+		return 2
+	}
 	return 1
 }
 

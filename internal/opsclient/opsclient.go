@@ -77,6 +77,9 @@ func Address(listen string) (string, error) {
 // ErrNotRunning is the error of a question that nobody took.
 var ErrNotRunning = errors.New("no proxy answers")
 
+// QuestionError is of a question that is wrong itself, and says what is.
+type QuestionError struct{ error }
+
 // Ask sends a request to path, with body as JSON unless it is nil, and decodes
 // the JSON of an answer of 2xx into answer. Any other answer is an error that
 // says what to do.
@@ -200,6 +203,8 @@ func (c *Client) Judge(resp *http.Response) error {
 		return fmt.Errorf("the proxy at %s refuses the operators' password of these settings", c.base)
 	case said == "" && resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusMethodNotAllowed:
 		return fmt.Errorf("the proxy at %s does not know %s: it is of an older version, or something else answers there", c.base, resp.Request.URL.Path)
+	case said != "" && resp.StatusCode == http.StatusBadRequest:
+		return &QuestionError{errors.New(said)}
 	case said != "":
 		return errors.New(said)
 	}
