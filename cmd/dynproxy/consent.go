@@ -29,7 +29,12 @@ func (w *cli) consentURL() *cobra.Command {
 			}
 			return cobra.ExactArgs(1)(c, args)
 		},
-		RunE: func(c *cobra.Command, args []string) error { return w.runConsentURL(c.Context(), args, form) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("expires") && form.expires < time.Second {
+				return &usageError{errors.New("--expires must be at least 1s, such as 168h; without it the link does not end")}
+			}
+			return w.runConsentURL(c.Context(), args, form)
+		},
 	}
 	c.Flags().BoolVar(&form.v1, "v1", false, "print the form of 2017, which old documents still show")
 	c.Flags().BoolVar(&form.anyTenant, "organization", false, "for an administrator whose tenant is not known yet: whoever signs in chooses it")

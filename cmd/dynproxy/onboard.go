@@ -51,6 +51,9 @@ func (w *cli) onboard() *cobra.Command {
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if o.within <= 0 {
+				return &usageError{errors.New("--timeout must be above zero, such as 1h")}
+			}
 			if o.from != "" {
 				return w.onboardMany(c.Context(), o.from, o)
 			}

@@ -53,17 +53,21 @@ func TestWrongWordsOfEveryCommand(t *testing.T) {
 func TestWrongWordsAreAnsweredWithTheRightOnes(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
-		"tenant add x":               "write it as dynproxy tenant add NAME ORG_URL; see 'dynproxy tenant add --help'",
-		"onboard x":                  "write it as dynproxy onboard NAME ORG_URL | --from FILE; see 'dynproxy onboard --help'",
-		"health x":                   "write it as dynproxy health; see 'dynproxy health --help'",
-		"tenant nosuch":              `unknown command "nosuch"; 'dynproxy tenant --help' lists the commands`,
-		"completion tcsh":            `unknown command "tcsh"; 'dynproxy completion --help' lists the commands`,
-		"nosuch":                     `unknown command "nosuch"; 'dynproxy --help' lists the commands`,
-		"help tenant add x":          `dynproxy tenant add has no command "x"; 'dynproxy tenant add --help' says what it has`,
-		"usage --csv --json":         "--csv and --json exclude each other: give one; see 'dynproxy usage --help'",
-		"tenant add x y --set =1":    "--set takes NAME=VALUE",
-		"tenant list --state nosuch": "--state takes one of broken, attention, unchecked, ready",
-		"consent-url contoso --all":  "write it as dynproxy consent-url TENANT | --all; see 'dynproxy consent-url --help'",
+		"tenant add x":                         "write it as dynproxy tenant add NAME ORG_URL; see 'dynproxy tenant add --help'",
+		"onboard x":                            "write it as dynproxy onboard NAME ORG_URL | --from FILE; see 'dynproxy onboard --help'",
+		"health x":                             "write it as dynproxy health; see 'dynproxy health --help'",
+		"tenant nosuch":                        `unknown command "nosuch"; 'dynproxy tenant --help' lists the commands`,
+		"completion tcsh":                      `unknown command "tcsh"; 'dynproxy completion --help' lists the commands`,
+		"nosuch":                               `unknown command "nosuch"; 'dynproxy --help' lists the commands`,
+		"help tenant add x":                    `dynproxy tenant add has no command "x"; 'dynproxy tenant add --help' says what it has`,
+		"usage --csv --json":                   "--csv and --json exclude each other: give one; see 'dynproxy usage --help'",
+		"tenant add x y --set =1":              "--set takes NAME=VALUE",
+		"tenant list --state nosuch":           "--state takes one of broken, attention, unchecked, ready",
+		"consent-url contoso --all":            "write it as dynproxy consent-url TENANT | --all; see 'dynproxy consent-url --help'",
+		"consent-url contoso --expires -1h":    "--expires must be at least 1s, such as 168h; without it the link does not end",
+		"consent-url --all --page --expires 0": "--expires must be at least 1s, such as 168h; without it the link does not end",
+		"onboard x https://x.crm.dynamics.com --timeout 0":  "--timeout must be above zero, such as 1h",
+		"onboard --from x --timeout -1m":                    "--timeout must be above zero, such as 1h",
 		"init --client-secret-file x --client-secret-stdin": "--client-secret-file and --client-secret-stdin exclude each other: give one; see 'dynproxy init --help'",
 	} {
 		if status, _, said := ended(t, strings.Fields(line), with("TENANTS_DIR="+t.TempDir())); status != 2 || said != "dynproxy: "+want+"\n" {
