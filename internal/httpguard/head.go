@@ -2,7 +2,6 @@ package httpguard
 
 import (
 	"bytes"
-	"net/url"
 	"strconv"
 	"strings"
 )
@@ -283,35 +282,6 @@ func sameName(name []byte, known string) bool {
 	return true
 }
 
-func (h *headers) judgeHost(target []byte, oldVersion bool) *Fault {
-	switch {
-	case h.hosts > 1:
-		return faultHosts
-	case h.hosts == 0 && !oldVersion:
-		return faultNoHost
-	}
-	for _, c := range h.host {
-		if !isHostByte(c) {
-			return faultHost
-		}
-	}
-	if target[0] == '/' || target[0] == '*' {
-		return nil
-	}
-	u, err := url.ParseRequestURI(string(target))
-	switch {
-	case err != nil || u.Host == "":
-		return faultTarget
-	case u.User != nil:
-		return faultUser
-	case h.hosts == 0: // HTTP/1.0
-		return nil
-	case !strings.EqualFold(withoutPort(u.Host, u.Scheme), withoutPort(string(h.host), u.Scheme)):
-		return faultDisagree
-	}
-	return nil
-}
-
 func (h *headers) frame(oldVersion bool) (framing, *Fault) {
 	switch {
 	case h.lengths > 0 && h.codings > 0:
@@ -356,8 +326,4 @@ func isAlnum(c byte) bool {
 // isToken is RFC 9110's tchar.
 func isToken(c byte) bool {
 	return isAlnum(c) || c != 0 && strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
-}
-
-func isHostByte(c byte) bool {
-	return isAlnum(c) || c != 0 && strings.IndexByte("-._~[]:%", c) >= 0
 }

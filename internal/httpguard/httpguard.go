@@ -10,7 +10,6 @@ package httpguard
 import (
 	"context"
 	"crypto/tls"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -132,44 +131,4 @@ func TLSState(r *http.Request) *tls.ConnectionState {
 		return s.state
 	}
 	return nil
-}
-
-// Authority returns the host, with its port if there is one, under which the
-// caller reached the server: what Host says, or else (HTTP/1.0 needs none) the
-// connection's own address. In a target of absolute form the scheme's own port
-// is left out.
-func Authority(r *http.Request) string {
-	scheme, secure := "http", TLSState(r) != nil
-	if secure {
-		scheme = "https"
-	}
-	if r.Host == "" {
-		if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
-			return withoutPort(local.String(), scheme)
-		}
-		return ""
-	}
-	if strings.HasPrefix(r.RequestURI, "/") {
-		return r.Host
-	}
-	return withoutPort(r.Host, scheme)
-}
-
-// HostName drops the port and the brackets of an authority.
-func HostName(authority string) string {
-	if !strings.Contains(authority, ":") {
-		return authority // most often; an error would be made for it
-	}
-	if name, _, err := net.SplitHostPort(authority); err == nil {
-		return name
-	}
-	return strings.Trim(authority, "[]")
-}
-
-// withoutPort drops the port that scheme has anyway.
-func withoutPort(authority, scheme string) string {
-	if strings.EqualFold(scheme, "https") {
-		return strings.TrimSuffix(authority, ":443")
-	}
-	return strings.TrimSuffix(authority, ":80")
 }

@@ -35,6 +35,7 @@ var (
 	faultHosts       = bad("The header Host is sent more than once: send it once.")
 	faultNoHost      = bad("The header Host is missing: HTTP/1.1 needs it.")
 	faultHost        = bad("The header Host holds a character that no host name has: it must be a name or an address, and a port if need be.")
+	faultHostForm    = bad("The header Host cannot be read: it must be a name or an address (of IPv6 in brackets), and a port from 1 to 65535 if need be.")
 	faultDisagree    = bad("The address in the request line names another host or port than the header Host: they must agree.")
 	faultBoth        = bad("The headers Content-Length and Transfer-Encoding are both sent: send one of them.")
 	faultLengths     = bad("The header Content-Length is sent more than once: send it once.")
