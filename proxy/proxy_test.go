@@ -24,6 +24,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"dynproxy/internal/callers"
+	"dynproxy/internal/door"
 	"dynproxy/internal/egress"
 	"dynproxy/internal/emulator"
 	"dynproxy/internal/limits"
@@ -318,13 +319,13 @@ func TestTargetsReachTheOrganizationAsSent(t *testing.T) {
 
 func TestTenantsAreFoundInAnyCaseAndByHost(t *testing.T) {
 	t.Parallel()
-	c := newTestProxy(t, tenant("contoso", "HOSTS=crm.contoso.lan"))
+	c := newTestProxy(t, tenant("contoso", "HOSTS=crm.contoso.lan,dotted.lan."), entrance(func(e *proxy.AccessPolicy) { e.HostAllowed = door.Hosts(nil, nil, "") }))
 	for _, target := range []string{"/contoso/", "/CONTOSO/", "/Contoso/"} {
 		if a := c.get(target + "api/data/v9.2/WhoAmI"); a.StatusCode != 200 {
 			t.Errorf("%s: %d %s", target, a.StatusCode, a.body)
 		}
 	}
-	for _, host := range []string{"crm.contoso.lan", "CRM.Contoso.LAN:8080"} {
+	for _, host := range []string{"crm.contoso.lan", "CRM.Contoso.LAN:8080", "crm.contoso.lan.", "crm.contoso.lan.:8080", "dotted.lan", "Dotted.lan."} {
 		if a := c.get("/api/data/v9.2/WhoAmI", "Host: "+host); a.StatusCode != 200 {
 			t.Errorf("%s: %d %s", host, a.StatusCode, a.body)
 		}

@@ -77,5 +77,5 @@ func (t *Tenant) claims() []envfile.Claim {
 }
 
 // ByHost returns the tenant that goes by the host name host, given without a
-// port, or nil.
+// port and a final dot, or nil.
 func (b *Book) ByHost(host string) *Tenant { return b.Holder(strings.ToLower(host)) }

@@ -259,7 +259,7 @@ func (r *Rules) build(s settings, prefix string, faults *envfile.Faults) *Tenant
 		t.LoginHost = strings.TrimPrefix(origin, "https://")
 	}
 	for _, host := range s.Hosts {
-		host = strings.ToLower(strings.TrimSpace(host))
+		host = strings.TrimSuffix(strings.ToLower(strings.TrimSpace(host)), ".")
 		if !isHostName(host) {
 			fault("HOSTS", "must list host names without scheme, port or path, such as contoso.crm.lan")
 			break

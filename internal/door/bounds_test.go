@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dynproxy/internal/httpguard"
 )
 
 // An operator's body must come soon; what is done with it may take as long as
@@ -49,13 +51,13 @@ func TestTheTimeOfABodyEndsWithIt(t *testing.T) {
 
 // What a listener may be called, and no more.
 func TestHostsAreOurOwnOrNamed(t *testing.T) {
-	known := Hosts([]string{"localhost", "proxy.corp.example"}, []string{" Crm.example.com ", "*.contoso.example", "[2001:db8::1]:80"}, "https://Ops.example.com:8443/x")
+	known := Hosts([]string{"localhost", "proxy.corp.example"}, []string{" Crm.example.com ", "*.contoso.example", "[2001:db8::1]:80", "crm.lan.:8080", "*.corp.lan."}, "https://Ops.example.com.:8443/x")
 	for host, want := range map[string]bool{
-		"localhost": true, "proxy": true, "a.localhost": true, "127.0.0.1": true, "::1": true, "2001:db8::9": true, "PROXY.corp.example.": true,
+		"localhost": true, "proxy": true, "a.localhost": true, "127.0.0.1": true, "::1": true, "2001:db8::9": true, "PROXY.corp.example.": true, "crm.lan": true, "crm.lan.:80": true, "a.corp.lan": true,
 		"crm.example.com": true, "a.contoso.example": true, "a.b.contoso.example": true, "ops.example.com": true,
 		"contoso.example": false, "evilcontoso.example": false, "x.crm.example.com": false, "evil.example": false, "localhost.evil.example": false,
 	} {
-		if known(host) != want {
+		if known(httpguard.HostName(host)) != want {
 			t.Errorf("%s: %v", host, !want)
 		}
 	}

@@ -11,7 +11,8 @@ import (
 // Hosts says under which Host names a listener may be reached, besides those of
 // tenants: names that no web page's DNS can point here, the machine's own, those
 // allowed (*.suffix is any below it), and that of public, the listener's own
-// base. It is nil, for any, where * is allowed.
+// base. It is nil, for any, where * is allowed. A host is what HostName makes
+// of one.
 func Hosts(own, allowed []string, public string) func(host string) bool {
 	known := slices.Clone(own)
 	if public != "" {
@@ -27,7 +28,7 @@ func Hosts(own, allowed []string, public string) func(host string) bool {
 		known = append(known, httpguard.HostName(host))
 	}
 	return func(host string) bool {
-		host = strings.ToLower(strings.TrimSuffix(host, "."))
+		host = strings.ToLower(host)
 		if !strings.Contains(host, ".") || net.ParseIP(host) != nil || strings.HasSuffix(host, ".localhost") || slices.Contains(known, host) {
 			return true
 		}

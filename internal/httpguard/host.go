@@ -101,15 +101,17 @@ func Authority(r *http.Request) string {
 	return withoutPort(r.Host, scheme)
 }
 
-// HostName drops the port and the brackets of an authority.
+// HostName drops the port and the brackets of an authority, and the dot that
+// may end a full name: it is the same name without.
 func HostName(authority string) string {
-	if !strings.Contains(authority, ":") {
-		return authority // most often; an error would be made for it
+	name := authority
+	if strings.Contains(authority, ":") { // most often not; an error would be made for it
+		var err error
+		if name, _, err = net.SplitHostPort(authority); err != nil {
+			name = strings.Trim(authority, "[]")
+		}
 	}
-	if name, _, err := net.SplitHostPort(authority); err == nil {
-		return name
-	}
-	return strings.Trim(authority, "[]")
+	return strings.TrimSuffix(name, ".")
 }
 
 // withoutPort drops the port that scheme has anyway.

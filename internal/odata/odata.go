@@ -71,6 +71,7 @@ func (r *Rewriter) toOrg() mapping {
 	if r.Came != "" {
 		scheme, _, _ := strings.Cut(r.Public, "://")
 		m.came = newBase(scheme + "://" + r.Came)
+		m.came.host = strings.TrimSuffix(m.came.host, ".")
 	}
 	return m
 }

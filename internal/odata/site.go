@@ -45,6 +45,9 @@ func findName[T text](m *mapping, link T, n int, secure, home bool) linkMatch {
 		return f
 	}
 	name, known := link[n:host], knownPort(m, link[host:port], secure)
+	if len(name) > 0 && name[len(name)-1] == '.' { // as it may end: the same name
+		name = name[:len(name)-1]
+	}
 	// A host that is there for one tenant is reached at the default port too, where something stands before the proxy.
 	usual := known || isDefault(link[host:port], secure)
 	switch {
