@@ -132,6 +132,24 @@ func TestTenantsAndCallersInRedis(t *testing.T) {
 	}
 }
 
+// A command says why Redis is of no use, and not that it is of none.
+func TestAWrongPasswordOfRedisIsToldByCommands(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--requirepass", "right")
+	for address, want := range map[string]string{
+		"redis://:wr0ng@" + server.Addr(): "Redis does not accept the user or the password",
+		server.URL():                      "Redis wants a password",
+		"redis://:wr0ng@127.0.0.1:1":      "Redis cannot be reached",
+	} {
+		for _, args := range [][]string{{"caller", "list"}, {"tenant", "list"}, {"caller", "add", "webform"}} {
+			out, err := command(t, with("TENANTS=", "TENANTS_REDIS=true", "REDIS_URL="+address), args...)
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error()+out, "wr0ng") {
+				t.Errorf("%v: %v %s, want %q", args, err, out, want)
+			}
+		}
+	}
+}
+
 func TestTenantsInRedisAreJudged(t *testing.T) {
 	for name, c := range map[string]struct {
 		settings map[string]string

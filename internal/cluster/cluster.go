@@ -33,6 +33,13 @@ const exchangeWithin = 250 * time.Millisecond
 // when it was asked last, or there is none.
 var errAlone = errors.New("redis cannot be used at the moment")
 
+// aloneError is errAlone with the reason, in plain words. They are put together
+// for who reads them: most often each call of an outage makes one.
+type aloneError struct{ why string }
+
+func (e *aloneError) Error() string { return errAlone.Error() + ": " + e.why }
+func (e *aloneError) Unwrap() error { return errAlone }
+
 // errFault is that of an exchange in which this program has failed, and not
 // Redis.
 var errFault = errors.New("a fault of the proxy itself; its log says where")
@@ -130,8 +137,11 @@ func (c *Client) Close() {
 // while Redis cannot be used, but for the probe that finds out.
 func do[T any](ctx context.Context, c *Client, f func(context.Context, redis.UniversalClient) (T, error)) (T, error) {
 	var none T
-	if c.redis == nil || !c.breaker.usable() {
+	if c.redis == nil {
 		return none, errAlone
+	}
+	if !c.breaker.usable() {
+		return none, &aloneError{c.breaker.State().Error}
 	}
 	return exchange(ctx, c, exchangeWithin, f)
 }
