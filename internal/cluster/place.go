@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -8,6 +9,9 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -36,6 +40,7 @@ type place struct {
 var (
 	errAddress   = errors.New("must be an address such as redis://user:password@redis.example.com:6379/0; rediss:// is with TLS. Special characters of a password are written as %xx")
 	errParameter = errors.New("has parameters that are not known, or that do not go with its form. A sentinel's is redis://sentinel:26379/0?master_name=NAME&addr=sentinel2:26379, a cluster's redis://node:6379?addr=node2:6379")
+	errNumber    = errors.New("names a port that is not from 1 to 65535, or a database below 0")
 	errReplica   = errors.New("asks for replicas, to which nothing can be written: take replica_only, read_only and route_* out")
 )
 
@@ -57,24 +62,43 @@ func parse(address secret.Text) (*place, error) {
 		return nil, errAddress
 	}
 	p, q := new(place), u.Query()
+	var servers []string
+	var database int
+	var replicas bool
 	switch {
 	case q.Has("master_name"):
-		p.sentinel, err = redis.ParseFailoverURL(u.String())
-		if err == nil && (p.sentinel.ReplicaOnly || p.sentinel.RouteByLatency || p.sentinel.RouteRandomly) {
-			return nil, errReplica
+		if p.sentinel, err = redis.ParseFailoverURL(u.String()); err == nil {
+			servers, database = p.sentinel.SentinelAddrs, p.sentinel.DB
+			replicas = p.sentinel.ReplicaOnly || p.sentinel.RouteByLatency || p.sentinel.RouteRandomly
 		}
 	case q.Has("addr"):
-		p.cluster, err = redis.ParseClusterURL(u.String())
-		if err == nil && (p.cluster.ReadOnly || p.cluster.RouteByLatency || p.cluster.RouteRandomly) {
-			return nil, errReplica
+		if p.cluster, err = redis.ParseClusterURL(u.String()); err == nil {
+			servers = p.cluster.Addrs
+			database, err = strconv.Atoi(cmp.Or(strings.Trim(u.Path, "/"), "0")) // which the library passes over
+			replicas = p.cluster.ReadOnly || p.cluster.RouteByLatency || p.cluster.RouteRandomly
 		}
 	default:
-		p.single, err = redis.ParseURL(u.String())
+		if p.single, err = redis.ParseURL(u.String()); err == nil {
+			servers, database = []string{p.single.Addr}, p.single.DB
+		}
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, errParameter
+	case replicas:
+		return nil, errReplica
+	case database < 0 || slices.ContainsFunc(servers, beyondPorts):
+		return nil, errNumber
 	}
 	return p, nil
+}
+
+// beyondPorts reports whether a server is at a port that there is not: the
+// library takes any text for one.
+func beyondPorts(server string) bool {
+	_, port, _ := net.SplitHostPort(server)
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err != nil || n == 0
 }
 
 // open makes the client. Its own patience, which is that of a server with
