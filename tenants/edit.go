@@ -29,11 +29,12 @@ type Written struct {
 	Added         bool
 }
 
-// UnknownError is for a name that no file of the directory holds.
-type UnknownError struct{ Name, Dir string }
+// UnknownError is for a name that no file of the directory holds, which may be
+// a copy of what lies in Redis.
+type UnknownError struct{ Name string }
 
 func (e *UnknownError) Error() string {
-	return fmt.Sprintf("there is no tenant %q in %s", e.Name, e.Dir)
+	return fmt.Sprintf("there is no tenant %q; 'dynproxy tenant list' names them", e.Name)
 }
 
 // TakenError is for a name that stands for something which the Edit may not
@@ -61,7 +62,7 @@ func (e Edit) apply(dir string, rules *Rules, name string) (*Written, error) {
 	fresh := errors.Is(err, envfile.ErrNoFile)
 	switch {
 	case fresh && !e.New:
-		return nil, &UnknownError{name, dir}
+		return nil, &UnknownError{name}
 	case errors.Is(err, fs.ErrPermission): // nothing is known of what it holds
 		return nil, err
 	case err != nil && !fresh && !e.Replace:
@@ -105,7 +106,7 @@ func Remove(dir, name string) (before map[string]string, err error) {
 		return envfile.Remove(dir, name)
 	})
 	if errors.Is(err, envfile.ErrNoFile) {
-		return nil, &UnknownError{name, dir}
+		return nil, &UnknownError{name}
 	}
 	return Redacted(before), err
 }

@@ -170,7 +170,7 @@ func (a *app) find(name string) (*tenants.Tenant, error) {
 	if fault := a.book.Faults()[name]; fault != nil {
 		return nil, fmt.Errorf("the settings of tenant %q have a fault: %w", name, fault)
 	}
-	return nil, fmt.Errorf("there is no tenant %q; 'dynproxy tenant list' names them", name)
+	return nil, &tenants.UnknownError{Name: name}
 }
 
 // curlLine is a call that works when the tenant is ready.

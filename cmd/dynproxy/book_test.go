@@ -78,6 +78,15 @@ func TestTenantsAndCallersInRedis(t *testing.T) {
 	if out := must("tenant", "list"); !strings.Contains(out, "contoso") {
 		t.Error(out)
 	}
+	// Where a command keeps its copy is gone when it is read.
+	for _, args := range [][]string{
+		{"tenant", "remove", "nobody"}, {"tenant", "set", "nobody", "RATE=5"}, {"tenant", "show", "nobody"}, {"check", "nobody"}, {"consent-url", "nobody"},
+		{"caller", "remove", "nobody"}, {"caller", "show", "nobody"}, {"caller", "rotate", "nobody"},
+	} {
+		if out, err := command(t, settings, args...); err == nil || !strings.Contains(err.Error(), "there is no "+args[0]) && !strings.Contains(err.Error(), "there is no tenant") || strings.Contains(out+err.Error(), "dynproxy-book") {
+			t.Errorf("%v: %v %s", args, err, out)
+		}
+	}
 	if status := change("PUT", "/api/tenants/north", `{"ORG_URL":"`+p.OrgURL("contoso")+`"}`); status != http.StatusCreated {
 		t.Errorf("over HTTP: %d", status)
 	}

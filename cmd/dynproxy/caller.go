@@ -165,7 +165,7 @@ func (w *cli) callerShow(ctx context.Context, name string) error {
 	name = strings.ToLower(name)
 	at := slices.IndexFunc(entries, func(e callers.Entry) bool { return e.Name == name })
 	if at < 0 {
-		return fmt.Errorf("there is no caller %s; 'dynproxy caller list' names them", name)
+		return &callers.UnknownError{Name: name}
 	}
 	if fault := entries[at].Fault; fault != nil {
 		return fmt.Errorf("the settings of caller %s have a fault: %w", name, fault)

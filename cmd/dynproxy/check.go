@@ -13,6 +13,7 @@ import (
 
 	"dynproxy/internal/check"
 	"dynproxy/internal/status"
+	"dynproxy/tenants"
 )
 
 const (
@@ -129,7 +130,7 @@ func (a *app) checkAll(ctx context.Context, names []string) ([]check.Report, err
 			continue
 		}
 		if t == nil {
-			return nil, fmt.Errorf("there is no tenant %q; 'dynproxy tenant list' names them", name)
+			return nil, &tenants.UnknownError{Name: name}
 		}
 		running.Go(func() {
 			places <- struct{}{}

@@ -145,7 +145,7 @@ func (w *cli) runTenantShow(name string, asJSON bool) error {
 		return fmt.Errorf("the settings of tenant %q have a fault: %w", name, fault)
 	}
 	if t == nil {
-		return fmt.Errorf("there is no tenant %q; 'dynproxy tenant list' names them", name)
+		return &tenants.UnknownError{Name: name}
 	}
 	all := c.tenantSettings(t)
 	if asJSON {

@@ -55,11 +55,12 @@ type Written struct {
 	Key           string // a new key, "" for none: it is nowhere else
 }
 
-// UnknownError is for a name that no file of the directory holds.
-type UnknownError struct{ Name, Dir string }
+// UnknownError is for a name that no file of the directory holds, which may be
+// a copy of what lies in Redis.
+type UnknownError struct{ Name string }
 
 func (e *UnknownError) Error() string {
-	return fmt.Sprintf("there is no caller %s in %s", e.Name, e.Dir)
+	return fmt.Sprintf("there is no caller %s; 'dynproxy caller list' names them", e.Name)
 }
 
 // TakenError is for the name of a new caller that another one has, or whose file
@@ -135,7 +136,7 @@ func (change changing) write(dir, name string, fresh bool, taken func(*Caller) e
 	before, err := envfile.Load(dir, name)
 	w := &Written{Before: redacted(before), Added: errors.Is(err, envfile.ErrNoFile)}
 	if w.Added && !fresh {
-		return nil, &UnknownError{name, dir}
+		return nil, &UnknownError{name}
 	}
 	if errors.Is(err, fs.ErrPermission) { // nothing is known of what it holds
 		return nil, err
@@ -174,7 +175,7 @@ func Remove(dir, name string) (before map[string]string, err error) {
 		return envfile.Remove(dir, name)
 	})
 	if errors.Is(err, envfile.ErrNoFile) {
-		return nil, &UnknownError{name, dir}
+		return nil, &UnknownError{name}
 	}
 	return redacted(before), err
 }

@@ -166,7 +166,7 @@ func (a *API) oneCaller(r *http.Request) (reply, error) {
 	if e := (callers.Entry{Name: name, Caller: book.Lookup(name), Fault: book.Faults()[name]}); e.Caller != nil || e.Fault != nil {
 		return reply{http.StatusOK, viewOf(e)}, nil
 	}
-	return reply{}, &callers.UnknownError{Name: name, Dir: "CALLERS_DIR"}
+	return reply{}, &callers.UnknownError{Name: name}
 }
 
 func (a *API) putCaller(r *http.Request) (reply, error) {
