@@ -235,11 +235,13 @@ func (c *conn) grow(size int) bool {
 }
 
 // refuse puts a substitute in the place of the request, with what is sound of
-// its method and path: they say in whose form the refusal is read. net/http then answers it in its
-// turn, after the requests that came before it.
+// its method and path: they say in whose form the refusal is read. Host and
+// User-Agent are for the access line. net/http then answers it in its turn,
+// after the requests that came before it.
 func (c *conn) refuse(wrong *Fault) {
-	asked := soundStart(bytes.TrimPrefix(c.held, []byte("\r\n")))
-	c.held = fmt.Appendf(nil, "%s HTTP/1.1\r\nHost: refused.invalid\r\nConnection: close\r\n%s: %d %s\r\n\r\n", asked, marker, wrong.Status, wrong.Message)
+	head := bytes.TrimPrefix(c.held, []byte("\r\n"))
+	host, agent := soundSender(head)
+	c.held = fmt.Appendf(nil, "%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nConnection: close\r\n%s: %d %s\r\n\r\n", soundStart(head), host, agent, marker, wrong.Status, wrong.Message)
 	c.buffer, c.ready = nil, len(c.held)
 	c.session.guard.heads.leave(&c.session.head)
 	c.refused.Store(true)
@@ -257,6 +259,36 @@ func soundStart(line []byte) []byte {
 		end = len(path)
 	}
 	return line[:len(method)+1+end]
+}
+
+const mostOfAgent = 256 // bytes that are kept of a refused request's User-Agent
+
+// soundSender returns what the whole lines of head say of Host and User-Agent:
+// nothing of one that cannot be read, or comes more than once.
+func soundSender(head []byte) (host, agent []byte) {
+	var hosts, agents int
+	_, rest, whole := bytes.Cut(head, []byte("\r\n"))
+	for whole {
+		var line []byte
+		if line, rest, whole = bytes.Cut(rest, []byte("\r\n")); !whole || len(line) == 0 {
+			break
+		}
+		name, value, wrong := field(line)
+		switch {
+		case wrong != nil:
+		case sameName(name, "host"):
+			host, hosts = value, hosts+1
+		case bytes.EqualFold(name, []byte("User-Agent")):
+			agent, agents = value[:min(len(value), mostOfAgent)], agents+1
+		}
+	}
+	if hosts != 1 || !soundHost(string(host)) {
+		host = nil
+	}
+	if agents != 1 {
+		agent = nil
+	}
+	return host, agent
 }
 
 // drain drops input, up to a bound, while the refusal is on its way.
