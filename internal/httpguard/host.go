@@ -16,12 +16,10 @@ func (h *headers) judgeHost(target []byte, oldVersion bool) *Fault {
 	case h.hosts == 0 && !oldVersion:
 		return faultNoHost
 	}
-	for _, c := range h.host {
-		if !isHostByte(c) {
-			return faultHost
-		}
-	}
-	if len(h.host) > 0 && !soundHost(string(h.host)) {
+	switch host := string(h.host); {
+	case !allHostBytes(host):
+		return faultHost
+	case host != "" && !soundHost(host):
 		return faultHostForm
 	}
 	if target[0] == '/' || target[0] == '*' {
@@ -49,7 +47,7 @@ func soundHost(host string) bool {
 		address, rest, closed := strings.Cut(literal, "]")
 		ip, err := netip.ParseAddr(strings.Clone(address)) // whose error would take host to the heap
 		port, more := strings.CutPrefix(rest, ":")
-		return closed && err == nil && ip.Is6() && (rest == "" || more && soundPort(port))
+		return closed && err == nil && ip.Is6() && allHostBytes(ip.Zone()) && (rest == "" || more && soundPort(port))
 	}
 	name, port, _ := strings.Cut(host, ":")
 	if name = strings.TrimSuffix(name, "."); len(name) > longestName || !soundPort(port) {
@@ -74,6 +72,15 @@ const longestName = 253 // bytes, in DNS
 func soundPort(port string) bool {
 	n, err := strconv.ParseUint(port, 10, 16)
 	return port == "" || err == nil && n > 0 && len(port) <= len("65535")
+}
+
+func allHostBytes(s string) bool {
+	for i := range len(s) {
+		if !isHostByte(s[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 func isHostByte(c byte) bool {

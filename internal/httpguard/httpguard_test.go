@@ -174,6 +174,7 @@ var hostile = []struct {
 	{"absolute against an empty Host", "GET http://b/ HTTP/1.1\r\nHost:\r\n\r\n", faultDisagree},
 	{"absolute with user", "GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n", faultUser},
 	{"absolute without host", "GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", faultTarget},
+	{"absolute with a zone of other characters", "GET http://[fe80::1%25a\"b]/ HTTP/1.0\r\n\r\n", faultTarget},
 	{"another scheme", "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", faultForm},
 	{"no slash", "GET x HTTP/1.1\r\nHost: a\r\n\r\n", faultForm},
 	{"asterisk", "GET * HTTP/1.1\r\nHost: a\r\n\r\n", faultForm},
