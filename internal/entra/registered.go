@@ -70,9 +70,10 @@ func (m *TokenClient) Retain(ends map[string]time.Time) {
 }
 
 // secretExpires takes the date from the settings, unless it is still that of a
-// secret that has been replaced. It is called with the TokenClient's mutex held.
+// secret that has been replaced. That there is none any more is taken always.
+// It is called with the TokenClient's mutex held.
 func (r *registered) secretExpires(at time.Time) {
-	if !at.Equal(r.outdated) {
+	if at.IsZero() || !at.Equal(r.outdated) {
 		r.ending, r.outdated = at, time.Time{}
 	}
 }
