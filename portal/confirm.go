@@ -134,11 +134,11 @@ func (e errStale) Error() string {
 
 // check checks a tenant now.
 func (p *Portal) check(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("name")
-	if !p.source.CheckAnew(r.Context(), name) {
-		page.Write(w, http.StatusNotFound, p.pages, "missing.html", name)
+	t, known := p.source.Tenant(r.PathValue("name"))
+	if !known || !p.source.CheckAnew(r.Context(), t.Name) {
+		page.Write(w, http.StatusNotFound, p.pages, "missing.html", r.PathValue("name"))
 		return
 	}
-	p.note(r, changes.Tenant, name, "checked")
-	http.Redirect(w, r, "/tenants/"+url.PathEscape(name), http.StatusSeeOther)
+	p.note(r, changes.Tenant, t.Name, "checked")
+	http.Redirect(w, r, "/tenants/"+url.PathEscape(t.Name), http.StatusSeeOther)
 }

@@ -167,7 +167,7 @@ func (a *app) find(name string) (*tenants.Tenant, error) {
 	if t := a.book.Lookup(name); t != nil {
 		return t, nil
 	}
-	if fault := a.book.Faults()[name]; fault != nil {
+	if fault := a.book.Faults()[a.book.Canonical(name)]; fault != nil {
 		return nil, fmt.Errorf("the settings of tenant %q have a fault: %w", name, fault)
 	}
 	return nil, &tenants.UnknownError{Name: name}

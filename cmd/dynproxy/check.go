@@ -97,10 +97,7 @@ func (w *cli) runCheck(ctx context.Context, names []string, form checkForm) erro
 func (a *app) each(names []string) []string {
 	var all []string
 	for _, name := range names {
-		if lower := strings.ToLower(name); a.book.Faults()[name] == nil {
-			name = lower
-		}
-		if !slices.Contains(all, name) {
+		if name = a.book.Canonical(name); !slices.Contains(all, name) {
 			all = append(all, name)
 		}
 	}

@@ -141,7 +141,7 @@ func (w *cli) runTenantShow(name string, asJSON bool) error {
 		return err
 	}
 	t := book.Lookup(name)
-	if fault := book.Faults()[strings.ToLower(name)]; fault != nil {
+	if fault := book.Faults()[book.Canonical(name)]; fault != nil {
 		return fmt.Errorf("the settings of tenant %q have a fault: %w", name, fault)
 	}
 	if t == nil {

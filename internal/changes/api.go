@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"dynproxy/internal/audit"
@@ -162,7 +161,7 @@ func (a *API) oneCaller(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	name := strings.ToLower(r.PathValue("name"))
+	name := book.Canonical(r.PathValue("name"))
 	if e := (callers.Entry{Name: name, Caller: book.Lookup(name), Fault: book.Faults()[name]}); e.Caller != nil || e.Fault != nil {
 		return reply{http.StatusOK, viewOf(e)}, nil
 	}

@@ -123,6 +123,15 @@ func (r *Registry[T]) Lookup(name string) *T {
 	return s.byName[strings.ToLower(name)]
 }
 
+// Canonical returns how the entry is called here, or the file with a fault, that
+// is called name in any case of letters. Of the latter some are told apart by it.
+func (r *Registry[T]) Canonical(name string) string {
+	if r.Faults()[name] != nil {
+		return name
+	}
+	return strings.ToLower(name)
+}
+
 // Holder returns the entry that holds the claim of that key, or nil.
 func (r *Registry[T]) Holder(key string) *T { return r.state.Load().byClaim[key].entry }
 

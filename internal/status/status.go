@@ -156,6 +156,7 @@ func (b *Board) check(ctx context.Context, t *tenants.Tenant) check.Report {
 // CheckAnew is a check for somebody who has changed something: what went wrong
 // before is not held against the tenant. It reports false if there is none.
 func (b *Board) CheckAnew(ctx context.Context, name string) bool {
+	name = b.Tenants.Canonical(name)
 	t := b.Tenants.Lookup(name)
 	if t == nil {
 		return b.Tenants.Faults()[name] != nil
@@ -178,6 +179,7 @@ func (b *Board) Report(ctx context.Context, t *tenants.Tenant, age time.Duration
 // in the background.
 func (b *Board) Refresh(names []string) {
 	for _, name := range names {
+		name = b.Tenants.Canonical(name)
 		age := reportAge
 		if last := b.last(name); last != nil && !last.OK && b.traffic.success(name).After(last.At) {
 			age = refutedAge
@@ -263,9 +265,10 @@ func (b *Board) Names() []string {
 	return slices.Compact(names)
 }
 
-// Tenant is all that is remembered of a tenant. It reports false if there is
-// none.
+// Tenant is all that is remembered of a tenant, called name in any case of
+// letters. It reports false if there is none.
 func (b *Board) Tenant(name string) (Tenant, bool) {
+	name = b.Tenants.Canonical(name)
 	t, fault := b.Tenants.Lookup(name), b.Tenants.Faults()[name]
 	if t == nil && fault == nil {
 		return Tenant{}, false
