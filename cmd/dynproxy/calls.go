@@ -26,7 +26,7 @@ func (h *server) callDone(c *calls.Call) {
 		Own: c.Own, Queue: c.Queue, Upstream: c.Upstream,
 	})
 	if c.Error != string(problem.CallerLeft) {
-		h.board.OnCallDone(status.Outcome{Tenant: c.Tenant, Failure: c.Failure(), Error: c.Error, Status: c.Status, Hint: c.Hint})
+		h.board.OnCallDone(status.Outcome{Tenant: c.Tenant, Failure: c.Failure(), Error: c.Error, Status: c.Status, Hint: c.Hint, Next: c.Next})
 	}
 }
 

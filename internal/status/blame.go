@@ -14,6 +14,7 @@ type Outcome struct {
 	Error   string // our own code, if it is one of ours
 	Status  int    // what the caller got
 	Hint    string // what a refusal of the organization is known to mean
+	Next    string // what is to be done about that, "" where it is not known
 }
 
 // blame says whose fault a failure is.
@@ -76,18 +77,19 @@ type Trouble struct {
 	Since time.Time `json:"since"`
 	Last  time.Time `json:"last"`
 
+	next    string    // what to do about the last failure, "" where that is not known
 	turned  time.Time // when it was enough to turn the state; zero if it was not
 	certain bool      // whether the last one is the tenant's fault for certain
 	cleared bool      // whether a check has found all well in the meantime
 	against int       // failures since then
 }
 
-// add counts a failure, and reports whether the state may be another now.
-func (t *Trouble) add(code string, of blame, now time.Time) bool {
+// add counts o, a failure, and reports whether the state may be another now.
+func (t *Trouble) add(o *Outcome, of blame, now time.Time) bool {
 	if t.Count == 0 {
 		t.Since = now
 	}
-	t.Code, t.Last, t.certain = code, now, of == theTenant
+	t.Code, t.next, t.Last, t.certain = o.Failure, o.Next, now, of == theTenant
 	t.Count++
 	if t.cleared {
 		t.against++

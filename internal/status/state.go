@@ -7,6 +7,8 @@ import (
 
 	"dynproxy/internal/check"
 	"dynproxy/internal/problem"
+	"dynproxy/internal/tokens"
+	"dynproxy/tenants"
 )
 
 // Change is that a tenant is in another state than before.
@@ -137,16 +139,30 @@ func (b *Board) change(name string) (Change, bool) {
 	if fault != nil {
 		c.Finding, c.Next = "its settings cannot be used: "+fault.Error(), "Correct them; until then it stays as it was."
 	} else if state != Ready {
-		b.explain(&c)
+		b.explain(&c, t)
 	}
 	return c, before != state
 }
 
-// explain says why the tenant is not well.
-func (b *Board) explain(c *Change) {
+// explain says why t is not well, and what to do.
+func (b *Board) explain(c *Change, t *tenants.Tenant) {
+	b.find(c)
+	if c.Next == "" {
+		b.advise(c, t)
+	}
+	switch {
+	case c.Code == string(problem.ConsentRequired): // its link is for one administrator's eyes
+		c.Next = "Send its administrator the link that the portal shows and 'dynproxy consent-url " + c.Tenant + "' prints."
+	case c.Next == "":
+		c.Next = "See what 'dynproxy check " + c.Tenant + "' finds; 'dynproxy tail --failed --tenant " + c.Tenant + "' shows the calls that fail."
+	}
+}
+
+// find says what the last check and the calls since have shown.
+func (b *Board) find(c *Change) {
 	report := b.last(c.Tenant)
 	if failing := b.traffic.trouble(c.Tenant); failing != nil && (report == nil || report.OK || failing.Last.After(report.At)) {
-		c.Code, c.Finding = failing.Code, "calls fail with "+failing.Code
+		c.Code, c.Finding, c.Next = failing.Code, "calls fail with "+failing.Code, failing.next
 	}
 	if report == nil {
 		return
@@ -159,8 +175,15 @@ func (b *Board) explain(c *Change) {
 		return
 	}
 	c.Finding, c.Next = found.Name+": "+found.Finding, found.Next
-	if c.Code == string(problem.ConsentRequired) { // its link is for one administrator's eyes
-		c.Next = "Send its administrator the link that the portal shows and 'dynproxy consent-url " + c.Tenant + "' prints."
+}
+
+// advise says what keeps t from a token, if its calls fail of that: no check
+// has said so yet, since it begins with them.
+func (b *Board) advise(c *Change, t *tenants.Tenant) {
+	if _, failed := b.Tokens.Outlook(b.ending, t); failed != nil {
+		if code, finding, next := tokens.Advice(failed); string(code) == c.Code {
+			c.Finding, c.Next = finding, next
+		}
 	}
 }
 

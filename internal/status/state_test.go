@@ -1,10 +1,15 @@
 package status
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"dynproxy/internal/check"
+	"dynproxy/internal/secret"
+	"dynproxy/internal/tokens"
 	"dynproxy/tenants"
 )
 
@@ -23,7 +28,14 @@ func board(t *testing.T, names ...string) *Board {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Board{Tenants: book, Budget: func(*tenants.Tenant) (Budget, []Share) { return Budget{}, nil }}
+	source, err := tokens.New(tokens.Options{
+		Registration: tenants.Registration{ClientID: "11111111-1111-4111-8111-111111111111", Secret: secret.New("a secret of the app")}, Log: zerolog.Nop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(source.Close)
+	return &Board{Tenants: book, Tokens: source, Budget: func(*tenants.Tenant) (Budget, []Share) { return Budget{}, nil }}
 }
 
 // found is a report as a check makes it.
@@ -171,7 +183,7 @@ func TestChangesAreTold(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	b.OnCallDone(Outcome{Tenant: "contoso", Failure: "consent_required", Error: "consent_required", Status: 502})
-	if c := next(); c.From != Ready || c.To != Broken || c.Code != "consent_required" {
+	if c := next(); c.From != Ready || c.To != Broken || c.Code != "consent_required" || !strings.Contains(c.Next, "dynproxy consent-url contoso") {
 		t.Errorf("%+v", c)
 	}
 	for range 5 {

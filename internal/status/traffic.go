@@ -74,7 +74,7 @@ func (b *traffic) note(o *Outcome) (turned, doubted bool) {
 	if r.trouble == nil {
 		r.trouble = new(Trouble)
 	}
-	return r.trouble.add(o.Failure, of, now), doubted
+	return r.trouble.add(o, of, now), doubted
 }
 
 // of returns the tenant's record, nil if there is none.
