@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"html"
@@ -215,9 +217,8 @@ func TestConsentBehindAPassword(t *testing.T) {
 	if to.Host != p.LoginHost() || !strings.HasPrefix(to.Path, "/organizations/") {
 		t.Errorf("/consent leads to %v", to)
 	}
-	const stranger = "99999999-9999-4999-8999-999999999999"
-	back := base + "/consent/callback?" + url.Values{"admin_consent": {"True"}, "tenant": {stranger}, "state": {to.Query().Get("state")}}.Encode()
-	resp, err := client.Get(back)
+	stranger := p.Organization("northwind").TenantID()
+	resp, err := client.Get(p.accepted(t, to, stranger))
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatal(err, resp)
 	}
@@ -228,6 +229,32 @@ func TestConsentBehindAPassword(t *testing.T) {
 	if resp, _ := fetch(t, r.ops+"/api/newcomers"); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("strangers see newcomers: %d", resp.StatusCode)
 	}
+}
+
+// accepted presses Accept on the page of Entra ID, as the administrator of a
+// tenant, and returns where that leads to.
+func (p *localEmulator) accepted(t *testing.T, page *url.URL, tenantID string) string {
+	t.Helper()
+	p.Entra().AddRedirectURI(demoClientID, page.Query().Get("redirect_uri"))
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(p.CA())
+	r, err := http.NewRequest(http.MethodPost, page.String(), strings.NewReader(url.Values{"tenant": {tenantID}, "decision": {"accept"}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	defer transport.CloseIdleConnections()
+	resp, err := transport.RoundTrip(r) // which follows no redirect
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusFound {
+		t.Fatalf("Entra ID answers %d %s", resp.StatusCode, text)
+	}
+	return resp.Header.Get("Location")
 }
 
 // A link outlives a change of the secret where its key is kept, and works with

@@ -99,7 +99,7 @@ func isSOAP(path string) bool { return strings.HasPrefix(strings.ToLower(path), 
 // signInURL is where a browser would be sent.
 func (o *Organization) signInURL(r *http.Request) string {
 	return "https://" + o.emulator.loginHostFor(r.Host) + "/" + o.tenantID + "/oauth2/authorize?client_id=" +
-		"00000007-0000-0000-c000-000000000000&response_mode=form_post&response_type=code%20id_token&scope=openid%20profile&redirect_uri=https:%2F%2F" + r.Host + "%2F"
+		dataverseApp + "&response_mode=form_post&response_type=code%20id_token&scope=openid%20profile&redirect_uri=https:%2F%2F" + r.Host + "%2F"
 }
 
 func (o *Organization) signInPage(w http.ResponseWriter, r *http.Request) {

@@ -151,13 +151,18 @@ func (q *consentQuestion) tenant(id string) *tenant {
 	return nil
 }
 
+// dataverseApp is the id of Dataverse's own app, of which every tenant that has
+// an organization has the service principal. It stands for the resource where
+// consent is asked of a tenant whose organization is not known.
+const dataverseApp = "00000007-0000-0000-c000-000000000000"
+
 // checkResource refuses consent to a resource that the tenant does not have.
 func (q *consentQuestion) checkResource(t *tenant) *refusal {
 	if q.form != consentV2 {
 		return nil
 	}
 	resource, _ := resourceOf(q.scope)
-	if t.organization(resource) == nil {
+	if t.organization(resource) == nil && !strings.EqualFold(resource, dataverseApp) {
 		return refuse(650052, TokenRequest{Tenant: t.id, Resource: resource, Client: q.app.ClientID}, "")
 	}
 	return nil

@@ -26,7 +26,7 @@ func (h *harness) decide(t *testing.T, link, tenant, decision string) reply {
 func TestConsentPages(t *testing.T) {
 	h := open(t, seed())
 	fabrikam := h.Organization("fabrikam").TenantID()
-	const scope = "https://fabrikam.crm4.dynamics.com/.default"
+	const scope, dataverse = "https://fabrikam.crm4.dynamics.com/.default", "00000007-0000-0000-c000-000000000000/.default"
 	common := url.Values{"client_id": {clientID}, "redirect_uri": {callback}, "state": {"a&b=\"c"}}.Encode()
 	v2 := login + "/" + fabrikam + "/v2.0/adminconsent?" + common + "&scope=" + url.QueryEscape(scope)
 	v1 := login + "/common/adminconsent?" + common
@@ -38,6 +38,7 @@ func TestConsentPages(t *testing.T) {
 		{"v1 cancelled", v1, "cancel", url.Values{"error": {"permission_denied"}, "error_description": {"The admin canceled the request"}}},
 		{"v2 accepted", v2, "accept", url.Values{"admin_consent": {"True"}, "tenant": {fabrikam}, "scope": {scope}, "state": {"a&b=\"c"}}},
 		{"v1 accepted", v1, "accept", url.Values{"admin_consent": {"True"}, "tenant": {fabrikam}, "state": {"a&b=\"c"}}},
+		{"anybody's tenant, Dataverse itself", strings.NewReplacer(fabrikam, "organizations", url.QueryEscape(scope), url.QueryEscape(dataverse)).Replace(v2), "accept", url.Values{"admin_consent": {"True"}, "tenant": {fabrikam}, "scope": {dataverse}, "state": {"a&b=\"c"}}},
 		{"anybody's tenant", strings.Replace(v2, fabrikam, "organizations", 1), "accept", url.Values{"admin_consent": {"True"}, "tenant": {fabrikam}, "scope": {scope}, "state": {"a&b=\"c"}}},
 	} {
 		h.Entra().RevokeConsent(fabrikam, clientID)
