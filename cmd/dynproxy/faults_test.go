@@ -141,6 +141,8 @@ func entraFaults() []fault {
 		{name: "a certificate that is not registered", entra: aadsts(700027), check: check.Credential, next: "certificate", status: 502, error: rejected, reason: "AADSTS700027"},
 		{name: "an assertion out of time", entra: aadsts(700024), check: check.Credential, next: "clock", status: 502, error: rejected, reason: "AADSTS700024"},
 		{name: "a federated credential that is not set up", entra: aadsts(700236), check: check.Credential, next: "federated", status: 502, error: rejected, reason: "AADSTS700236"},
+		{name: "a federated token's file that is empty", apply: federatedByNothing, check: check.Credential, next: "the platform writes", status: 502, error: rejected, says: []string{"FEDERATED_TOKEN_FILE cannot be used: it is empty"}, reason: "FEDERATED_TOKEN_FILE"},
+		{name: "no managed identity", alone: true, apply: withoutIdentity, check: check.Token, next: "Give this machine the managed identity", status: 503, error: unavailable, says: []string{"gives out no managed identity"}, reason: "managed identity"},
 		{name: "no service principal", entra: aadsts(700016), check: check.Consent, next: "adminconsent", status: 502, error: consent, reason: "AADSTS700016"},
 		{name: "no service principal, newer", entra: aadsts(7000229), check: check.Consent, next: "adminconsent", status: 502, error: consent, reason: "AADSTS7000229"},
 		{name: "no consent", entra: aadsts(65001), check: check.Consent, next: "adminconsent", status: 502, error: consent, reason: "AADSTS65001"},
@@ -153,6 +155,18 @@ func entraFaults() []fault {
 		{name: "a loop", entra: aadsts(50196), check: check.Token, next: "try again", status: 503, error: unavailable, reason: "AADSTS50196"},
 		{name: "the tenant is throttled", entra: aadsts(90055), check: check.Token, next: "try again", status: 503, error: unavailable, reason: "AADSTS90055"},
 	}
+}
+
+func federatedByNothing(t *testing.T, _ *localEmulator, settings map[string]string) {
+	settings[prefix+"CLIENT_SECRET"] = ""
+	settings[prefix+"FEDERATED_TOKEN_FILE"] = write(t, filepath.Join(t.TempDir(), "token"), nil)
+}
+
+// withoutIdentity is a platform that gives out managed identities, and is gone.
+func withoutIdentity(t *testing.T, _ *localEmulator, settings map[string]string) {
+	settings[prefix+"CLIENT_SECRET"], settings[prefix+"MANAGED_IDENTITY"] = "", "system"
+	t.Setenv("IDENTITY_ENDPOINT", "http://"+unused(t))
+	t.Setenv("IDENTITY_HEADER", "x")
 }
 
 func organizationFaults() []fault {

@@ -177,7 +177,7 @@ const ownFault = "a fault of the proxy itself; the log says where"
 func (f *AuthorityResolver) challenge(ctx context.Context, org string) (Authority, *Error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, org+"/api/data/v9.2/WhoAmI", nil)
 	if err != nil {
-		return Authority{}, &Error{Class: Configuration, Reason: "the organization's address cannot be used"}
+		return Authority{}, &Error{Class: Configuration, Reason: "the organization's address cannot be used", Cure: "Correct ORG_URL."}
 	}
 	r.Close = true                        // nothing more is asked there for long, and of ten thousand tenants each kept connection counts
 	resp, err := f.Transport.RoundTrip(r) // which follows no redirect
@@ -195,7 +195,7 @@ func (f *AuthorityResolver) challenge(ctx context.Context, org string) (Authorit
 	for _, challenge := range resp.Header.Values("WWW-Authenticate") {
 		if authority, ok := readChallenge(challenge); ok {
 			if !f.LoginAllowed(authority.Login) {
-				return Authority{}, &Error{Class: Configuration, Reason: fmt.Sprintf("the organization names the login host %s, which is not allowed; if it is right, add it to DYNPROXY_ALLOWED_LOGIN_HOSTS", authority.Login)}
+				return Authority{}, &Error{Class: Configuration, Reason: fmt.Sprintf("the organization names the login host %s, which is not allowed; if it is right, add it to DYNPROXY_ALLOWED_LOGIN_HOSTS", authority.Login), Cure: "Correct ORG_URL, or allow the login host."}
 			}
 			return authority, nil
 		}

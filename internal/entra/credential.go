@@ -10,9 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential"
+	msal "github.com/AzureAD/microsoft-authentication-library-for-go/apps/errors"
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/managedidentity"
 
 	"dynproxy/internal/secret"
@@ -92,7 +95,7 @@ func secretOf(text secret.Text, file string) (secret.Text, error) {
 		return secret.Text{}, err
 	}
 	if err := secret.CheckAppSecret(text); err != nil {
-		return secret.Text{}, fmt.Errorf("the content of %s %w", file, err)
+		return secret.Text{}, fmt.Errorf(contentOf+"%s %w", file, err)
 	}
 	return text, nil
 }
@@ -135,7 +138,10 @@ func (r Registration) readCertificate() ([]*x509.Certificate, *rsa.PrivateKey, e
 func (r Registration) federated(context.Context, confidential.AssertionRequestOptions) (string, error) {
 	token, err := secret.ReadFile(r.FederatedTokenFile)
 	if err != nil {
-		return "", &Error{Class: Credential, RetryAfter: assertionAgain, Reason: "the federated token file cannot be used", Err: err}
+		return "", &Error{
+			Class: Credential, RetryAfter: assertionAgain, Reason: r.named(err),
+			Cure: "Name the file into which the platform writes the token, and let this program read it; it is read anew for each token.",
+		}
 	}
 	return token.Reveal(), nil
 }
@@ -150,22 +156,60 @@ func (r Registration) managed(ctx context.Context, _ confidential.AssertionReque
 	direct := &http.Transport{DisableKeepAlives: true}
 	client, err := managedidentity.New(id, managedidentity.WithHTTPClient(&http.Client{Transport: direct, Timeout: answerWithin}))
 	if err != nil {
-		return "", &Error{Class: Credential, Reason: "this machine has no such managed identity"}
+		return "", &Error{Class: Credential, Reason: noSuchIdentity, Cure: anIdentity}
 	}
 	got, err := client.AcquireToken(ctx, exchangeAudience)
 	if err != nil {
-		return "", &Error{Class: Transient, RetryAfter: assertionAgain, Reason: "the managed identity gives no token"}
+		return "", noIdentity(err)
 	}
 	return got.AccessToken, nil
 }
 
-// files are those whose content is the credential.
-func (r Registration) files() []string {
-	var all []string
-	for _, f := range []string{r.SecretFile, r.SecretNextFile, r.CertificateFile, r.CertificatePasswordFile, r.FederatedTokenFile} {
-		if f != "" {
-			all = append(all, f)
+const noSuchIdentity = "this machine has no such managed identity"
+
+// anIdentity is what to do where the platform has no managed identity for us.
+const anIdentity = "Give this machine the managed identity that MANAGED_IDENTITY names. Outside of Azure there is none: set a secret, a certificate or FEDERATED_TOKEN_FILE in its place."
+
+// noIdentity says why the platform gives no managed identity's token. What MSAL
+// says of it may quote what was asked and answered.
+func noIdentity(err error) *Error {
+	failed := &Error{Class: Transient, RetryAfter: assertionAgain}
+	answer, answered := errors.AsType[msal.CallErr](err)
+	switch {
+	case !answered:
+		failed.Reason, failed.Cure, failed.Err = "this machine's platform gives out no managed identity", anIdentity, plain(err)
+	case answer.Resp.StatusCode == http.StatusBadRequest:
+		failed.Class, failed.Reason, failed.Cure = Credential, noSuchIdentity, anIdentity
+	default:
+		failed.Reason = fmt.Sprintf("this machine's platform answers with status %d in place of a managed identity's token", answer.Resp.StatusCode)
+	}
+	return failed
+}
+
+// file is one whose content is the credential, or a part of it.
+type file struct{ setting, path string }
+
+func (r Registration) files() []file {
+	return slices.DeleteFunc([]file{
+		{"CLIENT_SECRET_FILE", r.SecretFile}, {"CLIENT_SECRET_NEXT_FILE", r.SecretNextFile},
+		{"CLIENT_CERTIFICATE_FILE", r.CertificateFile}, {"CLIENT_CERTIFICATE_PASSWORD_FILE", r.CertificatePasswordFile},
+		{"FEDERATED_TOKEN_FILE", r.FederatedTokenFile},
+	}, func(f file) bool { return f.path == "" })
+}
+
+// named is what err says of one of the files, in words for callers too: the
+// setting stands in place of the path.
+func (r Registration) named(err error) string {
+	text := err.Error()
+	for _, f := range r.files() {
+		for _, before := range []string{"", contentOf} {
+			if fault, is := strings.CutPrefix(text, before+f.path); is && strings.IndexAny(fault, " :") == 0 {
+				return before + f.setting + fault
+			}
 		}
 	}
-	return all
+	return text
 }
+
+// contentOf begins what is said of a file's content, before its path.
+const contentOf = "the content of "

@@ -211,7 +211,7 @@ func TestFederatedTokenIsReadAtEveryMint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, 1, entra.Registration{ClientID: clientID, FederatedTokenFile: file})
 		s, issue := federate(t, h)
-		if e := refusal(t, s, entra.Credential); e.RetryAfter > 10*time.Second || !strings.Contains(e.Error(), "federated token file") {
+		if e := refusal(t, s, entra.Credential); e.RetryAfter > 10*time.Second || !strings.Contains(e.Error(), "FEDERATED_TOKEN_FILE cannot be read: ") {
 			t.Errorf("%v, again in %v", e, e.RetryAfter)
 		}
 		write(t, file, " \n")
@@ -271,4 +271,59 @@ func TestManagedIdentityStandsInForASecret(t *testing.T) {
 	if want := "api://AzureADTokenExchange " + managed; len(asked) != 1 || asked[0] != want {
 		t.Errorf("asked %q", asked)
 	}
+}
+
+// A file that cannot be used is told by its setting, with its fault and the
+// cure: callers read that, and no path of this machine.
+func TestTheFaultOfAFileIsToldByItsSetting(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		write(t, filepath.Join(dir, name), content)
+		return filepath.Join(dir, name)
+	}
+	missing, empty := filepath.Join(dir, "missing"), file("empty", " \n")
+	asset := file("app.pfx", "\x30\x82\x0a\x01")
+	for want, r := range map[string]entra.Registration{
+		"CLIENT_SECRET_FILE cannot be read: ":                                  {SecretFile: missing},
+		"CLIENT_SECRET_FILE cannot be used: it is empty":                       {SecretFile: empty},
+		"the content of CLIENT_SECRET_FILE is a GUID":                          {SecretFile: file("id", "7f6e2a10-2b7c-4d1e-9a4f-0c1b2d3e4f50")},
+		"CLIENT_SECRET_NEXT_FILE cannot be read: ":                             {SecretNextFile: missing},
+		"CLIENT_CERTIFICATE_FILE cannot be read: ":                             {CertificateFile: missing},
+		"CLIENT_CERTIFICATE_FILE: neither a PEM nor a PFX file":                {CertificateFile: empty},
+		"CLIENT_CERTIFICATE_PASSWORD_FILE cannot be used: it is empty":         {CertificateFile: asset, CertificatePasswordFile: empty},
+		"FEDERATED_TOKEN_FILE cannot be read: ":                                {FederatedTokenFile: missing},
+		"FEDERATED_TOKEN_FILE cannot be used: it is empty":                     {FederatedTokenFile: empty},
+		"FEDERATED_TOKEN_FILE cannot be used: it holds more than the one line": {FederatedTokenFile: file("two", "a\nb")},
+	} {
+		h := open(t, 1, entra.Registration{})
+		target := h.target(0)
+		r.ClientID = clientID
+		target.Credential, _ = h.mint.Register(r)
+		e := refusal(t, h.cache.Source(target), entra.Credential)
+		if !strings.HasPrefix(e.Reason, want) || strings.Contains(e.Error(), dir) || e.Cure == "" {
+			t.Errorf("%q, %q, want %q", e.Error(), e.Cure, want)
+		}
+	}
+}
+
+// A machine without a managed identity says what is missing.
+func TestAMachineWithoutAManagedIdentitySaysSo(t *testing.T) {
+	const canary = "platforms-canary"
+	platform := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprintf(w, `{"error":"invalid_request","error_description":%q}`, canary)
+	}))
+	t.Setenv("IDENTITY_ENDPOINT", platform.URL)
+	t.Setenv("IDENTITY_HEADER", canary)
+	says := func(class entra.Class, want string) {
+		t.Helper()
+		h := open(t, 1, entra.Registration{ClientID: clientID, ManagedIdentity: "none-" + rand.Text()})
+		e := refusal(t, h.source(0), class)
+		if !strings.Contains(e.Error(), want) || !strings.Contains(e.Cure, "MANAGED_IDENTITY") || strings.Contains(e.Error(), canary) {
+			t.Errorf("%v, %q", e, e.Cure)
+		}
+	}
+	says(entra.Credential, "no such managed identity")
+	platform.Close()
+	says(entra.Transient, "gives out no managed identity: the connection was refused")
 }

@@ -19,7 +19,7 @@ func SignIn(ctx context.Context, transport http.RoundTripper, a Authority, clien
 		public.WithHTTPClient(loginClient(transport)),
 		public.WithInstanceDiscovery(false))
 	if err != nil {
-		return "", &Error{Class: Configuration, Reason: "login host and tenant id make no address"}
+		return "", noAddress()
 	}
 	code, err := client.AcquireTokenByDeviceCode(ctx, []string{resource + "/user_impersonation"})
 	if err != nil {

@@ -42,7 +42,8 @@ type Error struct {
 	CorrelationID string        //
 	RetryAfter    time.Duration // before then nothing will be tried again
 	Reason        string        // in a few words of our own
-	Err           error         // of the network or a file, never of MSAL
+	Cure          string        // what to do about it, a sentence; "" where Entra ID's numbers say that
+	Err           error         // of the network, never of MSAL
 }
 
 func (e *Error) Error() string {
@@ -73,6 +74,11 @@ func (e *Error) after(d time.Duration) *Error {
 	told := *e
 	told.RetryAfter = max(d, time.Second)
 	return &told
+}
+
+// noAddress is for a tenant whose settings lead nowhere.
+func noAddress() *Error {
+	return &Error{Class: Configuration, Reason: "login host and tenant id make no address", Cure: "Correct TENANT_ID and LOGIN_HOST of the tenant; without them the organization tells both."}
 }
 
 // asError returns err as an *Error; what is none is transient.

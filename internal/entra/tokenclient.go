@@ -57,7 +57,7 @@ func loginClient(transport http.RoundTripper) *http.Client {
 func (m *TokenClient) Token(ctx context.Context, t Target, claims string) (Token, error) {
 	t.Login, t.TenantID = strings.ToLower(t.Login), strings.ToLower(t.TenantID)
 	if !hostAndPort.MatchString(t.Login) || !isTenant(t.TenantID) {
-		return Token{}, &Error{Class: Configuration, Reason: "login host and tenant id make no address"}
+		return Token{}, noAddress()
 	}
 	e := errand{target: t, claims: claims}
 	failed := m.admit(&e)
@@ -95,7 +95,7 @@ func (m *TokenClient) admit(e *errand) *Error {
 	defer m.mu.Unlock()
 	e.registration = m.registrations[e.target.Credential]
 	if e.registration == nil {
-		return &Error{Class: Credential, Reason: "the registration is not known"}
+		return &Error{Class: Credential, Reason: "the registration is not known", Cure: "Try again: the settings have changed just now."}
 	}
 	e.faults = e.registration.faults
 	return e.registration.probe(time.Now())
@@ -113,7 +113,7 @@ func (m *TokenClient) reject(e errand, failed *Error) *Error {
 func (m *TokenClient) try(ctx context.Context, e errand) (Token, *Error) {
 	credentials, err := m.credentials(e.registration)
 	if err != nil {
-		return Token{}, &Error{Class: Credential, RetryAfter: assertionAgain, Reason: "the credential cannot be read", Err: err}
+		return Token{}, &Error{Class: Credential, RetryAfter: assertionAgain, Reason: e.registration.named(err), Cure: "Correct the file; it is read again by itself."}
 	}
 	var failed *Error
 	for _, p := range credentials {
@@ -166,7 +166,7 @@ func (m *TokenClient) ask(ctx context.Context, e errand, p credential) (Token, *
 		confidential.WithInstanceDiscovery(false),
 		confidential.WithAzureRegion("DisableMsalForceRegion"))
 	if err != nil {
-		return Token{}, &Error{Class: Configuration, Reason: "login host and tenant id make no address"}
+		return Token{}, noAddress()
 	}
 	var options []confidential.AcquireByCredentialOption
 	if e.claims != "" {
@@ -210,7 +210,7 @@ func (x *exchange) failure(err error, p credential) *Error {
 		return own // of a callback that was to get an assertion
 	}
 	if x.asked.IsZero() {
-		return &Error{Class: Credential, RetryAfter: assertionAgain, Reason: "the " + p.name + " cannot be used"}
+		return &Error{Class: Credential, RetryAfter: assertionAgain, Reason: "the " + p.name + " cannot be used", Cure: "Make a new one, and set it."}
 	}
 	return &Error{Class: Transient, Reason: "the login service's answer cannot be used"}
 }

@@ -108,8 +108,8 @@ func (m *TokenClient) known() map[string]*registered {
 // nor ways of replacing a file can deceive.
 func (r Registration) look() string {
 	h := sha256.New()
-	for _, name := range r.files() {
-		content, err := textfile.ReadRaw(name)
+	for _, f := range r.files() {
+		content, err := textfile.ReadRaw(f.path)
 		fmt.Fprintf(h, "%d %t\n", len(content), err == nil)
 		h.Write(content)
 	}

@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +80,7 @@ func Advice(err error) (code problem.Code, finding, next string) {
 	case problem.ConsentRequired:
 		return told.Code, "the tenant has not granted the app access", told.Message
 	case problem.TokenUnavailable:
-		return told.Code, reasonOf(e), told.Message
+		return told.Code, reasonOf(e), cmp.Or(e.Cure, told.Message)
 	case problem.UpstreamUnreachable:
 		return told.Code, reasonOf(e), "Look at the checks before this one."
 	}
@@ -114,7 +115,7 @@ func meaningOf(e *entra.Error) meaning {
 	}
 	switch {
 	case e.Status == 0: // of our own making: a file, an address
-		return meaning{e.Reason, "The log says more."}
+		return meaning{e.Reason, e.Cure}
 	case e.Class == entra.Credential:
 		return meaning{"Entra ID refuses it", "Compare what is set with the app registration: its secrets, certificates and federated credentials."}
 	}
