@@ -36,6 +36,9 @@ type Credentials struct {
 	ManagedIdentity               string      `env:"MANAGED_IDENTITY"`
 }
 
+// systemIdentity names the managed identity that a machine itself has.
+const systemIdentity = "system"
+
 // Registration checks that the credentials name one way to prove the app's
 // identity and no more, and returns them. Without any it is the empty
 // Registration.
@@ -76,7 +79,9 @@ func (c Credentials) Registration(prefix string, faults *envfile.Faults) Registr
 	if c.ClientCertificatePasswordFile != "" && c.ClientCertificateFile == "" {
 		faults.Add(prefix+"CLIENT_CERTIFICATE_PASSWORD_FILE", "goes with a certificate: set %sCLIENT_CERTIFICATE_FILE too", prefix)
 	}
-	if id := c.ManagedIdentity; id != "" && !idPattern.MatchString(id) {
+	if strings.EqualFold(c.ManagedIdentity, systemIdentity) {
+		c.ManagedIdentity = systemIdentity
+	} else if id := c.ManagedIdentity; id != "" && !guidPattern.MatchString(id) {
 		faults.Add(prefix+"MANAGED_IDENTITY", "must be system, or the client id of a managed identity of this machine, a GUID")
 	}
 	switch {

@@ -113,6 +113,7 @@ func boolRank(b bool) int {
 
 var (
 	namePattern     = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	guidPattern     = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 	idPattern       = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.-]*$`) // a GUID or a domain; what may stand in a URL's path unescaped
 	loginReserved   = []string{"common", "organizations", "consumers"}
 	limitsModes     = []string{"enforce", "report", "off"}

@@ -128,6 +128,8 @@ func TestReadTellsEveryFault(t *testing.T) {
 		"dates":             {map[string]string{"ORG_URL": org, "SECRET_EXPIRES": "soon"}, []string{"SECRET_EXPIRES must be a date"}},
 		"half a credential": {map[string]string{"ORG_URL": org, "CLIENT_SECRET": "s3cret"}, []string{"CLIENT_ID is missing"}},
 		"no credential":     {map[string]string{"ORG_URL": org, "CLIENT_ID": "a"}, []string{"CLIENT_SECRET is missing"}},
+		"an identity":       {map[string]string{"ORG_URL": org, "CLIENT_ID": "a", "MANAGED_IDENTITY": "foo"}, []string{"MANAGED_IDENTITY must be system, or the client id"}},
+		"an identity's id":  {map[string]string{"ORG_URL": org, "CLIENT_ID": "a", "MANAGED_IDENTITY": "6f1a4c3e-5c1b-4b0e-9d6f"}, []string{"MANAGED_IDENTITY must be system, or the client id"}},
 		"two credentials":   {map[string]string{"ORG_URL": org, "CLIENT_ID": "a", "CLIENT_SECRET": "s3cret", "CLIENT_CERTIFICATE_FILE": "f"}, []string{"exclude each other"}},
 	} {
 		_, err := rules(t).Read("contoso", c.values)
@@ -146,6 +148,18 @@ func TestReadTellsEveryFault(t *testing.T) {
 	}
 	if _, err := rules(t).Read("-contoso", map[string]string{"ORG_URL": org}); err == nil {
 		t.Error("a bad name was taken")
+	}
+}
+
+// The managed identity of the machine itself is called so in any case of letters.
+func TestManagedIdentities(t *testing.T) {
+	for given, want := range map[string]string{
+		"system": "system", "SYSTEM": "system", "System": "system", "6F1A4C3E-5c1b-4b0e-9d6f-0c1d2e3f4a5b": "6F1A4C3E-5c1b-4b0e-9d6f-0c1d2e3f4a5b",
+	} {
+		got, err := rules(t).Read("contoso", map[string]string{"ORG_URL": "https://contoso.crm.dynamics.com", "CLIENT_ID": "a", "MANAGED_IDENTITY": given})
+		if err != nil || got.Registration.ManagedIdentity != want {
+			t.Errorf("%s: %+v, %v", given, got, err)
+		}
 	}
 }
 

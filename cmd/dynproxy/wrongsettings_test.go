@@ -147,7 +147,7 @@ func TestWhatASettingCannotBeIsRefused(t *testing.T) {
 		"PUBLIC_URL": bases, "OPS_PUBLIC_URL": bases, "NOTIFY_URL": addresses, "REDIS_URL": addresses,
 		"TENANTS": {",", " , ", "a=https://a.crm.dynamics.com:99999", "=https://a.crm.dynamics.com"}, "ALLOWED_HOSTS": {"x:99999", "https://x"}, "ALLOWED_ORG_HOSTS": {"x:99999", "*"}, "ALLOWED_LOGIN_HOSTS": {"x:0"},
 		"LOG_LEVEL": {"0", "-1", "5", "panic", "fatal", "disabled", "warning"}, "LOG_FORMAT": {"JSON", "text"}, "SECRET_EXPIRES": {"31.03.2027", "03/31/2027", "2027-02-30"},
-		"CLIENT_SECRET": {"a\nb", "a\x00b", "\xff"}, "CLIENT_SECRET_NEXT_FILE": {"x"}, "MANAGED_IDENTITY": {"http://x", "a b"}, "ALLOW_CIDRS": {"10.0.0.0/33", "fe80::1%eth0/64", "10.0.0.1-10.0.0.9"},
+		"CLIENT_SECRET": {"a\nb", "a\x00b", "\xff"}, "CLIENT_SECRET_NEXT_FILE": {"x"}, "MANAGED_IDENTITY": {"http://x", "a b", "foo", "system1"}, "ALLOW_CIDRS": {"10.0.0.0/33", "fe80::1%eth0/64", "10.0.0.1-10.0.0.9"},
 	}
 	all := map[string][]string{"HTTPS_PROXY": {"http://", "http://u:" + hiddenWord + "@%zz", "http://x:99999", "x:port", "ftp://x", "http://u:" + hiddenWord + "%zz@x", "[::1"}, "https_proxy": {"http://x:99999"}}
 	for field := range reflect.TypeFor[settings]().Fields() {

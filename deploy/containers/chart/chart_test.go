@@ -132,6 +132,7 @@ func TestNonsenseIsRefused(t *testing.T) {
 		"tenants.files.contoso.CLIENT_SECRET=x":                                 "is a secret, and this becomes a ConfigMap",
 		"replicas=2,state.persistence.enabled=true":                             "state.persistence is for one proxy",
 		"replicas=2,credential.type=managedIdentity":                            "set linkKey.existingSecret",
+		"credential.managedIdentity=foo":                                        "/credential/managedIdentity",
 		"redis.url=redis://x,redis.existingSecret=y":                            "exclude each other",
 		"consent.ingress.enabled=true,consent.ingress.host=a.b":                 "consent.publicUrl is missing",
 		"autoscaling.enabled=true,autoscaling.minReplicas=9":                    "larger than autoscaling.maxReplicas",
