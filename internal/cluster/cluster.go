@@ -26,7 +26,7 @@ import (
 	"dynproxy/internal/secret"
 )
 
-// exchangeWithin is the longest that anybody waits for one exchange with Redis.
+// exchangeWithin is the longest that a proxy waits for one exchange with Redis.
 const exchangeWithin = 250 * time.Millisecond
 
 // errAlone is the error of an exchange that was not tried: Redis was not usable
@@ -133,6 +133,15 @@ func (c *Client) Close() {
 	c.redis.Close()
 }
 
+// patience is that of a proxy, for whose calls Redis is no more than help, or of
+// a command, which has nothing else to go by.
+func (c *Client) patience() time.Duration {
+	if c.observer {
+		return connectWithin
+	}
+	return exchangeWithin
+}
+
 // do is one exchange: f with the connection, within patience. It fails at once
 // while Redis cannot be used, but for the probe that finds out.
 func do[T any](ctx context.Context, c *Client, f func(context.Context, redis.UniversalClient) (T, error)) (T, error) {
@@ -143,7 +152,7 @@ func do[T any](ctx context.Context, c *Client, f func(context.Context, redis.Uni
 	if !c.breaker.usable() {
 		return none, &aloneError{c.breaker.State().Error}
 	}
-	return exchange(ctx, c, exchangeWithin, f)
+	return exchange(ctx, c, c.patience(), f)
 }
 
 // exchange is do without a look at the breaker. The library is not trusted to

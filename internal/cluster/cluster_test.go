@@ -281,3 +281,32 @@ func TestAddressesAreJudgedAndNotQuoted(t *testing.T) {
 		}
 	}
 }
+
+// A proxy does not wait for a Redis that takes its time; a command, which has
+// nothing else to go by, does.
+func TestACommandIsMorePatientThanAProxy(t *testing.T) {
+	server := redistest.Start(t)
+	observer, err := cluster.Open(cluster.Options{URL: secret.New(server.URL()), Prefix: "dynproxy", Log: zerolog.Nop(), Observer: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer observer.Close()
+	proxy := client(t, server.URL(), zerolog.Nop())
+	defer proxy.Close()
+	proxy.Join(t.Context())
+	observer.Join(t.Context())
+	server.CLI("CLIENT", "PAUSE", "500", "ALL")
+	asked := make(chan error)
+	for _, c := range []*cluster.Client{proxy, observer} {
+		go func() {
+			_, err := c.Once(context.Background(), "test", c.Name(), time.Minute)
+			asked <- err
+		}()
+	}
+	if err := <-asked; err == nil {
+		t.Error("a proxy waits")
+	}
+	if err := <-asked; err != nil {
+		t.Errorf("a command gives up: %v", err)
+	}
+}
