@@ -152,8 +152,11 @@ func (a *album) fits(page string, width int64) {
 // for.
 func (a *album) accessible(page string) {
 	a.t.Helper()
+	// A page that shows what is not known yet comes anew by itself, and of one that
+	// is still coming a link may lack its words.
 	look := chromedp.Evaluate[string](a.axe+`;
-axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => v.id + ": " + v.help + ": " + v.nodes.map(n => n.html).slice(0, 3).join(" ")).join("\n"))`, chromedp.EvalAwaitPromise)
+(document.readyState === "complete" ? Promise.resolve() : new Promise(whole => addEventListener("load", whole))).then(() =>
+axe.run(document, {resultTypes: ["violations"]})).then(r => r.violations.map(v => v.id + ": " + v.help + ": " + v.nodes.map(n => n.html).slice(0, 3).join(" ")).join("\n"))`, chromedp.EvalAwaitPromise)
 	var found string
 	var err error
 	for range 5 {
