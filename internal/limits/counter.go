@@ -28,8 +28,13 @@ type budgetCounter struct {
 	// organization has counted it nobody knows: it takes of the limit, but neither
 	// of what refusals have left open, nor is it proof that more is.
 	// Of other proxies it cannot be told from what was served.
-	lost *slidingWindow // nil: nothing
-	from time.Duration  // admission of the call that was refused last
+	lost *losses // nil: nothing
+}
+
+// losses is made where there was a refusal: most budgets see none.
+type losses struct {
+	slidingWindow
+	from time.Duration // admission of the call that was refused; zero: another proxy's
 }
 
 // disbelief is how many such rounds, each of twice as many calls as the one
@@ -42,14 +47,20 @@ const trustFor = 2
 
 // lose counts what was sent with a call that got no answer.
 func (m *budgetCounter) lose(now, started time.Duration, amount uint64) {
-	if m.doubt.held+m.others.held == 0 || started < m.from {
-		return // nothing is held back, or the refusal has it in its count
+	if m.doubt.held+m.others.held == 0 {
+		m.lost = nil
+		return
 	}
 	if m.lost == nil {
-		w := newSlidingWindow(m.span(), m.n)
-		m.lost = &w
+		m.lost = m.noLosses(0)
 	}
-	m.lost.add(now, amount)
+	if started >= m.lost.from { // else the refusal has it in its count
+		m.lost.add(now, amount)
+	}
+}
+
+func (m *budgetCounter) noLosses(from time.Duration) *losses {
+	return &losses{newSlidingWindow(m.span(), m.n), from}
 }
 
 // lostNow is what was lost as far as the window still holds it.
@@ -57,10 +68,7 @@ func (m *budgetCounter) lostNow(now time.Duration) float64 {
 	if m.lost == nil {
 		return 0
 	}
-	if m.lost.advance(now); m.lost.sum == 0 {
-		m.lost = nil
-		return 0
-	}
+	m.lost.advance(now)
 	return float64(m.lost.sum)
 }
 
@@ -116,7 +124,7 @@ func (m *budgetCounter) configure(limit float64, fixed bool) {
 func (m *budgetCounter) refused(r refusal) {
 	m.denied, m.trusts = 0, r.now+trustFor*m.span()
 	if r.started >= max(m.doubt.since, m.others.since) { // else it is the same news
-		m.lost, m.from = nil, r.started
+		m.lost = m.noLosses(r.started)
 	}
 	m.ceiling.refused(r, m.biasNow(r.now))
 }
