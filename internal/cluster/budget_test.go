@@ -53,7 +53,7 @@ func TestSharesGoByCallersWhereverTheyConnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := gates(s, 3, limits.Budget{Requests: 200, Window: 2 * time.Second, ExecutionTime: time.Hour, Concurrency: 20})
 		var running sync.WaitGroup
-		until := time.Now().Add(30 * time.Second)
+		until := time.Now().Add(2 * time.Minute) // in half a minute chance makes 0.03 of a part
 		one := keep(t, &running, all[0], "one", 12, 5*time.Millisecond, until)
 		var many []*atomic.Int64
 		for _, g := range all {
@@ -63,7 +63,7 @@ func TestSharesGoByCallersWhereverTheyConnect(t *testing.T) {
 		everywhere := many[0].Load() + many[1].Load() + many[2].Load()
 		part := float64(one.Load()) / float64(one.Load()+everywhere)
 		t.Logf("one %d, many %d (%d, %d, %d): %.2f", one.Load(), everywhere, many[0].Load(), many[1].Load(), many[2].Load(), part)
-		if part < 0.35 || part > 0.65 { // by proxies it would be 0.25; a run has 0.45, give or take 0.03
+		if part < 0.4 || part > 0.6 {
 			t.Errorf("the caller at one proxy got %.2f of the budget, the one at three the rest", part)
 		}
 		end(all)
