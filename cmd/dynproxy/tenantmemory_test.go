@@ -17,18 +17,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"dynproxy/internal/needs"
 )
 
 // mostOfATenant is how many bytes a tenant may hold that was called a moment
 // ago: its token, of 1.6 KB, its call, as operators see it, and all else.
 const mostOfATenant = 8<<10 + 512
-
-// moreOfTransport is what net/http's Transport, where the tests run with it,
-// keeps besides of an organization that was called, give or take what has not
-// ended yet.
-const moreOfTransport = 2 << 10
 
 // Thousands of tenants are served, most of which are called now and then.
 func TestATenantTakesLittleMemory(t *testing.T) {
@@ -44,12 +37,8 @@ func TestATenantTakesLittleMemory(t *testing.T) {
 	}
 	each := (int64(at[1]) - int64(at[0])) / (many - few)
 	t.Logf("%d bytes a tenant", each)
-	most := int64(mostOfATenant)
-	if needs.ByTransport() {
-		most += moreOfTransport
-	}
-	if each > most {
-		t.Errorf("a tenant takes %d bytes, more than %d", each, most)
+	if each > mostOfATenant {
+		t.Errorf("a tenant takes %d bytes, more than %d", each, mostOfATenant)
 	}
 }
 
