@@ -402,7 +402,7 @@ func TestAllowedNamesAreTheProxysOwnInLinks(t *testing.T) {
 	t.Parallel()
 	p := startEmulator(t, demoSeed())
 	settings := p.settings("contoso", "fabrikam")
-	settings[prefix+"ALLOWED_HOSTS"] = "CRM.lan, *.example.com"
+	settings[prefix+"ALLOWED_HOSTS"] = "CRM.lan., ,*.example.com,"
 	r := start(t, settings)
 	_, port, _ := strings.Cut(strings.TrimPrefix(r.calls, "http://"), ":")
 	post := func(to, body string) (*http.Response, string) {

@@ -23,7 +23,6 @@ import (
 	"dynproxy/internal/envfile"
 	"dynproxy/internal/eventlog"
 	"dynproxy/internal/fleet"
-	"dynproxy/internal/httpguard"
 	"dynproxy/internal/kerberos"
 	"dynproxy/internal/limits"
 	"dynproxy/internal/logqueue"
@@ -171,12 +170,8 @@ func (h *server) access(cfg *config) proxy.AccessPolicy {
 // allNames are those of this machine and those that are allowed, without ports.
 func (h *server) allNames(cfg *config) []string {
 	names := append(slices.Clone(h.names), machine.Addresses()...)
-	for _, host := range cfg.AllowedHosts {
-		if name := httpguard.HostName(strings.ToLower(strings.TrimSpace(host))); !strings.HasPrefix(name, "*") {
-			names = append(names, strings.TrimSuffix(name, "."))
-		}
-	}
-	return names
+	allowed := slices.DeleteFunc(door.Names(cfg.AllowedHosts), func(name string) bool { return strings.HasPrefix(name, "*") })
+	return append(names, allowed...)
 }
 
 func (h *server) close() {

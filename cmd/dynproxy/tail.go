@@ -61,7 +61,7 @@ func (w *cli) tail() *cobra.Command {
 			}
 			t := &tailer{Client: a, path: "/api/calls/stream?" + q.Encode(), asJSON: asJSON, out: w.stdout, errs: w.stderr}
 			if tenant != "" {
-				t.tellIfUnknown(c.Context(), strings.ToLower(strings.TrimSpace(tenant)))
+				t.tellIfUnknown(c.Context(), strings.TrimSpace(tenant))
 			}
 			return t.run(c.Context())
 		},

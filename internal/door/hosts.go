@@ -20,13 +20,11 @@ func Hosts(own, allowed []string, public string) func(host string) bool {
 		authority, _, _ := strings.Cut(rest, "/")
 		known = append(known, strings.ToLower(httpguard.HostName(authority)))
 	}
-	for _, host := range allowed {
-		host = strings.ToLower(strings.TrimSpace(host))
-		if host == "*" {
-			return nil
-		}
-		known = append(known, httpguard.HostName(host))
+	names := Names(allowed)
+	if slices.Contains(names, "*") {
+		return nil
 	}
+	known = append(known, names...)
 	return func(host string) bool {
 		host = strings.ToLower(host)
 		if !strings.Contains(host, ".") || net.ParseIP(host) != nil || strings.HasSuffix(host, ".localhost") || slices.Contains(known, host) {
@@ -37,4 +35,16 @@ func Hosts(own, allowed []string, public string) func(host string) bool {
 			return wild && strings.HasSuffix(host, suffix)
 		})
 	}
+}
+
+// Names are the names that are allowed as HostName has them, in lower case. What
+// begins with * stands for others.
+func Names(allowed []string) []string {
+	var names []string
+	for _, host := range allowed {
+		if host = strings.ToLower(strings.TrimSpace(host)); host != "" {
+			names = append(names, httpguard.HostName(host))
+		}
+	}
+	return names
 }
