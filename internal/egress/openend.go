@@ -18,9 +18,11 @@ type openEnd struct {
 
 // openEnded returns resp's body, which comes through m.
 func openEnded(resp *http.Response, m *meter) io.ReadCloser {
+	if resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0 || resp.StatusCode == http.StatusPartialContent {
+		return resp.Body
+	}
 	coding, kind := resp.Header.Get("Content-Encoding"), resp.Header.Get("Content-Type")
-	if resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0 || resp.StatusCode == http.StatusPartialContent ||
-		coding != "" && !foldEqual(coding, "identity") || !strings.HasPrefix(strings.ToLower(kind), "application/json") {
+	if coding != "" && !foldEqual(coding, "identity") || !strings.HasPrefix(strings.ToLower(kind), "application/json") {
 		return resp.Body
 	}
 	return &openEnd{ReadCloser: resp.Body, meter: m}
