@@ -70,25 +70,34 @@ func TestSharesGoByCallersWhereverTheyConnect(t *testing.T) {
 	})
 }
 
+// call sends one request, of which becomes what o says. No gate is closed for
+// longer than it has patience.
+func call(t *testing.T, g *limits.Gate, o limits.Outcome) {
+	t.Helper()
+	p, err := g.Enter(t.Context(), contoso, limits.Caller{Name: "a"}, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Sent, o.Took = true, time.Millisecond
+	p.Done(o)
+}
+
+// sixCalls are served, three by each of two proxies, which then know each other.
+func sixCalls(t *testing.T, all []*limits.Gate) {
+	for range 3 {
+		call(t, all[0], limits.Outcome{Answered: true})
+		call(t, all[1], limits.Outcome{Answered: true})
+		time.Sleep(300 * time.Millisecond)
+	}
+}
+
 // What a refusal has taught one proxy all know, and the gate is closed for all.
 func TestWhatOneProxyLearnsAllKnow(t *testing.T) {
 	s := simulate(t, redistest.Start(t))
 	synctest.Test(t, func(t *testing.T) {
 		all := gates(s, 2, limits.Budget{Requests: 600, Window: time.Minute, ExecutionTime: time.Hour, Concurrency: 20})
-		call := func(g *limits.Gate, f limits.Feedback) {
-			t.Helper()
-			p, err := g.Enter(t.Context(), contoso, limits.Caller{Name: "a"}, time.Minute)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p.Done(limits.Outcome{Sent: true, Answered: true, Took: time.Millisecond, Feedback: f})
-		}
-		for range 3 {
-			call(all[0], limits.Feedback{})
-			call(all[1], limits.Feedback{})
-			time.Sleep(300 * time.Millisecond)
-		}
-		call(all[0], limits.Feedback{Refused: limits.Requests, Limit: 300, RetryAfter: 10 * time.Second})
+		sixCalls(t, all)
+		call(t, all[0], limits.Outcome{Answered: true, Feedback: limits.Feedback{Refused: limits.Requests, Limit: 300, RetryAfter: 10 * time.Second}})
 		time.Sleep(1100 * time.Millisecond)
 		other := all[1].Snapshot(contoso)
 		if other.ClosedFor < 8*time.Second || other.ClosedBy != limits.Requests || other.Requests.Named != 300 {
@@ -98,7 +107,7 @@ func TestWhatOneProxyLearnsAllKnow(t *testing.T) {
 			t.Errorf("used %v and %v, 6 were", first.Requests.Used, other.Requests.Used)
 		}
 		time.Sleep(12 * time.Second)
-		call(all[1], limits.Feedback{}) // the gate opens for the other too
+		call(t, all[1], limits.Outcome{Answered: true}) // the gate opens for the other too
 		end(all)
 	})
 }
@@ -109,29 +118,15 @@ func TestWhatOneProxyLosesAfterARefusalClosesNoOther(t *testing.T) {
 	s := simulate(t, redistest.Start(t))
 	synctest.Test(t, func(t *testing.T) {
 		all := gates(s, 2, limits.Budget{Requests: 600, Window: time.Minute, ExecutionTime: time.Hour, Concurrency: 20})
-		call := func(g *limits.Gate, o limits.Outcome) {
-			t.Helper()
-			p, err := g.Enter(t.Context(), contoso, limits.Caller{Name: "a"}, 10*time.Second)
-			if err != nil {
-				t.Fatal(err)
-			}
-			o.Sent, o.Took = true, time.Millisecond
-			p.Done(o)
-		}
-		served := limits.Outcome{Answered: true}
+		sixCalls(t, all)
+		call(t, all[0], limits.Outcome{Answered: true, Feedback: limits.Feedback{Refused: limits.Requests, RetryAfter: time.Second}})
 		for range 3 {
-			call(all[0], served)
-			call(all[1], served)
-			time.Sleep(300 * time.Millisecond)
-		}
-		call(all[0], limits.Outcome{Answered: true, Feedback: limits.Feedback{Refused: limits.Requests, RetryAfter: time.Second}})
-		for range 3 {
-			call(all[0], limits.Outcome{})
+			call(t, all[0], limits.Outcome{})
 		}
 		time.Sleep(3 * time.Second)
 		began := time.Now()
 		for range 50 {
-			call(all[1], served)
+			call(t, all[1], limits.Outcome{Answered: true})
 		}
 		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("50 calls at the other took %v", took)

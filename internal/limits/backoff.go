@@ -125,7 +125,10 @@ func (c *ceiling) highest() float64 {
 }
 
 // firm is the part of the limit that need not be tested.
-func (c *ceiling) firm() float64 { return c.highest() - c.doubt.held - c.others.held }
+func (c *ceiling) firm() float64 { return c.highest() - c.holds() }
+
+// holds is how much is held back, tested or not.
+func (c *ceiling) holds() float64 { return c.doubt.held + c.others.held }
 
 // open is the part of the limit that may be used now.
 func (c *ceiling) open(now time.Duration, unit float64) float64 {

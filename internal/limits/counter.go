@@ -47,7 +47,7 @@ const trustFor = 2
 
 // lose counts what was sent with a call that got no answer.
 func (m *budgetCounter) lose(now, started time.Duration, amount uint64) {
-	if m.doubt.held+m.others.held == 0 {
+	if m.holds() == 0 {
 		m.lost = nil
 		return
 	}
@@ -133,7 +133,7 @@ func (m *budgetCounter) refused(r refusal) {
 // window found room. Where others use the same budget what remains is the
 // better word.
 func (m *budgetCounter) served(now, fading time.Duration, elsewhere float64) {
-	if m.others.held+m.doubt.held > 0 && m.biasNow(now) == 0 {
+	if m.holds() > 0 && m.biasNow(now) == 0 {
 		m.proves(math.Max(0, float64(m.sum-m.oldest(fading))-m.lostNow(now)) + elsewhere)
 	}
 }

@@ -208,11 +208,9 @@ func (l *ledger) take(r *Statement, g *Grant, now time.Duration) {
 		places: g.PlacesHeldByOthers, inUse: g.PlacesUsedByOthers, weight: g.WeightOfOthers,
 	}
 	l.rejoin(now)
-	// What the others have served is proof too, and may not have been known here
-	// when a refusal came.
-	certain := l.certainElsewhere(now)
-	l.requests.served(now, l.fading(), certain[Requests])
-	l.execution.served(now, l.fading(), certain[ExecutionTime])
+	if l.requests.holds()+l.execution.holds() > 0 {
+		l.proven(now, l.certainElsewhere(now)) // what others have served may not have been known here when a refusal came
+	}
 	x.allow += uint64(g.Requests + g.Reserved)
 	x.reserved += g.Reserved
 	x.base, x.limit = r.Limit, r.PlacesLimit

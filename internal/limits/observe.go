@@ -157,8 +157,7 @@ func about(served, named float64) bool { return served >= named*0.9 && served <=
 // regain takes an answer: what was served is proof, and a call that was risked
 // lets another be risked.
 func (l *ledger) regain(p *Pass, now time.Duration) {
-	l.requests.served(now, l.fading(), p.elsewhere[Requests])
-	l.execution.served(now, l.fading(), p.elsewhere[ExecutionTime])
+	l.proven(now, p.elsewhere)
 	if p.risked[Requests] {
 		l.requests.answered(p, 1)
 	}
@@ -168,6 +167,12 @@ func (l *ledger) regain(p *Pass, now time.Duration) {
 	if p.risked[Concurrency] {
 		l.concurrency.answered(p, 1)
 	}
+}
+
+// proven takes what was served, here and so much elsewhere, for proof.
+func (l *ledger) proven(now time.Duration, elsewhere [limitKinds]float64) {
+	l.requests.served(now, l.fading(), elsewhere[Requests])
+	l.execution.served(now, l.fading(), elsewhere[ExecutionTime])
 }
 
 // shut obeys Retry-After. Where the organization named none the gate pauses
