@@ -31,12 +31,6 @@ type budgetCounter struct {
 	lost *losses // nil: nothing
 }
 
-// losses is made where there was a refusal: most budgets see none.
-type losses struct {
-	slidingWindow
-	from time.Duration // admission of the call that was refused; zero: another proxy's
-}
-
 // disbelief is how many such rounds, each of twice as many calls as the one
 // before, show that the word of what remains cannot be meant for us.
 const disbelief = 6
@@ -44,33 +38,6 @@ const disbelief = 6
 // trustFor is for how many windows a refusal ends such rounds: where others do
 // use the rest, each series of them costs refusals.
 const trustFor = 2
-
-// lose counts what was sent with a call that got no answer.
-func (m *budgetCounter) lose(now, started time.Duration, amount uint64) {
-	if m.holds() == 0 {
-		m.lost = nil
-		return
-	}
-	if m.lost == nil {
-		m.lost = m.noLosses(0)
-	}
-	if started >= m.lost.from { // else the refusal has it in its count
-		m.lost.add(now, amount)
-	}
-}
-
-func (m *budgetCounter) noLosses(from time.Duration) *losses {
-	return &losses{newSlidingWindow(m.span(), m.n), from}
-}
-
-// lostNow is what was lost as far as the window still holds it.
-func (m *budgetCounter) lostNow(now time.Duration) float64 {
-	if m.lost == nil {
-		return 0
-	}
-	m.lost.advance(now)
-	return float64(m.lost.sum)
-}
 
 // open is the part of the limit that may be used now.
 func (m *budgetCounter) open(now time.Duration, unit float64) float64 {

@@ -117,64 +117,6 @@ func recover90(t *testing.T, with Feedback, refusals, before int) {
 	}
 }
 
-// A call that gets no answer after a refusal, because the connection tears or
-// its caller leaves, is neither proof nor a refusal: the budget comes back as if
-// it had not been sent. It did not for a whole window, where it was the test of
-// whether the refusals have ended.
-func TestWhatIsLostAfterARefusalKeepsNothingClosed(t *testing.T) {
-	for _, kind := range []LimitKind{Requests, ExecutionTime} {
-		for _, lost := range []int{1, 2, 9} {
-			for _, workers := range []int{1, 8} {
-				t.Run(fmt.Sprint(kind, "/", lost, " by ", workers), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) { recoverFromLoss(t, kind, lost, workers) })
-				})
-			}
-		}
-	}
-}
-
-// recoverFromLoss makes one call that is refused, beside others that are lost,
-// then so many that are lost, and counts how many are served in the minute after.
-func recoverFromLoss(t *testing.T, kind LimitKind, lost, workers int) {
-	var g Gate
-	g.Configure(contoso, Budget{Requests: 6000, Window: 5 * time.Minute, ExecutionTime: 20 * time.Minute, Concurrency: 52})
-	enter := func() *Pass {
-		p, err := g.Enter(t.Context(), contoso, Caller{Name: "a"}, time.Minute)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
-	answered := Outcome{Sent: true, Answered: true, Took: 100 * time.Millisecond}
-	unanswered := Outcome{Sent: true, Took: 100 * time.Millisecond}
-	enter().Done(answered)
-	refused, beside := enter(), enter()
-	refused.Done(Outcome{Sent: true, Answered: true, Feedback: Feedback{Refused: kind, RetryAfter: time.Second}})
-	beside.Done(unanswered)
-	for range lost {
-		p := enter()
-		time.Sleep(100 * time.Millisecond)
-		p.Done(unanswered)
-	}
-	var served atomic.Int64
-	var running sync.WaitGroup
-	stop := time.Now().Add(time.Minute)
-	for range workers {
-		running.Go(func() {
-			for time.Now().Before(stop) {
-				p := enter()
-				time.Sleep(100 * time.Millisecond)
-				p.Done(answered)
-				served.Add(1)
-			}
-		})
-	}
-	running.Wait()
-	if least := int64(workers) * 600 * 8 / 10; served.Load() < least {
-		t.Errorf("%d were served in a minute, at least %d can be", served.Load(), least)
-	}
-}
-
 // One refusal is waited out for what it asks, and no longer.
 func TestOneRefusalCostsNoMoreThanItAsks(t *testing.T) {
 	for _, kind := range []LimitKind{Requests, ExecutionTime, Concurrency} {
