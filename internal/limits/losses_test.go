@@ -191,3 +191,17 @@ func TestWhatIsLostFadesWithTheWindow(t *testing.T) {
 		}
 	}
 }
+
+// A proxy that has a refusal from another, and cannot ask it any more, loses
+// calls of its own as if it had been refused itself.
+func TestWhatIsLostAfterARefusalOfAnotherProxy(t *testing.T) {
+	var m budgetCounter
+	m.stretch(0, 5*time.Minute)
+	m.configure(100, false)
+	m.hear(lesson{Others: heldBack{Held: 90, Since: time.Second, ProbeAt: 2 * time.Second, Step: 1}}, 0)
+	before := m.open(3*time.Second, 1)
+	m.lose(3*time.Second, 3*time.Second, 1)
+	if open := m.open(3*time.Second, 1); before != 11 || open != 12 {
+		t.Errorf("%v were open, and %v when one was lost", before, open)
+	}
+}
